@@ -1,0 +1,280 @@
+"""Every setting of Tokia, read from the environment; `deploy/env.example` explains each one.
+
+A bad value stops the start. A secret `X` may also come from the file named by `X_FILE`. The defaults run the sandbox on
+loopback; with `TOKIA_ENV=production` nothing unsafe is accepted (see the last block).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.FileAwareEnv()
+
+# ── Which world ──────────────────────────────────────────────────────────────────────────────────────────────────────
+TOKIA_ENV: str = env.str("TOKIA_ENV", "sandbox")
+if TOKIA_ENV not in ("sandbox", "production"):
+    raise ImproperlyConfigured("TOKIA_ENV is 'sandbox' or 'production'.")
+IS_PRODUCTION = TOKIA_ENV == "production"
+TOKIA_HOME = Path(env.str("TOKIA_HOME", str(BASE_DIR / ".tokia")))
+DEBUG: bool = env.bool("DEBUG", False)
+SECRET_KEY: str = env.str("SECRET_KEY", "" if IS_PRODUCTION else "sandbox-only-not-a-secret-sandbox-only-not-a-secret-0")
+# Fernet keys for secrets at rest (provider keys), newest first; the others still decrypt.
+ENCRYPTION_KEYS: list[str] = env.list(
+    "ENCRYPTION_KEYS",
+    default=[] if IS_PRODUCTION else [base64.urlsafe_b64encode(hashlib.sha256(SECRET_KEY.encode()).digest()).decode()],
+)
+
+# ── Addresses ────────────────────────────────────────────────────────────────────────────────────────────────────────
+WEB_URL: str = env.str("WEB_URL", "http://127.0.0.1:8000").rstrip("/")
+GATEWAY_URL: str = env.str("GATEWAY_URL", "http://127.0.0.1:8080").rstrip("/")  # `/v1` is added to it
+SANDBOX_URL: str = env.str("SANDBOX_URL", "" if IS_PRODUCTION else "http://127.0.0.1:8090").rstrip("/")
+ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=[urlsplit(WEB_URL).hostname or "", "127.0.0.1", "localhost"])
+CSRF_TRUSTED_ORIGINS = [WEB_URL]
+# How many proxies of ours stand before the pages and may set X-Forwarded-For; 0: the peer's own address counts.
+TRUSTED_PROXIES: int = env.int("TRUSTED_PROXIES", 0)
+
+# ── PostgreSQL and Valkey ────────────────────────────────────────────────────────────────────────────────────────────
+DATABASE_URL: str = env.str("DATABASE_URL", "postgresql://tokia_app:tokia@127.0.0.1:5432/tokia")
+DATABASE_OWNER_URL: str = env.str("DATABASE_OWNER_URL", "")  # the role that migrates; only `manage.py migrate` uses it
+VALKEY_URL: str = env.str("VALKEY_URL", "redis://127.0.0.1:6379/0")
+DATABASES = {"default": {**env.db_url_config(DATABASE_URL), "CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}}
+DATABASES["default"].setdefault("OPTIONS", {})
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": VALKEY_URL, "KEY_PREFIX": "django"}}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# ── Django ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.postgres",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "allauth",
+    "allauth.account",
+    "csp",
+    "django_htmx",
+    "tokia",
+    "accounts",
+    "billing",
+    "gateway",
+    "invoices",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "accounts.tenancy.TenantMiddleware",
+]
+ROOT_URLCONF = "tokia.urls"
+WSGI_APPLICATION = "tokia.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "tokia.home.page_context",
+            ],
+        },
+    }
+]
+LANGUAGE_CODE = "pt-br"
+LOCALE_PATHS = [BASE_DIR / "tokia" / "locale"]
+TIME_ZONE = "America/Sao_Paulo"
+USE_TZ = True
+USE_I18N = True
+USE_THOUSAND_SEPARATOR = True
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = not IS_PRODUCTION
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if IS_PRODUCTION
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+
+# ── People and sessions ──────────────────────────────────────────────────────────────────────────────────────────────
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher", "django.contrib.auth.hashers.PBKDF2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/app/"
+ACCOUNT_LOGOUT_REDIRECT_URL = "/"
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_SIGNUP_FORM_CLASS = "accounts.forms.SignupTermsForm"
+ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+ACCOUNT_EMAIL_VERIFICATION_BY_CODE_ENABLED = True
+ACCOUNT_EMAIL_VERIFICATION_SUPPORTS_RESEND = True
+ACCOUNT_LOGIN_BY_CODE_ENABLED = False
+ACCOUNT_PREVENT_ENUMERATION = True
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "Tokia: "
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = IS_PRODUCTION
+CSRF_COOKIE_SECURE = IS_PRODUCTION
+
+# ── E-mail ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+_email = env.email_url_config(env.str("EMAIL_URL", "" if IS_PRODUCTION else "smtp://127.0.0.1:8025") or "consolemail://")
+EMAIL_BACKEND = _email["EMAIL_BACKEND"]
+EMAIL_HOST, EMAIL_PORT = _email.get("EMAIL_HOST", ""), _email.get("EMAIL_PORT", 25)
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _email.get("EMAIL_HOST_USER", ""), _email.get("EMAIL_HOST_PASSWORD", "")
+EMAIL_USE_TLS: bool = _email.get("EMAIL_USE_TLS", False)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", "Tokia <nao-responda@tokia.com.br>")
+
+# ── Celery ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+CELERY_BROKER_URL = VALKEY_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_TIME_LIMIT = 300
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 600}
+CELERY_TIMEZONE = "America/Sao_Paulo"
+
+# ── Web security ─────────────────────────────────────────────────────────────────────────────────────────────────────
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'", GATEWAY_URL],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+        "base-uri": ["'none'"],
+        "manifest-src": ["'self'"],
+    }
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_HSTS_SECONDS = 31_536_000 if IS_PRODUCTION else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = IS_PRODUCTION
+SECURE_HSTS_PRELOAD = IS_PRODUCTION
+SECURE_SSL_REDIRECT = IS_PRODUCTION
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
+
+# ── Money ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+TOP_UP_MIN_BRL: int = env.int("TOP_UP_MIN_BRL", 10)
+TOP_UP_MAX_BRL: int = env.int("TOP_UP_MAX_BRL", 50_000)
+TOP_UP_OPEN_MAX: int = env.int("TOP_UP_OPEN_MAX", 10)  # charges awaiting payment per organization
+EXCHANGE_RATE_MAX_AGE_DAYS: int = env.int("EXCHANGE_RATE_MAX_AGE_DAYS", 6)  # a long holiday; older is refused
+GATEWAY_SESSION_SECONDS: int = env.int("GATEWAY_SESSION_SECONDS", 30)  # a gateway silent for so long is fenced
+HOLD_SECONDS_MAX: int = env.int("HOLD_SECONDS_MAX", 1_800)  # no call runs longer; an older hold expires
+
+# ── PIX: the receiving bank (Banco Central's API Pix 2.9.0) ──────────────────────────────────────────────────────────
+PSP_BASE_URL: str = env.str("PSP_BASE_URL", "" if IS_PRODUCTION else "https://127.0.0.1:8091").rstrip("/")
+PSP_TOKEN_URL: str = env.str("PSP_TOKEN_URL", f"{PSP_BASE_URL}/oauth/token")
+PSP_CLIENT_ID: str = env.str("PSP_CLIENT_ID", "" if IS_PRODUCTION else "tokia-sandbox")
+PSP_CLIENT_SECRET: str = env.str("PSP_CLIENT_SECRET", "" if IS_PRODUCTION else "tokia-sandbox-secret")
+PSP_CERT_FILE: str = env.str("PSP_CERT_FILE", "" if IS_PRODUCTION else str(TOKIA_HOME / "sandbox" / "client.pem"))
+PSP_CA_FILE: str = env.str("PSP_CA_FILE", "" if IS_PRODUCTION else str(TOKIA_HOME / "sandbox" / "ca.pem"))
+PSP_PIX_KEY: str = env.str("PSP_PIX_KEY", "" if IS_PRODUCTION else "7d9f0335-8dcc-4054-9bf9-0dbd61d36906")
+PSP_WEBHOOK_SECRET: str = env.str("PSP_WEBHOOK_SECRET", "" if IS_PRODUCTION else "sandbox-webhook-secret-0123456789")
+RECEIVER_NAME: str = env.str("RECEIVER_NAME", "Tokia Tecnologia Ltda")
+RECEIVER_CITY: str = env.str("RECEIVER_CITY", "SAO PAULO")
+RECEIVER_TAX_ID: str = env.str("RECEIVER_TAX_ID", "12ABC34501DE35")
+CHARGE_EXPIRES_SECONDS: int = env.int("CHARGE_EXPIRES_SECONDS", 1_800)
+CHARGE_GRACE_SECONDS: int = env.int("CHARGE_GRACE_SECONDS", 3_600)  # still asked at the bank after it expired
+
+# ── Public registries ────────────────────────────────────────────────────────────────────────────────────────────────
+PTAX_URL: str = env.str(
+    "PTAX_URL",
+    "https://olinda.bcb.gov.br/olinda/servico/PTAX/versao/v1/odata"
+    if IS_PRODUCTION
+    else f"{SANDBOX_URL}/olinda/servico/PTAX/versao/v1/odata",
+)
+CNPJ_URL: str = env.str("CNPJ_URL", "" if IS_PRODUCTION else f"{SANDBOX_URL}/cnpj")  # `/{cnpj}` is added; empty: no look-up
+
+# ── The gateway's numbers, side by side ──────────────────────────────────────────────────────────────────────────────
+GATEWAY_BODY_BYTES_MAX: int = env.int("GATEWAY_BODY_BYTES_MAX", 20 * 1_048_576)
+GATEWAY_UPSTREAM_CONNECTIONS: int = env.int("GATEWAY_UPSTREAM_CONNECTIONS", 512)  # per process
+GATEWAY_CALLS_MAX: int = env.int("GATEWAY_CALLS_MAX", 2_000)  # in flight per process; beyond it 503 overloaded
+GATEWAY_CONNECT_TIMEOUT_MS: int = env.int("GATEWAY_CONNECT_TIMEOUT_MS", 5_000)
+GATEWAY_IDLE_TIMEOUT_MS: int = env.int("GATEWAY_IDLE_TIMEOUT_MS", 60_000)  # no byte from upstream for so long
+GATEWAY_TOTAL_TIMEOUT_MS: int = env.int("GATEWAY_TOTAL_TIMEOUT_MS", 600_000)
+GATEWAY_HOLD_LINGER_MS: int = env.int("GATEWAY_HOLD_LINGER_MS", 2)
+GATEWAY_SETTLE_LINGER_MS: int = env.int("GATEWAY_SETTLE_LINGER_MS", 3)
+GATEWAY_BATCH_MAX: int = env.int("GATEWAY_BATCH_MAX", 256)
+GATEWAY_LEDGER_QUEUE_MAX: int = env.int("GATEWAY_LEDGER_QUEUE_MAX", 4_000)
+GATEWAY_SPOOL_AFTER_MS: int = env.int("GATEWAY_SPOOL_AFTER_MS", 2_000)
+GATEWAY_SPOOL_DIR = Path(env.str("GATEWAY_SPOOL_DIR", str(TOKIA_HOME / "spool")))
+GATEWAY_PROCESSES: int = env.int("GATEWAY_PROCESSES", 1)  # a local rate limit is 1/N of the shared one
+GATEWAY_VALKEY_TIMEOUT_MS: int = env.int("GATEWAY_VALKEY_TIMEOUT_MS", 20)
+GATEWAY_SNAPSHOT_SECONDS: float = env.float("GATEWAY_SNAPSHOT_SECONDS", 1.0)  # version poll, beside NOTIFY
+REQUESTS_PER_MINUTE: int = env.int("REQUESTS_PER_MINUTE", 600)  # per key, where neither key nor LimitProfile says
+CRASHPOINT: str = env.str("CRASHPOINT", "")  # tests: the process kills itself at this named point
+
+# ── Logs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+LOG_LEVEL: str = env.str("LOG_LEVEL", "INFO")
+LOG_JSON: bool = env.bool("LOG_JSON", IS_PRODUCTION)
+LOGGING_CONFIG = "tokia.logs.configure"
+LOGGING = {"level": LOG_LEVEL, "json": LOG_JSON}
+
+# ── Admin ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+UNFOLD = {
+    "SITE_TITLE": "Tokia",
+    "SITE_HEADER": "Tokia",
+    "SITE_URL": "/app/",
+    "ENVIRONMENT": "tokia.home.admin_environment",
+    "SHOW_HISTORY": True,
+}
+
+# ── Production refuses to start unsafely ─────────────────────────────────────────────────────────────────────────────
+if IS_PRODUCTION:
+    _missing = [
+        name
+        for name in (
+            "SECRET_KEY", "ENCRYPTION_KEYS", "PSP_BASE_URL", "PSP_CLIENT_ID", "PSP_CERT_FILE", "PSP_PIX_KEY", "PSP_WEBHOOK_SECRET",
+        )
+        if not globals()[name]
+    ]  # fmt: skip
+    if not env.str("EMAIL_URL", ""):
+        _missing.append("EMAIL_URL")
+    if _missing:
+        raise ImproperlyConfigured(f"Production needs: {', '.join(_missing)}.")
+    if DEBUG or SANDBOX_URL or CRASHPOINT:
+        raise ImproperlyConfigured("DEBUG, SANDBOX_URL and CRASHPOINT have no place in production.")
+    if len(SECRET_KEY) < 50 or len(PSP_WEBHOOK_SECRET) < 32:
+        raise ImproperlyConfigured("SECRET_KEY needs 50 characters or more, PSP_WEBHOOK_SECRET 32.")
+    if not all(url.startswith("https://") for url in (WEB_URL, GATEWAY_URL, PSP_BASE_URL, PSP_TOKEN_URL)):
+        raise ImproperlyConfigured("WEB_URL, GATEWAY_URL and the bank's addresses are https in production.")
