@@ -1,0 +1,10 @@
+"""The only floor where money moves: wallets, holds, the ledger, prices, PIX.
+
+Nouns: Wallet, Lot, Hold, LedgerEntry, Posting, UsageRecord, PriceBook, PriceVersion, Price, ProviderCost, ExchangeRate,
+VolumePlan, VolumeTier, Charge, PixNotice, UnmatchedPix, Refund.
+Verbs: `wallets.wallet_of`, `holds.place_holds/settle/expire_holds`, `ledger.post_entry/reverse_entry`,
+`pricing.price_usage/price_ceiling` (pure), `pricebooks.publish_version/prices_for`, `pix.charges.open_charge/confirm_charge`,
+`statements.*` (reads), `reconcile.find_violations`.
+Money is an integer number of nano-reais; only the SQL functions of `sql/` write a wallet. Called by gateway, invoices and
+the roof; knows accounts, and nothing above.
+"""

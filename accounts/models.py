@@ -1,0 +1,204 @@
+"""The nouns of accounts. See `accounts/__init__.py`."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.contrib.auth.models import AbstractUser, BaseUserManager
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models.functions import Lower
+
+from accounts.tenancy import TenantManager
+
+
+class UserManager(BaseUserManager["User"]):
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
+        user = self.model(email=self.normalize_email(email).lower(), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
+        return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
+
+
+class User(AbstractUser):
+    """A person, known by e-mail."""
+
+    username = None  # type: ignore[assignment]
+    first_name = None  # type: ignore[assignment]
+    last_name = None  # type: ignore[assignment]
+    name = models.CharField("nome", max_length=150, blank=True)
+    email = models.EmailField("e-mail")
+    accepted_terms_at = models.DateTimeField("aceitou os termos em", null=True, blank=True)
+
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+    objects: ClassVar[UserManager] = UserManager()  # type: ignore[assignment]
+
+    class Meta:
+        verbose_name = "usuário"
+        verbose_name_plural = "usuários"
+        constraints = [models.UniqueConstraint(Lower("email"), name="user_email_once")]
+
+    def __str__(self) -> str:
+        return self.email
+
+
+class LimitProfile(models.Model):
+    """Rate limits that many organizations share. The key's own limit, where set, can only be lower."""
+
+    name = models.CharField("nome", max_length=60, unique=True)
+    requests_per_minute = models.PositiveIntegerField("requisições por minuto")
+    tokens_per_minute = models.PositiveIntegerField("tokens por minuto")
+
+    class Meta:
+        verbose_name = "perfil de limites"
+        verbose_name_plural = "perfis de limites"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Organization(models.Model):
+    """The tenant: a Brazilian company (CNPJ) or person (CPF) that owns a wallet, keys and members."""
+
+    class TaxIdKind(models.TextChoices):
+        CNPJ = "cnpj", "CNPJ"
+        CPF = "cpf", "CPF"
+
+    name = models.CharField("razão social ou nome", max_length=150)
+    trade_name = models.CharField("nome fantasia", max_length=150, blank=True)
+    # Bare and upper-case; empty until the organization is identified. Several organizations may share one (branches of work).
+    tax_id = models.CharField("CNPJ ou CPF", max_length=14, blank=True, db_index=True)
+    tax_id_kind = models.CharField("documento", max_length=4, choices=TaxIdKind.choices, default=TaxIdKind.CNPJ)
+    invoice_email = models.EmailField("e-mail para notas", blank=True)
+    municipal_registration = models.CharField("inscrição municipal", max_length=20, blank=True)
+    # street, number, complement, district, city, state, postal_code
+    address = models.JSONField("endereço", default=dict, blank=True)
+    limit_profile = models.ForeignKey(
+        LimitProfile,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        verbose_name="perfil de limites",
+        related_name="organizations",
+    )
+    is_suspended = models.BooleanField("suspensa", default=False)
+    suspended_reason = models.CharField("motivo da suspensão", max_length=200, blank=True)
+    checklist_dismissed_at = models.DateTimeField(null=True, blank=True, editable=False)
+    created_at = models.DateTimeField("criada em", auto_now_add=True)
+
+    class Meta:
+        verbose_name = "empresa"
+        verbose_name_plural = "empresas"
+
+    def __str__(self) -> str:
+        return self.trade_name or self.name
+
+
+class Role(models.TextChoices):
+    OWNER = "owner", "Dono"  # everything
+    ADMIN = "admin", "Administrador"  # everything but the owner's own place
+    DEVELOPER = "developer", "Desenvolvedor"  # own keys, usage
+    FINANCE = "finance", "Financeiro"  # top-ups, statement
+
+
+class Membership(models.Model):
+    """A user's place in an organization."""
+
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="memberships", verbose_name="empresa")
+    user = models.ForeignKey(User, models.CASCADE, related_name="memberships", verbose_name="usuário")
+    role = models.CharField("papel", max_length=10, choices=Role.choices)
+    last_seen_at = models.DateTimeField("último acesso", null=True, blank=True)
+    created_at = models.DateTimeField("desde", auto_now_add=True)
+
+    objects = TenantManager["Membership"]()
+    everywhere: ClassVar[models.Manager[Membership]] = models.Manager()
+
+    class Meta:
+        verbose_name = "membro"
+        verbose_name_plural = "membros"
+        default_manager_name = "everywhere"
+        base_manager_name = "everywhere"
+        constraints = [models.UniqueConstraint(fields=["organization", "user"], name="membership_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user} · {self.get_role_display()}"
+
+
+class Invitation(models.Model):
+    """An open offer of a membership, bound to one e-mail address. Only the digest of its token is stored."""
+
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="invitations", verbose_name="empresa")
+    email = models.EmailField("e-mail")
+    role = models.CharField("papel", max_length=10, choices=Role.choices)
+    token_hash = models.BinaryField(max_length=32, unique=True, editable=False)
+    invited_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+", verbose_name="convidado por")
+    created_at = models.DateTimeField("criado em", auto_now_add=True)
+    expires_at = models.DateTimeField("expira em")
+    accepted_at = models.DateTimeField("aceito em", null=True, blank=True)
+    cancelled_at = models.DateTimeField("cancelado em", null=True, blank=True)
+
+    objects = TenantManager["Invitation"]()
+    everywhere: ClassVar[models.Manager[Invitation]] = models.Manager()
+
+    class Meta:
+        verbose_name = "convite"
+        verbose_name_plural = "convites"
+        default_manager_name = "everywhere"
+        base_manager_name = "everywhere"
+
+    def __str__(self) -> str:
+        return self.email
+
+
+class ApiKey(models.Model):
+    """A program's credential: `sk-tokia-` + 43 base62 characters of 32 random bytes + 6 of CRC-32. Stored as SHA-256."""
+
+    class Status(models.TextChoices):
+        ACTIVE = "active", "Ativa"  # serves, unless expired
+        REVOKED = "revoked", "Revogada"  # for ever
+
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="api_keys", verbose_name="empresa")
+    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+", verbose_name="criada por")
+    name = models.CharField("nome", max_length=60)
+    key_hash = models.BinaryField(max_length=32, unique=True, editable=False)
+    prefix = models.CharField("começo", max_length=16, editable=False)
+    suffix = models.CharField("fim", max_length=4, editable=False)
+    status = models.CharField("situação", max_length=8, choices=Status.choices, default=Status.ACTIVE)
+    expires_at = models.DateTimeField("expira em", null=True, blank=True)
+    # Public route names; empty: all of them.
+    allowed_routes = ArrayField(
+        models.CharField(max_length=100), default=list, blank=True, verbose_name="modelos permitidos"
+    )
+    requests_per_minute = models.PositiveIntegerField("requisições por minuto", null=True, blank=True)
+    created_at = models.DateTimeField("criada em", auto_now_add=True)
+    revoked_at = models.DateTimeField("revogada em", null=True, blank=True)
+
+    objects = TenantManager["ApiKey"]()
+    everywhere: ClassVar[models.Manager[ApiKey]] = models.Manager()
+
+    class Meta:
+        verbose_name = "chave de API"
+        verbose_name_plural = "chaves de API"
+        default_manager_name = "everywhere"
+        base_manager_name = "everywhere"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…{self.suffix})"
+
+
+class SnapshotVersion(models.Model):
+    """A number that moves, in the same commit, with what gateways keep in memory ('callers', 'catalog').
+
+    Statement triggers on the tables concerned call the SQL function `bump_snapshot(subject)`, which also sends NOTIFY
+    `tokia_snapshot`. So no writer, the admin and the shell included, can forget to tell the gateways.
+    """
+
+    subject = models.CharField(max_length=20, primary_key=True)
+    number = models.BigIntegerField(default=1)
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.number}"

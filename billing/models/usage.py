@@ -1,0 +1,131 @@
+"""What was used: one record per call, and the month's cumulative position of each wallet."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import F, Q
+
+from accounts.models import Organization
+from accounts.tenancy import TenantManager
+
+
+class UsageRecord(models.Model):
+    """One call that began, as it ended; the subledger of revenue:usage. Range-partitioned by id (a UUIDv7: its month).
+
+    The token counts are disjoint. gross = ceil(Σ tokens · price / per_units); net = F(S + gross) − F(S), where S is the
+    month's gross before it; net = paid + promo + overdraft. `cost_nanos` is what the upstream asks us, 0 when unknown.
+    """
+
+    class Outcome(models.TextChoices):
+        COMPLETED = "completed", "Concluída"
+        CUT = "cut", "Interrompida pelo provedor"  # what was delivered is billed
+        CANCELLED = "cancelled", "Cancelada pelo cliente"  # what was delivered is billed
+        FAILED = "failed", "Falhou"  # nothing delivered, net 0
+
+    class UsageSource(models.TextChoices):
+        NONE = "none", "Sem uso"
+        UPSTREAM = "upstream", "Informado pelo provedor"
+        COUNTED = "counted", "Contado pela Tokia"
+        SUSPECT = "suspect", "Suspeito, limitado"
+
+    id = models.UUIDField(primary_key=True)
+    organization = models.ForeignKey(
+        Organization, models.PROTECT, related_name="+", db_constraint=False, db_index=False, verbose_name="empresa"
+    )
+    wallet = models.ForeignKey(
+        "billing.Wallet", models.PROTECT, related_name="+", db_constraint=False, db_index=False, verbose_name="carteira"
+    )
+    api_key_id = models.BigIntegerField("chave")
+    month = models.DateField("mês")
+    surface = models.CharField("superfície", max_length=20)  # "chat", "embeddings"
+    is_stream = models.BooleanField("streaming", default=False)
+    route_name = models.CharField("modelo", max_length=100)
+    provider_name = models.CharField("provedor", max_length=40, blank=True)
+    upstream_model = models.CharField("modelo no provedor", max_length=120, blank=True)
+    upstream_id = models.CharField("id no provedor", max_length=120, blank=True)
+    price_version = models.ForeignKey(
+        "billing.PriceVersion",
+        models.PROTECT,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
+        verbose_name="preços",
+    )
+    input_tokens = models.IntegerField("entrada", default=0)
+    cached_input_tokens = models.IntegerField("entrada em cache", default=0)
+    cache_write_tokens = models.IntegerField("escrita em cache", default=0)
+    output_tokens = models.IntegerField("saída", default=0)
+    reasoning_tokens = models.IntegerField("raciocínio", default=0)
+    requests = models.IntegerField("requisições", default=1)
+    hold_nanos = models.BigIntegerField("reservado", null=True)  # empty: the hold had expired
+    gross_nanos = models.BigIntegerField("bruto")
+    net_nanos = models.BigIntegerField("custo")
+    paid_nanos = models.BigIntegerField(default=0)
+    promo_nanos = models.BigIntegerField(default=0)
+    overdraft_nanos = models.BigIntegerField(default=0)
+    cost_nanos = models.BigIntegerField("custo no provedor", default=0)
+    gross_before_nanos = models.BigIntegerField()  # S
+    is_late = models.BooleanField(default=False)
+    outcome = models.CharField("situação", max_length=9, choices=Outcome.choices)
+    status_code = models.SmallIntegerField("HTTP", default=200)
+    error_code = models.CharField("erro", max_length=40, blank=True)
+    finish_reason = models.CharField("fim", max_length=40, blank=True)
+    usage_source = models.CharField("fonte do uso", max_length=8, choices=UsageSource.choices)
+    attempts = models.JSONField("tentativas", default=list)  # [{provider, model, status, error, ms}]
+    first_token_ms = models.IntegerField("1º token", null=True)
+    latency_ms = models.IntegerField("duração", default=0)
+    overhead_us = models.IntegerField("gateway (µs)", default=0)
+    batch_id = models.UUIDField()
+    entry_id = models.BigIntegerField(null=True)  # the LedgerEntry; empty when net is 0
+    created_at = models.DateTimeField("em")  # the instant inside the id
+
+    objects = TenantManager["UsageRecord"]()
+    everywhere: ClassVar[models.Manager[UsageRecord]] = models.Manager()
+
+    class Meta:
+        verbose_name = "requisição"
+        verbose_name_plural = "requisições"
+        default_manager_name = "everywhere"
+        base_manager_name = "everywhere"
+        indexes = [
+            models.Index(fields=["organization", "-id"], name="usage_by_organization"),
+            models.Index(fields=["wallet", "month", "gross_before_nanos"], name="usage_by_position"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(gross_nanos__gte=0) & Q(net_nanos__gte=0) & Q(net_nanos__lte=F("gross_nanos")),
+                name="usage_net_within_gross",
+            ),
+            models.CheckConstraint(
+                condition=Q(net_nanos=F("paid_nanos") + F("promo_nanos") + F("overdraft_nanos")),
+                name="usage_net_is_parts",
+            ),
+        ]
+
+
+class MonthSpend(models.Model):
+    """A wallet's cumulative month, under the wallet's lock. The plan is the one in force at the month's first call."""
+
+    wallet = models.ForeignKey("billing.Wallet", models.PROTECT, related_name="months")
+    month = models.DateField()
+    volume_plan = models.ForeignKey("billing.VolumePlan", models.PROTECT)
+    gross_nanos = models.BigIntegerField(default=0)
+    net_nanos = models.BigIntegerField(default=0)
+    calls = models.BigIntegerField(default=0)
+
+    objects = TenantManager["MonthSpend"]("wallet__organization")
+    everywhere: ClassVar[models.Manager[MonthSpend]] = models.Manager()
+
+    class Meta:
+        default_manager_name = "everywhere"
+        base_manager_name = "everywhere"
+        constraints = [models.UniqueConstraint(fields=["wallet", "month"], name="month_spend_once")]
+
+
+class SettledBatch(models.Model):
+    """A batch of settlements that was committed: the same batch again is a replay."""
+
+    id = models.UUIDField(primary_key=True)
+    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
