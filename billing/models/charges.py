@@ -26,6 +26,8 @@ class Charge(models.Model):
     txid = models.CharField("txid", max_length=35, unique=True)
     amount_nanos = models.BigIntegerField("valor")
     received_nanos = models.BigIntegerField("recebido", default=0)
+    # The payments that the bank told and we credited: [{"endToEndId", "valor", "horario"}].
+    payments = models.JSONField("pagamentos", default=list, blank=True)
     status = models.CharField("situação", max_length=8, choices=Status.choices, default=Status.OPENING)
     brcode = models.CharField("copia e cola", max_length=512, blank=True)
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+", verbose_name="criada por")
@@ -33,6 +35,7 @@ class Charge(models.Model):
     expires_at = models.DateTimeField("expira em")
     paid_at = models.DateTimeField("paga em", null=True, blank=True)
     asked_at = models.DateTimeField("consultada em", null=True, blank=True)  # last time that the bank was asked
+    bank_error = models.CharField("erro do banco", max_length=200, blank=True)
 
     objects = TenantManager["Charge"]("wallet__organization")
     everywhere: ClassVar[models.Manager[Charge]] = models.Manager()

@@ -129,6 +129,7 @@ class Price(models.Model):
     cost_usd = models.DecimalField("custo em US$", max_digits=18, decimal_places=9, null=True, blank=True)
     markup = models.DecimalField("markup", max_digits=6, decimal_places=3, null=True, blank=True)
     override_nanos = models.BigIntegerField("preço fixo (nanos)", null=True, blank=True)
+    override_reason = models.CharField("motivo se abaixo do custo", max_length=200, blank=True)
     amount_nanos = models.BigIntegerField("preço (nanos)")
 
     class Meta:

@@ -1,0 +1,278 @@
+"""Sale prices: a draft is computed from costs, exchange rate and markup; once published it never changes.
+
+amount = ceil(cost in US$ × R$ per US$ × markup × 10⁹) nano-reais per `per_units`, exact in Decimal; an override in reais wins.
+One version of the default book is in force: the newest published one whose `effective_at` has come.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, Context, Decimal
+
+from django.db import transaction
+from django.db.models import Max
+
+from billing import exchange
+from billing.costs import latest_costs
+from billing.models import ExchangeRate, Price, PriceBook, PriceVersion, ProviderCost, Unit
+from billing.pricing import PriceList, UnitPrice
+from tokia import clock
+from tokia.errors import TokiaError
+
+NANOS_PER_REAL = 1_000_000_000
+EXACT = Context(prec=60)  # 18 + 12 + 6 + 10 digits at most: no product is rounded before the ceil
+TOKEN_UNITS = {Unit.INPUT, Unit.CACHED_INPUT, Unit.CACHE_WRITE, Unit.OUTPUT, Unit.REASONING}
+
+
+class PriceRefused(TokiaError):
+    """A draft that can't be computed or published; the message names the line."""
+
+    code = "price_refused"
+    status = 409
+
+
+@dataclass(frozen=True, slots=True)
+class PriceLine:
+    """What a person decides about one route; the units and costs come from the ProviderCosts of the upstream model."""
+
+    route_name: str
+    provider_name: str
+    upstream_model: str
+    markup: Decimal
+    overrides: Mapping[str, int] = field(default_factory=dict)  # unit → nanos per `per_units`
+    override_reason: str = ""  # needed where an override is below cost
+
+
+@dataclass(frozen=True, slots=True)
+class PriceChange:
+    """One unit of one route between two versions."""
+
+    route_name: str
+    unit: str
+    kind: str  # "new", "up", "down", "gone", "same"
+    old_nanos: int | None
+    new_nanos: int | None
+    percent: Decimal | None  # one decimal; empty for new, gone, and from zero
+    markup: Decimal | None = None  # the new sale price over cost, three decimals
+
+
+# ── Arithmetic ───────────────────────────────────────────────────────────────────────────────────────────────────────
+def cost_in_nanos(cost_usd: Decimal, rate: Decimal) -> int:
+    """US dollars → nano-reais, up to the next nano."""
+    return amount_for(cost_usd, rate, Decimal(1))
+
+
+def amount_for(cost_usd: Decimal, rate: Decimal, markup: Decimal) -> int:
+    """The sale price: ceil(cost × rate × markup × 10⁹)."""
+    exact = EXACT.multiply(EXACT.multiply(EXACT.multiply(cost_usd, rate), markup), NANOS_PER_REAL)
+    return int(exact.to_integral_value(rounding=ROUND_CEILING))
+
+
+def cost_of_line(price: Price, rate: Decimal | None) -> int:
+    """The line's cost in nano-reais per `per_units`; 0 where it is unknown."""
+    return cost_in_nanos(price.cost_usd, rate) if price.cost_usd is not None and rate is not None else 0
+
+
+# ── Drafts ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+def default_book() -> PriceBook:
+    book, _ = PriceBook.objects.get_or_create(is_default=True, defaults={"name": "Padrão"})
+    return book
+
+
+def draft_version(*, lines: Iterable[PriceLine], note: str = "", book: PriceBook | None = None) -> PriceVersion:
+    """A draft at the newest costs and the current exchange rate.
+
+    Raises PriceRefused for a line with neither costs nor overrides, ExchangeRateMissing for a stale rate.
+    """
+    costs = latest_costs()
+    prices = [price for line in lines for price in _prices_of(line, costs.get((line.provider_name, line.upstream_model), {}))]
+    return _save_draft(prices, note=note, book=book or default_book())
+
+
+def draft_from_current(*, note: str = "", book: PriceBook | None = None) -> PriceVersion:
+    """A draft with the lines of the version in force, at the newest costs and the current exchange rate."""
+    book = book or default_book()
+    current = version_in_force(book=book)
+    costs = latest_costs()
+    copies: list[Price] = []
+    for old in Price.objects.filter(version=current).order_by("route_name", "id") if current else []:
+        newest = costs.get((old.provider_name, old.upstream_model), {}).get(old.unit)
+        copies.append(
+            Price(
+                route_name=old.route_name, unit=old.unit, per_units=old.per_units, provider_name=old.provider_name,
+                upstream_model=old.upstream_model, cost_usd=newest.usd if newest else old.cost_usd, markup=old.markup,
+                override_nanos=old.override_nanos, override_reason=old.override_reason,
+            )
+        )  # fmt: skip
+    return _save_draft(copies + _newly_costed(copies, costs), note=note, book=book)
+
+
+def recompute(version: PriceVersion) -> PriceVersion:
+    """A draft's amounts again, at the current exchange rate; after a person edited its lines. Raises PriceRefused."""
+    with transaction.atomic():
+        locked = _lock_draft(version)
+        locked.exchange_rate = exchange.current_rate()
+        locked.save(update_fields=["exchange_rate"])
+        prices = list(Price.objects.filter(version=locked))
+        _compute(prices, locked.exchange_rate)
+        Price.objects.bulk_update(prices, ["amount_nanos"])
+    version.refresh_from_db()
+    return version
+
+
+def _prices_of(line: PriceLine, costs: Mapping[str, ProviderCost]) -> list[Price]:
+    units = list(dict.fromkeys([*costs, *line.overrides]))
+    if not units:
+        raise PriceRefused(f"{line.route_name}: sem custo de {line.provider_name}/{line.upstream_model} e sem preço fixo.")
+    return [
+        Price(
+            route_name=line.route_name, unit=unit,
+            per_units=costs[unit].per_units if unit in costs else 1_000_000 if unit in TOKEN_UNITS else 1,
+            provider_name=line.provider_name, upstream_model=line.upstream_model,
+            cost_usd=costs[unit].usd if unit in costs else None, markup=line.markup,
+            override_nanos=line.overrides.get(unit), override_reason=line.override_reason if unit in line.overrides else "",
+        )
+        for unit in units
+    ]  # fmt: skip
+
+
+def _newly_costed(copies: list[Price], costs: Mapping[tuple[str, str], Mapping[str, ProviderCost]]) -> list[Price]:
+    """Units that a provider prices now and did not when the version in force was made, at their route's input markup."""
+    routes: dict[tuple[str, str, str], dict[str, Price]] = defaultdict(dict)
+    for copy in copies:
+        routes[copy.route_name, copy.provider_name, copy.upstream_model][copy.unit] = copy
+    return [
+        Price(
+            route_name=route_name, unit=unit, per_units=cost.per_units, provider_name=provider_name,
+            upstream_model=upstream_model, cost_usd=cost.usd, markup=next(iter(units.values())).markup,
+        )
+        for (route_name, provider_name, upstream_model), units in routes.items()
+        for unit, cost in costs.get((provider_name, upstream_model), {}).items()
+        if unit not in units and not any(price.override_nanos is not None for price in units.values())
+    ]  # fmt: skip
+
+
+def _save_draft(prices: list[Price], *, note: str, book: PriceBook) -> PriceVersion:
+    rate = exchange.current_rate()
+    _compute(prices, rate)
+    with transaction.atomic():
+        PriceBook.objects.select_for_update().get(pk=book.pk)  # numbers without gaps or clashes
+        last = PriceVersion.objects.filter(book=book).aggregate(last=Max("number"))["last"] or 0
+        version = PriceVersion.objects.create(book=book, number=last + 1, exchange_rate=rate, note=note[:200])
+        for price in prices:
+            price.version = version
+        Price.objects.bulk_create(prices)
+    return version
+
+
+def _compute(prices: Iterable[Price], rate: ExchangeRate) -> None:
+    for price in prices:
+        if price.override_nanos is not None:
+            price.amount_nanos = price.override_nanos
+        elif price.cost_usd is not None and price.markup is not None:
+            price.amount_nanos = amount_for(price.cost_usd, rate.rate, price.markup)
+        else:
+            raise PriceRefused(f"{price.route_name}, {price.get_unit_display()}: informe custo e markup, ou um preço fixo.")
+
+
+# ── Publishing ───────────────────────────────────────────────────────────────────────────────────────────────────────
+def publish_version(version: PriceVersion, *, by: str, effective_at: dt.datetime | None = None) -> PriceVersion:
+    """Freeze a draft; it is in force from `effective_at` (now, if empty) and gateways follow within two seconds.
+
+    Raises PriceRefused: not a draft, no line, a price below its cost without a reason, an instant in the past, a stale rate.
+    """
+    with transaction.atomic():
+        locked = _lock_draft(version)
+        rate = locked.exchange_rate
+        if rate is None or exchange.is_stale(rate):
+            raise PriceRefused("O câmbio desta versão já não vale. Recalcule antes de publicar.")
+        prices = list(Price.objects.filter(version=locked))
+        if not prices:
+            raise PriceRefused("Esta versão não tem nenhum preço.")
+        _compute(prices, rate)  # never trust a stored product
+        for price in prices:
+            _check_margin(price, rate.rate)
+        Price.objects.bulk_update(prices, ["amount_nanos"])
+        now = clock.now()
+        if effective_at is not None and effective_at < now - dt.timedelta(minutes=1):
+            raise PriceRefused("A vigência não pode começar no passado.")
+        locked.status = PriceVersion.Status.PUBLISHED
+        locked.effective_at, locked.published_at, locked.published_by = effective_at or now, now, by[:150]
+        locked.save()
+    version.refresh_from_db()
+    return version
+
+
+def _lock_draft(version: PriceVersion) -> PriceVersion:
+    locked = PriceVersion.objects.select_for_update(of=("self",)).select_related("exchange_rate").get(pk=version.pk)
+    if locked.status != PriceVersion.Status.DRAFT:
+        raise PriceRefused("Uma versão publicada nunca muda. Crie um rascunho a partir dela.")
+    return locked
+
+
+def _check_margin(price: Price, rate: Decimal) -> None:
+    cost_nanos = cost_of_line(price, rate)
+    if price.amount_nanos < cost_nanos and not price.override_reason.strip():
+        raise PriceRefused(
+            f"{price.route_name}, {price.get_unit_display()}: o preço fica abaixo do custo. Informe o motivo na linha."
+        )
+
+
+# ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+def version_in_force(at: dt.datetime | None = None, *, book: PriceBook | None = None) -> PriceVersion | None:
+    """The published version of the default (or given) book in force at an instant (now, if empty)."""
+    versions = PriceVersion.objects.filter(status=PriceVersion.Status.PUBLISHED, effective_at__lte=at or clock.now())
+    versions = versions.filter(book=book) if book else versions.filter(book__is_default=True)
+    return versions.select_related("exchange_rate").order_by("-effective_at", "-number").first()
+
+
+def price_lists(at: dt.datetime | None = None) -> dict[str, PriceList]:
+    """Every route's prices in force at an instant (now, if empty), by route name. No published version: empty."""
+    version = version_in_force(at)
+    if version is None:
+        return {}
+    rate = version.exchange_rate.rate if version.exchange_rate else None
+    units: dict[str, dict[str, UnitPrice]] = defaultdict(dict)
+    for price in Price.objects.filter(version=version):
+        units[price.route_name][price.unit] = UnitPrice(
+            amount_nanos=price.amount_nanos, cost_nanos=cost_of_line(price, rate), per_units=price.per_units
+        )
+    label = f"v{version.number}"
+    return {name: PriceList(version_id=version.pk, version_label=label, units=prices) for name, prices in units.items()}
+
+
+def next_change_at(after: dt.datetime | None = None) -> dt.datetime | None:
+    """When a scheduled version comes into force, for whoever keeps prices in memory."""
+    scheduled = PriceVersion.objects.filter(
+        status=PriceVersion.Status.PUBLISHED, book__is_default=True, effective_at__gt=after or clock.now()
+    )
+    first = scheduled.order_by("effective_at").first()
+    return first.effective_at if first else None
+
+
+def diff_versions(old: PriceVersion | None, new: PriceVersion) -> list[PriceChange]:
+    """Every unit that either version prices, by route and unit; what changed comes with its percentage."""
+    before = {(price.route_name, price.unit): price for price in Price.objects.filter(version=old)} if old else {}
+    after = {(price.route_name, price.unit): price for price in Price.objects.filter(version=new)}
+    order = [unit.value for unit in Unit]
+    rate = new.exchange_rate.rate if new.exchange_rate else None
+    names = sorted(before.keys() | after.keys(), key=lambda name: (name[0], order.index(name[1])))
+    return [_change(name, before.get(name), after.get(name), rate) for name in names]
+
+
+def _change(name: tuple[str, str], old: Price | None, new: Price | None, rate: Decimal | None) -> PriceChange:
+    old_nanos, new_nanos = (old.amount_nanos if old else None), (new.amount_nanos if new else None)
+    percent = None
+    if old_nanos is None:
+        kind = "new"
+    elif new_nanos is None:
+        kind = "gone"
+    else:
+        kind = "up" if new_nanos > old_nanos else "down" if new_nanos < old_nanos else "same"
+        percent = (Decimal(100 * (new_nanos - old_nanos)) / old_nanos).quantize(Decimal("0.1")) if old_nanos else None
+    cost_nanos = cost_of_line(new, rate) if new else 0
+    markup = (Decimal(new_nanos) / cost_nanos).quantize(Decimal("0.001")) if new_nanos is not None and cost_nanos else None
+    return PriceChange(*name, kind=kind, old_nanos=old_nanos, new_nanos=new_nanos, percent=percent, markup=markup)
