@@ -4,10 +4,15 @@
 import os
 import sys
 
+from tokia.stackhome import StackHome
+
 if __name__ == "__main__":
+    command = sys.argv[1:2]
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tokia.settings")
+    if command != ["up"]:
+        StackHome.of_environment().lend_environment()
     # Migrations own the tables; every other command works as the role that can't touch the ledger (see billing/sql).
-    if sys.argv[1:2] == ["migrate"] and (owner := os.environ.get("DATABASE_OWNER_URL")):
+    if command == ["migrate"] and (owner := os.environ.get("DATABASE_OWNER_URL")):
         os.environ["DATABASE_URL"] = owner
     from django.core.management import execute_from_command_line
 

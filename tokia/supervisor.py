@@ -110,6 +110,7 @@ class Supervisor:
                     raise StartFailed(f"{name} {reason}. Its last lines:\n" + "\n".join(f"  {line}" for line in run.tail))
                 self.say(f"{name} {reason}; going on without it.")
                 self._end(self._runs.pop(name))
+                self._write_pids()
                 given_up.append(name)
                 break
             else:

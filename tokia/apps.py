@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class TokiaConfig(AppConfig):
+    name = "tokia"
+    verbose_name = "Tokia"

@@ -1,0 +1,30 @@
+"""The Celery application and everything that happens by the clock. Tasks live in `<app>/tasks.py`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celery import Celery
+from celery.schedules import crontab
+from celery.signals import setup_logging
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tokia.settings")
+app = Celery("tokia")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+# Hours are Brazil's. A task that was missed runs at its next turn: each one looks for rows due, none relies on being called.
+app.conf.beat_schedule = {
+    "expire holds": {"task": "billing.tasks.expire_holds", "schedule": 10.0},
+    "sweep charges": {"task": "billing.tasks.sweep_charges", "schedule": 60.0},
+    "reconcile with the bank and the books": {"task": "billing.tasks.reconcile", "schedule": crontab(minute="*/5")},
+    "fetch the exchange rate": {"task": "billing.tasks.fetch_exchange_rate", "schedule": crontab(minute=10)},
+    "propose costs": {"task": "billing.tasks.propose_costs", "schedule": crontab(hour=4, minute=20)},
+    "ensure partitions": {"task": "billing.tasks.ensure_partitions", "schedule": crontab(hour=3, minute=5)},
+}
+
+
+@setup_logging.connect
+def keep_our_logging(**_: Any) -> None:
+    """Celery leaves logging alone where this is connected; `tokia.logs` has set it up (scrubbed) with the settings."""

