@@ -109,7 +109,7 @@ USE_TZ = True
 USE_I18N = True
 USE_THOUSAND_SEPARATOR = True
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+STATIC_ROOT = BASE_DIR / "staticfiles" if IS_PRODUCTION else None  # elsewhere the finders serve; nothing is collected
 WHITENOISE_USE_FINDERS = not IS_PRODUCTION
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -210,6 +210,9 @@ PSP_CERT_FILE: str = env.str("PSP_CERT_FILE", "" if IS_PRODUCTION else str(TOKIA
 PSP_CA_FILE: str = env.str("PSP_CA_FILE", "" if IS_PRODUCTION else str(TOKIA_HOME / "sandbox" / "ca.pem"))
 PSP_PIX_KEY: str = env.str("PSP_PIX_KEY", "" if IS_PRODUCTION else "7d9f0335-8dcc-4054-9bf9-0dbd61d36906")
 PSP_WEBHOOK_SECRET: str = env.str("PSP_WEBHOOK_SECRET", "" if IS_PRODUCTION else "sandbox-webhook-secret-0123456789")
+# Behind a proxy that checks the bank's certificate: the header in which it says SUCCESS ("X-SSL-Client-Verify"). Empty: not asked.
+PSP_WEBHOOK_VERIFY_HEADER: str = env.str("PSP_WEBHOOK_VERIFY_HEADER", "")
+PSP_TIMEOUT_SECONDS: float = env.float("PSP_TIMEOUT_SECONDS", 10.0)
 RECEIVER_NAME: str = env.str("RECEIVER_NAME", "Tokia Tecnologia Ltda")
 RECEIVER_CITY: str = env.str("RECEIVER_CITY", "SAO PAULO")
 RECEIVER_TAX_ID: str = env.str("RECEIVER_TAX_ID", "12ABC34501DE35")

@@ -84,15 +84,15 @@ def _start(stack: Stack) -> None:
         supervisor.start(child)
     supervisor.say("migrating the database …")
     manage = [sys.executable, "manage.py"]
-    supervisor.run("migrate", [*manage, "migrate", "--verbosity=0"], env=stack.env, cwd=CHECKOUT)
+    supervisor.run("migrate", [*manage, "migrate", "--skip-checks", "--verbosity=0"], env=stack.env, cwd=CHECKOUT)
     supervisor.await_ready("sandbox")  # it writes the bank's certificates before it listens
     supervisor.say("starting web, gateway, worker and beat; seeding …")
     for name in ("gateway", "web", "worker", "beat"):
         supervisor.start(children[name])
-    supervisor.run("seed", [*manage, "seed", "--verbosity=0"], env=stack.env, cwd=CHECKOUT)
+    supervisor.run("seed", [*manage, "seed", "--skip-checks", "--verbosity=0"], env=stack.env, cwd=CHECKOUT)
     if supervisor.await_ready("gateway", "web", "worker", "beat", *[child.name for child in outside if child.is_optional]):
         stack.has_model = False
-    supervisor.run("webhook", [*manage, "register_webhook", "--verbosity=0"], env=stack.env, cwd=CHECKOUT)
+    supervisor.run("webhook", [*manage, "register_webhook", "--skip-checks"], env=stack.env, cwd=CHECKOUT)
     supervisor.say(f"ready after {time.monotonic() - stack.started:.1f} s.")
 
 
@@ -168,7 +168,7 @@ def environment(stack: Stack) -> dict[str, str]:
     if stack.valkey:
         ours["VALKEY_URL"] = stack.valkey.url
     if os.geteuid() == 0:
-        ours["C_FORCE_ROOT"] = "1"  # Celery would warn; our tasks are JSON, never pickles
+        ours["PYTHONWARNINGS"] = "ignore:You're running the worker with superuser"  # its tasks are JSON, never pickles
     return {**ours, **os.environ, "TOKIA_HOME": str(home.folder)}
 
 
@@ -208,7 +208,7 @@ def children_of(stack: Stack) -> dict[str, Child]:
     ):
         pid_file = home / f"{name}.pid"  # Celery writes it once the whole application is loaded
         pid_file.unlink(missing_ok=True)
-        argv = [sys.executable, "-m", "celery", "-A", "tokia.celery", name, "--pidfile", str(pid_file), *options]
+        argv = [sys.executable, "-m", "celery", "--quiet", "-A", "tokia.celery", name, "--pidfile", str(pid_file), *options]
         children[name] = Child(name=name, argv=argv, env=env, cwd=CHECKOUT, is_ready=pid_file.exists)
     if stack.has_model:
         argv = [sys.executable, "-m", "tokia.sandbox.model", "--port", str(ports["model"])]
@@ -217,7 +217,7 @@ def children_of(stack: Stack) -> dict[str, Child]:
     return children
 
 
-def banner(home: StackHome) -> str:
+def banner(home: StackHome, *, stop: str = "Ctrl-C") -> str:
     """What to open and what to type, for a running stack."""
     demo = home.demo()
     sandbox = demo["sandbox_url"]
@@ -239,5 +239,5 @@ def banner(home: StackHome) -> str:
       -H "Authorization: Bearer {demo["api_key"]}" -H "Content-Type: application/json" \\
       -d '{{"model": "{DEMO_MODEL}", "messages": [{{"role": "user", "content": "Olá!"}}]}}'
 
-  Ctrl-C stops everything; the data stays in {home.folder}.
+  {stop} stops everything; the data stays in {home.folder}.
 """

@@ -16,10 +16,12 @@ import fcntl
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import IO
 
 from tokia.supervisor import StartFailed
 
@@ -79,12 +81,9 @@ class StackHome:
         """Hold the home for this process; raises `StartFailed` when another one does. The kernel drops it at our end."""
         self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)  # as root, PostgreSQL's own account passes through
         with self.lock_file.open("a+") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise StartFailed(
-                    f"Tokia is already running on {self.folder} (process {self.running_pid()}). `make down` stops it."
-                ) from None
+            if not _takes(handle, patience_seconds=1):  # somebody may be asking whether we run, for an instant
+                self.refuse_second()
+                raise StartFailed(f"{self.lock_file} is held by another process.")
             handle.truncate(0)
             handle.write(str(os.getpid()))
             handle.flush()
@@ -99,13 +98,15 @@ class StackHome:
         """The supervisor's process; None when the stack does not run, whatever a crash left in the file."""
         try:
             with self.lock_file.open("r+") as handle:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
+                if not _takes(handle, patience_seconds=0):
                     return int(handle.read() or 0) or None
         except FileNotFoundError:
             pass
         return None
+
+    def refuse_second(self) -> None:
+        if pid := self.running_pid():
+            raise StartFailed(f"Tokia is already running on {self.folder} (process {pid}). `make down` stops it.")
 
     def is_ready(self) -> bool:
         return self.running_pid() is not None and self.ready_file.exists()
@@ -174,3 +175,17 @@ class StackHome:
             "admin_password": kept.admin_password,
             "sandbox_url": variables["SANDBOX_URL"],
         }
+
+
+def _takes(handle: IO[str], *, patience_seconds: float) -> bool:
+    """Take the file's lock; False when another process holds it for longer than `patience_seconds`."""
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.05)
+        else:
+            return True

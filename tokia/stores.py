@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import socket
@@ -115,6 +116,7 @@ class Postgres:
             user=self.user,
             stop_signal=signal.SIGINT,  # "fast": ends sessions, writes a checkpoint
             stop_seconds=20,
+            chatter=re.compile(r"^LOG: "),
         )
 
     def is_ready(self) -> bool:
@@ -209,7 +211,8 @@ class Valkey:
 
     def child(self) -> Child:
         argv = [str(self._binary), str(self.data / "valkey.conf")]
-        return Child(name="valkey", argv=argv, env=_ENV, cwd=self.data, is_ready=self.is_ready, stop_seconds=20)
+        chatter = re.compile(r"overcommit|scheduling shutdown|ready to exit")
+        return Child(name="valkey", argv=argv, env=_ENV, cwd=self.data, is_ready=self.is_ready, stop_seconds=20, chatter=chatter)
 
     def is_ready(self) -> bool:
         """Answers PONG: the append-only file is loaded too."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -50,6 +51,7 @@ class Child:
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 10.0
     is_optional: bool = False  # the stack starts without it
+    chatter: re.Pattern[str] | None = None  # lines that only the log file gets
 
 
 @dataclass
@@ -161,7 +163,7 @@ class Supervisor:
         for line in text.splitlines() or [""]:
             self._write("tokia", line)
 
-    def _write(self, name: str, line: str) -> None:
+    def _write(self, name: str, line: str, *, is_chatter: bool = False) -> None:
         with self._lock:
             if not self._log.closed:
                 if self._log.tell() > LOG_BYTES_MAX:
@@ -169,7 +171,7 @@ class Supervisor:
                     self._log = self._fresh_log()
                 self._log.write(f"{time.strftime('%H:%M:%S')} {name:<8} │ {line}\n")
                 self._log.flush()
-            if not self.is_loud:
+            if not self.is_loud or is_chatter:
                 return
             colour = self._colours.setdefault(name, _COLOURS[len(self._colours) % len(_COLOURS)])
             prefix = f"{name:<8} │"
@@ -195,17 +197,17 @@ class Supervisor:
         except OSError as error:
             raise StartFailed(f"{child.name} can't be started: {error}") from error
         tail: deque[str] = deque(maxlen=30)
-        pump = threading.Thread(target=self._pump, args=(child.name, process, tail), name=f"log-{child.name}", daemon=True)
+        pump = threading.Thread(target=self._pump, args=(child, process, tail), name=f"log-{child.name}", daemon=True)
         pump.start()
         return _Run(child=child, process=process, pump=pump, tail=tail)
 
-    def _pump(self, name: str, process: subprocess.Popen[bytes], tail: deque[str]) -> None:
+    def _pump(self, child: Child, process: subprocess.Popen[bytes], tail: deque[str]) -> None:
         assert process.stdout is not None
         with process.stdout as stream:
             for raw in stream:
                 line = raw.decode("utf-8", "replace").rstrip()
                 tail.append(line)
-                self._write(name, line)
+                self._write(child.name, line, is_chatter=bool(child.chatter and child.chatter.search(line)))
 
     def _is_ready(self, run: _Run) -> bool:
         return run.process.poll() is None and run.child.is_ready()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 
 from tokia.stackhome import StackHome
 
@@ -17,7 +17,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         home = StackHome.of_environment()
         if home.running_pid() is None:
-            raise CommandError("No stack runs here; `make up` starts one.")
+            raise SystemExit("No stack runs here; `make up` starts one.")
         if not home.is_ready():
-            raise CommandError("The stack is still starting; try again in a moment.")
+            raise SystemExit("The stack is still starting; try again in a moment.")
         self.stdout.write(json.dumps(home.demo(), indent=2))

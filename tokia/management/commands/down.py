@@ -7,7 +7,7 @@ import signal
 import time
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 
 from tokia.stackhome import StackHome
 
@@ -32,6 +32,6 @@ class Command(BaseCommand):
                 has_insisted = True
                 os.kill(pid, signal.SIGTERM)  # the second one: children get no more time
             if waited > PATIENCE_SECONDS:
-                raise CommandError(f"Process {pid} does not stop; `kill -9 {pid}` ends it and its children.")
+                raise SystemExit(f"Process {pid} does not stop; `kill -9 {pid}` ends it and its children.")
             time.sleep(0.05)
         self.stdout.write("Stopped.")
