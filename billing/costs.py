@@ -13,9 +13,9 @@ from decimal import Decimal
 from importlib.metadata import version
 from typing import Any
 
+from billing.errors import BillingError
 from billing.models import ProviderCost, Unit
 from tokia import clock
-from tokia.errors import TokiaError
 
 SOURCE = "genai-prices"
 # Their field → our unit. A tiered price counts with its base; a long context costs more upstream, so mind the markup.
@@ -27,7 +27,7 @@ FIELDS = {
 }
 
 
-class CostUnknown(TokiaError):
+class CostUnknown(BillingError):
     """The snapshot does not know this provider or model."""
 
     code = "cost_unknown"

@@ -12,22 +12,15 @@ from decimal import Decimal
 import httpx
 from django.conf import settings
 
+from billing.errors import BillingError, ExchangeRateStale
 from billing.models import ExchangeRate
 from tokia import clock
-from tokia.errors import TokiaError
 
 PTAX_SOURCE = "PTAX venda"
 DAYS_BACK = 10  # the longest stretch without a business day, with room
 
 
-class ExchangeRateMissing(TokiaError):
-    """No rate, or only one too old to price with."""
-
-    code = "exchange_rate_missing"
-    status = 503
-
-
-class PtaxUnavailable(TokiaError):
+class PtaxUnavailable(BillingError):
     """Olinda did not answer, or not with quotations."""
 
     code = "ptax_unavailable"
@@ -40,12 +33,12 @@ def is_stale(rate: ExchangeRate) -> bool:
 
 
 def current_rate() -> ExchangeRate:
-    """The latest quotation. Raises ExchangeRateMissing when there is none, or it is older than EXCHANGE_RATE_MAX_AGE_DAYS."""
+    """The latest quotation. Raises ExchangeRateStale when there is none, or it is older than EXCHANGE_RATE_MAX_AGE_DAYS."""
     rate = ExchangeRate.objects.order_by("-quoted_at", "-id").first()
     if rate is None:
-        raise ExchangeRateMissing("Não há câmbio: busque a PTAX ou informe uma cotação.")
+        raise ExchangeRateStale("Não há câmbio: busque a PTAX ou informe uma cotação.")
     if is_stale(rate):
-        raise ExchangeRateMissing(f"O câmbio é de {rate.quoted_at:%d/%m/%Y} e já não vale: busque a PTAX ou informe uma cotação.")
+        raise ExchangeRateStale(f"O câmbio é de {rate.quoted_at:%d/%m/%Y} e já não vale: busque a PTAX ou informe uma cotação.")
     return rate
 
 

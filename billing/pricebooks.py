@@ -17,17 +17,18 @@ from django.db.models import Max
 
 from billing import exchange
 from billing.costs import latest_costs
+from billing.errors import BillingError
 from billing.models import ExchangeRate, Price, PriceBook, PriceVersion, ProviderCost, Unit
+from billing.money import BRL
 from billing.pricing import PriceList, UnitPrice
 from tokia import clock
-from tokia.errors import TokiaError
 
-NANOS_PER_REAL = 1_000_000_000
+PROPOSAL_NOTE = "Proposta automática: custos mudaram"
 EXACT = Context(prec=60)  # 18 + 12 + 6 + 10 digits at most: no product is rounded before the ceil
 TOKEN_UNITS = {Unit.INPUT, Unit.CACHED_INPUT, Unit.CACHE_WRITE, Unit.OUTPUT, Unit.REASONING}
 
 
-class PriceRefused(TokiaError):
+class PriceRefused(BillingError):
     """A draft that can't be computed or published; the message names the line."""
 
     code = "price_refused"
@@ -67,7 +68,7 @@ def cost_in_nanos(cost_usd: Decimal, rate: Decimal) -> int:
 
 def amount_for(cost_usd: Decimal, rate: Decimal, markup: Decimal) -> int:
     """The sale price: ceil(cost × rate × markup × 10⁹)."""
-    exact = EXACT.multiply(EXACT.multiply(EXACT.multiply(cost_usd, rate), markup), NANOS_PER_REAL)
+    exact = EXACT.multiply(EXACT.multiply(EXACT.multiply(cost_usd, rate), markup), BRL)
     return int(exact.to_integral_value(rounding=ROUND_CEILING))
 
 
@@ -85,7 +86,7 @@ def default_book() -> PriceBook:
 def draft_version(*, lines: Iterable[PriceLine], note: str = "", book: PriceBook | None = None) -> PriceVersion:
     """A draft at the newest costs and the current exchange rate.
 
-    Raises PriceRefused for a line with neither costs nor overrides, ExchangeRateMissing for a stale rate.
+    Raises PriceRefused for a line with neither costs nor overrides, ExchangeRateStale for a stale rate.
     """
     costs = latest_costs()
     prices = [price for line in lines for price in _prices_of(line, costs.get((line.provider_name, line.upstream_model), {}))]
@@ -121,6 +122,44 @@ def recompute(version: PriceVersion) -> PriceVersion:
         Price.objects.bulk_update(prices, ["amount_nanos"])
     version.refresh_from_db()
     return version
+
+
+def costs_that_differ(version: PriceVersion | None = None) -> set[tuple[str, str]]:
+    """(route, unit) whose newest cost is not the one that a version (the one in force, if empty) was computed from."""
+    version = version or version_in_force()
+    costs = latest_costs()
+    lines = list(Price.objects.filter(version=version)) if version else []
+    changed = {
+        (line.route_name, line.unit)
+        for line in lines
+        if (newest := costs.get((line.provider_name, line.upstream_model), {}).get(line.unit)) and newest.usd != line.cost_usd
+    }
+    return changed | {(line.route_name, line.unit) for line in _newly_costed(lines, costs)}
+
+
+def propose_draft() -> PriceVersion | None:
+    """One draft at the newest costs when they differ from the version in force, else None. Never publishes.
+
+    An earlier proposal that nobody published is brought up to date, with whatever markups a person gave it.
+    """
+    if not costs_that_differ():
+        return None
+    draft = (
+        PriceVersion.objects.filter(book__is_default=True, status=PriceVersion.Status.DRAFT, note=PROPOSAL_NOTE)
+        .order_by("-number")
+        .first()
+    )
+    if draft is None:
+        return draft_from_current(note=PROPOSAL_NOTE)
+    costs = latest_costs()
+    with transaction.atomic():
+        _lock_draft(draft)
+        lines = list(Price.objects.filter(version=draft))
+        for line in lines:
+            newest = costs.get((line.provider_name, line.upstream_model), {}).get(line.unit)
+            line.cost_usd = newest.usd if newest else line.cost_usd
+        Price.objects.bulk_update(lines, ["cost_usd"])
+        return recompute(draft)
 
 
 def _prices_of(line: PriceLine, costs: Mapping[str, ProviderCost]) -> list[Price]:

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 
 from django.db import transaction
 
+from billing.errors import BillingError
 from billing.models import VolumePlan, VolumeTier
+from billing.money import BRL
 from tokia import clock
-from tokia.errors import TokiaError
 
-NANOS_PER_REAL = 1_000_000_000
 # (above R$ a month, hundredths of a percent off the part beyond it)
 DEFAULT_TIERS = ((500, 500), (2_000, 800), (5_000, 1_200), (10_000, 1_500))
 
 
-class PlanRefused(TokiaError):
+class PlanRefused(BillingError):
     """The plan can't be published."""
 
     code = "volume_plan_refused"
@@ -31,7 +31,7 @@ def seed_plan() -> VolumePlan:
     with transaction.atomic():
         plan = VolumePlan.objects.create(name="Padrão")
         VolumeTier.objects.bulk_create(
-            VolumeTier(plan=plan, above_nanos=above * NANOS_PER_REAL, discount_bps=bps) for above, bps in DEFAULT_TIERS
+            VolumeTier(plan=plan, above_nanos=above * BRL, discount_bps=bps) for above, bps in DEFAULT_TIERS
         )
         return publish_plan(plan)
 

@@ -25,9 +25,7 @@ class Unit(models.TextChoices):
 class ExchangeRate(models.Model):
     """Reais per US dollar. A rate older than EXCHANGE_RATE_MAX_AGE_DAYS is refused."""
 
-    rate = models.DecimalField(
-        "R$ por US$", max_digits=12, decimal_places=6, validators=[MinValueValidator(Decimal("0.01"))]
-    )
+    rate = models.DecimalField("R$ por US$", max_digits=12, decimal_places=6, validators=[MinValueValidator(Decimal("0.01"))])
     source = models.CharField("fonte", max_length=40)  # "PTAX venda" or who typed it
     quoted_at = models.DateTimeField("cotado em")
     fetched_at = models.DateTimeField("obtido em", auto_now_add=True)
@@ -79,9 +77,7 @@ class PriceBook(models.Model):
     class Meta:
         verbose_name = "livro de preços"
         verbose_name_plural = "livros de preços"
-        constraints = [
-            models.UniqueConstraint(fields=["is_default"], condition=Q(is_default=True), name="price_book_one_default")
-        ]
+        constraints = [models.UniqueConstraint(fields=["is_default"], condition=Q(is_default=True), name="price_book_one_default")]
 
     def __str__(self) -> str:
         return self.name
@@ -153,9 +149,7 @@ class VolumePlan(models.Model):
     class Meta:
         verbose_name = "plano de volume"
         verbose_name_plural = "planos de volume"
-        constraints = [
-            models.UniqueConstraint(fields=["is_default"], condition=Q(is_default=True), name="volume_plan_one_default")
-        ]
+        constraints = [models.UniqueConstraint(fields=["is_default"], condition=Q(is_default=True), name="volume_plan_one_default")]
 
     def __str__(self) -> str:
         return self.name
