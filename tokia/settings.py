@@ -97,7 +97,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "tokia.home.page_context",
+                "tokia.navigation.page_context",
             ],
         },
     }
@@ -197,6 +197,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
 TOP_UP_MIN_BRL: int = env.int("TOP_UP_MIN_BRL", 10)
 TOP_UP_MAX_BRL: int = env.int("TOP_UP_MAX_BRL", 50_000)
 TOP_UP_OPEN_MAX: int = env.int("TOP_UP_OPEN_MAX", 10)  # charges awaiting payment per organization
+LOW_BALANCE_BRL: int = env.int("LOW_BALANCE_BRL", 20)  # under it the pages warn
 EXCHANGE_RATE_MAX_AGE_DAYS: int = env.int("EXCHANGE_RATE_MAX_AGE_DAYS", 6)  # a long holiday; older is refused
 GATEWAY_SESSION_SECONDS: int = env.int("GATEWAY_SESSION_SECONDS", 30)  # a gateway silent for so long is fenced
 HOLD_SECONDS_MAX: int = env.int("HOLD_SECONDS_MAX", 1_800)  # no call runs longer; an older hold expires

@@ -1,0 +1,54 @@
+"""What accounts refuses, and why. The messages are for the customer.
+
+TokiaError
+└── AccountsError            400
+    ├── InvalidTaxId         400  check digits or form
+    ├── InvitationGone       404  used, cancelled, expired, or for another address
+    ├── NotAllowed           403  the role can't do that to this member
+    ├── LastOwner            409  an organization keeps at least one owner
+    ├── AlreadyMember        409
+    ├── TooMany              409  keys, invitations or organizations
+    └── ConfirmationMissing  400  the name typed to confirm is another
+"""
+
+from __future__ import annotations
+
+from tokia.errors import TokiaError
+
+
+class AccountsError(TokiaError):
+    code = "accounts_error"
+    status = 400
+
+
+class InvalidTaxId(AccountsError):
+    code = "invalid_tax_id"
+
+
+class InvitationGone(AccountsError):
+    code = "invitation_gone"
+    status = 404
+
+
+class NotAllowed(AccountsError):
+    code = "not_allowed"
+    status = 403
+
+
+class LastOwner(AccountsError):
+    code = "last_owner"
+    status = 409
+
+
+class AlreadyMember(AccountsError):
+    code = "already_member"
+    status = 409
+
+
+class TooMany(AccountsError):
+    code = "too_many"
+    status = 409
+
+
+class ConfirmationMissing(AccountsError):
+    code = "confirmation_missing"

@@ -1,0 +1,148 @@
+"""What every page knows: the menu by role, the organization at work, its balance, and the one banner on top."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.urls import is_valid_path
+
+from accounts.models import Membership, Organization
+from accounts.roles import may
+from billing.models import Wallet
+from billing.money import format_brl
+from tokia.templatetags.tokia import tax_id
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    key: str
+    label: str
+    icon: str
+    url: str
+    permission: str
+
+
+MENU: tuple[tuple[Item, ...], ...] = (
+    (
+        Item("painel", "Painel", "layout-dashboard", "/app/", "usage.read"),
+        Item("playground", "Playground", "terminal", "/app/playground/", "keys.manage"),
+        Item("modelos", "Modelos", "boxes", "/modelos/", "usage.read"),
+    ),
+    (
+        Item("chaves", "Chaves", "key-round", "/app/chaves/", "keys.manage"),
+        Item("uso", "Uso", "chart-column", "/app/uso/", "usage.read"),
+        Item("requisicoes", "Requisições", "list", "/app/requisicoes/", "usage.read"),
+        Item("recarregar", "Recarregar", "qr-code", "/app/recarregar/", "billing.top_up"),
+        Item("extrato", "Extrato", "receipt-text", "/app/extrato/", "billing.statement"),
+        Item("notas", "Notas fiscais", "file-text", "/app/notas/", "billing.statement"),
+    ),
+    (
+        Item("equipe", "Equipe", "users", "/app/equipe/", "team.manage"),
+        Item("configuracoes", "Configurações", "settings", "/app/configuracoes/empresa/", "organization.fiscal"),
+    ),
+)
+TOP_UP_URL = "/app/recarregar/"
+
+
+@dataclass(frozen=True, slots=True)
+class Banner:
+    text: str
+    icon: str
+    classes: str
+    url: str = ""
+    action: str = ""
+    is_urgent: bool = False
+
+
+@cache
+def _is_served(url: str) -> bool:
+    """A page that has not landed yet is not in the menu."""
+    return is_valid_path(url)
+
+
+def menu_for(membership: Membership | None) -> list[list[Item]]:
+    """The menu without what the role can't open; empty for people without an organization."""
+    if membership is None:
+        return []
+    groups = [[item for item in group if may(membership, item.permission) and _is_served(item.url)] for group in MENU]
+    return [group for group in groups if group]
+
+
+def banner_for(membership: Membership, wallet: Wallet | None) -> Banner | None:
+    """The first that applies, in UX's order of weight."""
+    organization = membership.organization
+    url = TOP_UP_URL if may(membership, "billing.top_up") else ""
+    urgent = "bg-error/10 text-error"
+    if organization.is_suspended:
+        reason = f" Motivo: {organization.suspended_reason}." if organization.suspended_reason else ""
+        return Banner(f"Conta suspensa: as chamadas estão recusando.{reason}", "triangle-alert", urgent, is_urgent=True)
+    if wallet is not None and (wallet.paid_used_nanos or wallet.promo_used_nanos):
+        available = wallet.available_nanos
+        if available <= 0:
+            return Banner(
+                "Seu saldo acabou e as chamadas estão recusando com 402.",
+                "triangle-alert",
+                urgent,
+                url,
+                "Recarregar",
+                is_urgent=True,
+            )
+        if available < settings.LOW_BALANCE_BRL * 10**9:
+            text = f"Saldo baixo: {format_brl(available)}."
+            return Banner(text, "triangle-alert", "bg-warning/10 text-warning", url, "Recarregar" if url else "")
+    if not organization.tax_id:
+        fiscal = "/app/configuracoes/empresa/" if may(membership, "organization.fiscal") else ""
+        text = "Complete o CNPJ para receber a nota fiscal."
+        return Banner(text, "info", "bg-info/10 text-info", fiscal, "Completar" if fiscal else "")
+    return None
+
+
+def wallet_seen(organization: Organization) -> Wallet | None:
+    """The wallet as it stands; none before the organization's first business."""
+    return Wallet.everywhere.filter(organization=organization).first()
+
+
+def page_context(request: HttpRequest) -> dict[str, Any]:
+    """For every template; what asks the database is a function, called only where a page shows it."""
+    membership: Membership | None = getattr(request, "membership", None)
+    organization = membership.organization if membership else None
+    context: dict[str, Any] = {
+        "membership": membership,
+        "organization": organization,
+        "is_demo": not settings.IS_PRODUCTION,
+        "sandbox_url": settings.SANDBOX_URL,
+        "base_url": f"{settings.GATEWAY_URL}/v1",
+        "receiver_name": settings.RECEIVER_NAME,
+        "receiver_tax_id": tax_id(settings.RECEIVER_TAX_ID),
+    }
+    if membership is None or organization is None:
+        return context
+
+    wallet: Callable[[], Wallet | None] = cache(lambda: wallet_seen(organization))
+
+    def nanos(name: str) -> Callable[[], int]:
+        def read() -> int:
+            seen = wallet()
+            return int(getattr(seen, name)) if seen else 0
+
+        return read
+
+    return context | {
+        "menu": menu_for(membership),
+        "memberships": cache(lambda: list(Membership.everywhere.filter(user=membership.user).select_related("organization"))),
+        "available_nanos": nanos("available_nanos"),
+        "held_nanos": nanos("held_nanos"),
+        "lasts": cache(lambda: lasts(organization, wallet())),
+        "top_up_url": TOP_UP_URL if may(membership, "billing.top_up") and _is_served(TOP_UP_URL) else "",
+        "banner": cache(lambda: banner_for(membership, wallet())),
+    }
+
+
+def lasts(organization: Organization, wallet: Wallet | None) -> str:
+    """How long the balance lasts at the pace of the last seven days; empty under three days of use."""
+    return ""
