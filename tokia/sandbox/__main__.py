@@ -1,0 +1,86 @@
+"""`python -m tokia.sandbox`: start the outside world on loopback. One line on standard output when all ports listen."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from tokia.sandbox.app import build_world
+from tokia.sandbox.certs import ensure_certificates
+from tokia.sandbox.servers import HOST, PortBusy, bind, http_server, serve_until_stopped
+
+EXIT_REFUSED = 2
+EXIT_PORT_BUSY = 3
+
+
+def main() -> int:
+    arguments = _parse_arguments()
+    if os.environ.get("TOKIA_ENV") == "production":
+        print("The sandbox does not run with TOKIA_ENV=production.", file=sys.stderr)  # noqa: T201
+        return EXIT_REFUSED
+    try:
+        asyncio.run(_run(arguments))
+    except PortBusy as error:
+        print(f"sandbox: {error}", file=sys.stderr)  # noqa: T201
+        return EXIT_PORT_BUSY
+    return 0
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tokia.sandbox", description=__doc__)
+    parser.add_argument("--home", type=Path, required=True, help="TOKIA_HOME; the sandbox lives in <home>/sandbox/")
+    parser.add_argument("--http-port", type=int, default=8090, help="0 takes a free port")
+    parser.add_argument("--psp-port", type=int, default=8091)
+    parser.add_argument("--smtp-port", type=int, default=8025)
+    parser.add_argument("--model-url", default="", help="the local model server, e.g. http://127.0.0.1:8092")
+    parser.add_argument("--model-key", default=os.environ.get("SANDBOX_MODEL_KEY", "sandbox-local"))
+    parser.add_argument("--web-url", default="", help="Tokia's own address, for links")
+    parser.add_argument("--pix-key", default=os.environ.get("PSP_PIX_KEY", "7d9f0335-8dcc-4054-9bf9-0dbd61d36906"))
+    parser.add_argument("--tax-id", default=os.environ.get("RECEIVER_TAX_ID", "12ABC34501DE35"))
+    return parser.parse_args()
+
+
+async def _run(arguments: argparse.Namespace) -> None:
+    folder: Path = arguments.home / "sandbox"
+    ensure_certificates(folder)
+    listeners = {
+        "http": bind(arguments.http_port, name="http"),
+        "psp": bind(arguments.psp_port, name="psp"),
+        "smtp": bind(arguments.smtp_port, name="smtp"),
+    }
+    ports = {name: listener.getsockname()[1] for name, listener in listeners.items()}
+    world = build_world(
+        home=folder,
+        web_url=arguments.web_url,
+        model_url=arguments.model_url,
+        model_key=arguments.model_key,
+        pix_key=arguments.pix_key,
+        tax_id=arguments.tax_id,
+    )
+    await world.open()
+    mail = await asyncio.get_running_loop().create_server(world.inbox.smtp_protocol, sock=listeners["smtp"])
+
+    def announce() -> None:
+        print(  # noqa: T201
+            f"sandbox: http://{HOST}:{ports['http']} psp https://{HOST}:{ports['psp']} smtp {HOST}:{ports['smtp']}",
+            flush=True,
+        )
+
+    try:
+        await serve_until_stopped(
+            [
+                (http_server(world.http), listeners["http"]),
+                (http_server(world.bank_api, tls_folder=folder), listeners["psp"]),
+            ],
+            on_ready=announce,
+        )
+    finally:
+        mail.close()
+        await world.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
