@@ -106,11 +106,12 @@ class UsageRecord(models.Model):
 
 
 class MonthSpend(models.Model):
-    """A wallet's cumulative month, under the wallet's lock. The plan is the one in force at the month's first call."""
+    """A wallet's cumulative month, under the wallet's lock. The plan is the one in force at the month's first call; empty where
+    there was none: no discount."""
 
     wallet = models.ForeignKey("billing.Wallet", models.PROTECT, related_name="months")
     month = models.DateField()
-    volume_plan = models.ForeignKey("billing.VolumePlan", models.PROTECT)
+    volume_plan = models.ForeignKey("billing.VolumePlan", models.PROTECT, null=True)
     gross_nanos = models.BigIntegerField(default=0)
     net_nanos = models.BigIntegerField(default=0)
     calls = models.BigIntegerField(default=0)

@@ -21,9 +21,7 @@ class Wallet(models.Model):
     posted_nanos = models.BigIntegerField("lançado", default=0)
     held_nanos = models.BigIntegerField("reservado", default=0)
     promo_nanos = models.BigIntegerField("promocional", default=0)  # the part of posted that was granted, used first
-    overdraft_nanos = models.BigIntegerField(
-        "a receber", default=0
-    )  # settled beyond the money there; a top-up pays it first
+    overdraft_nanos = models.BigIntegerField("a receber", default=0)  # settled beyond the money there; a top-up pays it first
     # Cumulative consumption per kind of lot; a lot's remaining is derived from them, so no settlement touches a lot row.
     paid_used_nanos = models.BigIntegerField(default=0)
     promo_used_nanos = models.BigIntegerField(default=0)
@@ -39,9 +37,7 @@ class Wallet(models.Model):
         base_manager_name = "everywhere"
         constraints = [
             models.CheckConstraint(condition=Q(held_nanos__gte=0), name="wallet_held_not_negative"),
-            models.CheckConstraint(
-                condition=Q(posted_nanos__gte=F("held_nanos")), name="wallet_available_not_negative"
-            ),
+            models.CheckConstraint(condition=Q(posted_nanos__gte=F("held_nanos")), name="wallet_available_not_negative"),
             models.CheckConstraint(condition=Q(overdraft_nanos__gte=0), name="wallet_overdraft_not_negative"),
             models.CheckConstraint(
                 condition=Q(promo_nanos__gte=0) & Q(promo_nanos__lte=F("posted_nanos")),
@@ -74,9 +70,7 @@ class Lot(models.Model):
     amount_nanos = models.BigIntegerField("valor")
     withdrawn_nanos = models.BigIntegerField("retirado", default=0)  # refunded or expired
     reserved_nanos = models.BigIntegerField("em devolução", default=0)  # a refund under way
-    expires_at = models.DateTimeField(
-        "expira em", null=True, blank=True
-    )  # promo only; never earlier than an older lot's
+    expires_at = models.DateTimeField("expira em", null=True, blank=True)  # promo only; never earlier than an older lot's
     created_at = models.DateTimeField("criado em", auto_now_add=True)
 
     objects = TenantManager["Lot"]("wallet__organization")
@@ -124,10 +118,18 @@ class Hold(models.Model):
         REFUND = "refund", "Devolução"
 
     id = models.UUIDField(primary_key=True)
-    wallet = models.ForeignKey(Wallet, models.PROTECT, related_name="holds", verbose_name="carteira")
+    # No foreign keys in the database: the functions lock wallet and session themselves, and a check per row costs as much again.
+    wallet = models.ForeignKey(
+        Wallet, models.PROTECT, related_name="holds", db_constraint=False, db_index=False, verbose_name="carteira"
+    )
     purpose = models.CharField("motivo", max_length=6, choices=Purpose.choices, default=Purpose.CALL)
     amount_nanos = models.BigIntegerField("valor")
-    session = models.ForeignKey(GatewaySession, models.PROTECT, null=True, blank=True, verbose_name="processo")
+    session = models.ForeignKey(
+        GatewaySession, models.PROTECT, null=True, blank=True, db_constraint=False, verbose_name="processo"
+    )  # of a call
+    lot = models.ForeignKey(
+        Lot, models.PROTECT, null=True, blank=True, related_name="+", db_constraint=False, db_index=False, verbose_name="lote"
+    )  # of a refund
     created_at = models.DateTimeField("desde", auto_now_add=True)
 
     objects = TenantManager["Hold"]("wallet__organization")
@@ -145,9 +147,11 @@ class ExpiredHold(models.Model):
     """A call that never ended: its gateway died, the customer pays nothing. Also the metric of what we served unbilled."""
 
     id = models.UUIDField(primary_key=True)
-    wallet = models.ForeignKey(Wallet, models.PROTECT, related_name="+", verbose_name="carteira")
+    wallet = models.ForeignKey(Wallet, models.PROTECT, related_name="+", db_constraint=False, verbose_name="carteira")
     amount_nanos = models.BigIntegerField("valor")
-    session = models.ForeignKey(GatewaySession, models.PROTECT, null=True, blank=True, verbose_name="processo")
+    session = models.ForeignKey(
+        GatewaySession, models.PROTECT, null=True, blank=True, db_constraint=False, verbose_name="processo"
+    )
     created_at = models.DateTimeField("expirou em", auto_now_add=True)
 
     class Meta:

@@ -1,0 +1,144 @@
+"""Holds and settlements of calls: thin synchronous verbs over `billing/sql/holds.sql`, `settle.sql` and `sessions.sql`.
+
+The gateway calls the same functions over its own connection; these are for tests, tasks, the admin and the shell. Statements
+and rules are in the SQL. Every verb is safe to repeat with the same ids: that is also the cure for an unknown outcome.
+Lock order: gateway session, wallets in id order, the rest.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from enum import IntEnum
+from typing import Any
+
+from django.conf import settings
+from psycopg.types.json import Jsonb
+
+from billing.errors import InsufficientBalance, UnknownWallet
+from billing.ledger import call_function, call_table
+from billing.models import UsageRecord, Wallet
+from billing.money import format_brl
+from billing.pricing import Usage
+
+REAP_GRACE_SECONDS = 30
+
+
+class HoldResult(IntEnum):
+    INSUFFICIENT = 0
+    PLACED = 1
+    ALREADY_PLACED = 2
+    ALREADY_SETTLED = 3
+    CLOCK_OFF = 4  # the id's instant is more than 60 s off the database's clock
+    UNKNOWN_WALLET = 5
+
+
+@dataclass(frozen=True, slots=True)
+class HoldAnswer:
+    result: HoldResult
+    available_nanos: int  # what the wallet has left; where the balance is insufficient, what there is
+
+
+@dataclass(frozen=True, slots=True)
+class EndedCall:
+    """A call as it ended: what becomes its UsageRecord. gross_nanos 0 with outcome FAILED releases its hold."""
+
+    id: uuid.UUID
+    wallet_id: int
+    api_key_id: int
+    price_version_id: int
+    route_name: str
+    gross_nanos: int
+    outcome: str = UsageRecord.Outcome.COMPLETED
+    usage: Usage = field(default_factory=Usage)
+    usage_source: str = UsageRecord.UsageSource.UPSTREAM
+    surface: str = "chat"
+    is_stream: bool = False
+    provider_name: str = ""
+    upstream_model: str = ""
+    upstream_id: str = ""
+    cost_nanos: int = 0
+    status_code: int = 200
+    error_code: str = ""
+    finish_reason: str = ""
+    attempts: tuple[dict[str, Any], ...] = ()
+    first_token_ms: int | None = None
+    latency_ms: int = 0
+    overhead_us: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `billing_settle_batch` reads: keys are UsageRecord's columns."""
+        fields = asdict(self)
+        return {**fields, **fields.pop("usage"), "id": str(self.id)}
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a call came to: net = paid + promo + overdraft, at `gross_before_nanos` of the month's gross."""
+
+    id: uuid.UUID
+    net_nanos: int
+    paid_nanos: int
+    promo_nanos: int
+    overdraft_nanos: int
+    gross_before_nanos: int
+
+
+def open_session(host: str, *, seconds: int = settings.GATEWAY_SESSION_SECONDS) -> int:
+    """Register a gateway process; it places holds until it is closed, or reaped for silence."""
+    return int(call_function("billing_open_session", host, seconds))
+
+
+def renew_session(session: int, *, seconds: int = settings.GATEWAY_SESSION_SECONDS) -> None:
+    """Raises SessionFenced when the session was reaped."""
+    call_function("billing_renew_session", session, seconds)
+
+
+def close_session(session: int) -> int:
+    """End a drained process; what it still holds expires. Returns how many holds did."""
+    return int(call_function("billing_close_session", session))
+
+
+def reap_sessions(*, grace_seconds: int = REAP_GRACE_SECONDS) -> int:
+    """Fence the processes that are silent and expire their holds. Returns how many holds expired. For a task."""
+    return int(call_function("billing_reap_sessions", grace_seconds))
+
+
+def expire_holds(*, older_seconds: int = settings.HOLD_SECONDS_MAX) -> int:
+    """Expire holds of calls older than any call runs; the customer pays nothing. Returns how many. For a task."""
+    return int(call_function("billing_expire_holds", older_seconds))
+
+
+def place_holds(session: int, *, holds: Sequence[tuple[uuid.UUID, int, int]]) -> list[HoldAnswer]:
+    """Place holds of (call id, wallet id, nanos), first come first served per wallet. Raises SessionFenced."""
+    ids, wallets, amounts = (list(column) for column in zip(*holds, strict=True))
+    rows = call_table(
+        "SELECT result, available_nanos FROM billing_hold_batch(%s, %s::uuid[], %s::bigint[], %s::bigint[]) ORDER BY ord",
+        session, ids, wallets, amounts,
+    )  # fmt: skip
+    return [HoldAnswer(HoldResult(result), available) for result, available in rows]
+
+
+def place_hold(session: int, *, call_id: uuid.UUID, wallet: Wallet, amount_nanos: int) -> HoldAnswer:
+    """Place one hold. Raises InsufficientBalance, UnknownWallet, SessionFenced."""
+    [answer] = place_holds(session, holds=[(call_id, wallet.pk, amount_nanos)])
+    if answer.result == HoldResult.INSUFFICIENT:
+        needed, there = format_brl(amount_nanos), format_brl(answer.available_nanos)
+        raise InsufficientBalance(f"Saldo insuficiente: esta chamada pode custar até {needed} e há {there} disponíveis.")
+    if answer.result == HoldResult.UNKNOWN_WALLET:
+        raise UnknownWallet("Carteira não encontrada.")
+    return answer
+
+
+def settle(calls: Sequence[EndedCall], *, batch: uuid.UUID | None = None, session: int | None = None) -> list[Settled]:
+    """Settle calls that ended, all or none; calls settled before give their stored figures. In the order given.
+
+    Raises OtherOutcome (settled before with another amount or outcome), UnknownWallet, LedgerUnavailable (send it again).
+    """
+    rows = call_table(
+        "SELECT id, net_nanos, paid_nanos, promo_nanos, overdraft_nanos, gross_before_nanos FROM billing_settle_batch(%s, %s, %s)",
+        batch or uuid.uuid4(), session, Jsonb([call.as_json() for call in calls]),
+    )  # fmt: skip
+    settled = {row[0]: Settled(*row) for row in rows}
+    return [settled[call.id] for call in calls]
