@@ -159,7 +159,6 @@ def environment(stack: Stack) -> dict[str, str]:
         "EMAIL_URL": f"smtp://127.0.0.1:{ports['smtp']}",
         "PSP_BASE_URL": f"https://127.0.0.1:{ports['psp']}",
         "PSP_WEBHOOK_SECRET": kept.webhook_secret,
-        "TOKIA_MODEL_KEY": kept.model_key,
         "DJANGO_SETTINGS_MODULE": "tokia.settings",
         "PYTHONUNBUFFERED": "1",
     }
@@ -178,10 +177,9 @@ def children_of(stack: Stack) -> dict[str, Child]:
     loopback = "127.0.0.1"
     commands = {
         "sandbox": [
-            *("tokia.sandbox", "--home", str(home / "sandbox"), "--http-port", str(ports["sandbox"])),
-            *("--psp-port", str(ports["psp"]), "--smtp-port", str(ports["smtp"])),
+            *("tokia.sandbox", "--home", str(home), "--http-port", str(ports["sandbox"])),
+            *("--psp-port", str(ports["psp"]), "--smtp-port", str(ports["smtp"]), "--web-url", env["WEB_URL"]),
             *("--model-url", f"http://{loopback}:{ports['model']}" if stack.has_model else ""),
-            *("--webhook-url", f"{env['WEB_URL']}/webhooks/pix/{env['PSP_WEBHOOK_SECRET']}"),
         ],
         "gateway": [
             *("uvicorn", "gateway.asgi:app", "--host", loopback, "--port", str(ports["gateway"]), "--no-access-log"),

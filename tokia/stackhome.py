@@ -42,7 +42,6 @@ class Secrets:
     postgres_owner: str
     postgres_app: str
     valkey: str
-    model_key: str
     demo_password: str
     admin_password: str
 

@@ -14,7 +14,9 @@ INTERNAL = {"DJANGO_SETTINGS_MODULE", "NO_COLOR"}
 
 def names_read() -> set[str]:
     names = {setting for setting, _ in PORTS.values()}
-    for module in modules().values():
+    for name, module in modules().items():
+        if name.startswith("tokia.sandbox"):  # stands outside; its options are told by `python -m tokia.sandbox --help`
+            continue
         for node in ast.walk(module):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 owner = ast.unparse(node.func.value)
