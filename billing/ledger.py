@@ -57,7 +57,8 @@ def call_table(query: str, *args: Any) -> list[tuple[Any, ...]]:
     try:
         with connection.cursor() as cursor:
             cursor.execute(query, args)
-            return cursor.fetchall()
+            rows: list[tuple[Any, ...]] = cursor.fetchall()
+            return rows
     except DatabaseError as error:
         if (ours := translate(error)) is not None:
             raise ours from error

@@ -36,7 +36,8 @@ def from_brl(reais: str | Decimal) -> int:
         sign, digits, exponent = amount.as_tuple()
         whole = int("".join(map(str, digits)) or "0")
         shift = int(exponent) + 9
-        nanos, rest = (whole * 10**shift, 0) if shift >= 0 else divmod(whole, 10**-shift)
+        power: int = 10 ** abs(shift)
+        nanos, rest = (whole * power, 0) if shift >= 0 else divmod(whole, power)
         if rest:
             raise ValueError
     except (ArithmeticError, ValueError):
