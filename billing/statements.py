@@ -1,0 +1,284 @@
+"""Reads for pages and the API, always of the tenant at work (`accounts.tenancy`): outside of one they raise NoTenant.
+
+A day is a day in America/Sao_Paulo. Usage belongs to the day of the call's id, everything else to the day it was booked, so a
+period's rows always add up: opening + in − out = closing, and the closing of today is the wallet's posted money.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.db import connection
+
+from accounts.models import ApiKey
+from accounts.tenancy import current_tenant
+from billing.models import LedgerEntry, Lot, MonthSpend, UsageRecord, VolumeTier, Wallet
+from billing.pricing import Tier, next_tier, tier_at
+from billing.wallets import wallet_of
+from tokia import clock
+from tokia.clock import SAO_PAULO, Month
+
+Parameter = int | str | dt.date | dt.datetime
+
+_STATEMENT = """
+WITH usage AS (
+  SELECT (created_at AT TIME ZONE 'America/Sao_Paulo')::date AS day, sum(paid_nanos + promo_nanos)::bigint AS used,
+         sum(overdraft_nanos)::bigint AS owed, count(*) AS calls
+  FROM billing_usagerecord
+  WHERE organization_id = %(organization)s AND wallet_id = %(wallet)s AND id >= billing_first_id_of_month(%(month)s)
+    AND created_at >= %(from)s
+  GROUP BY day
+)
+SELECT 'wallet', NULL, NULL, posted_nanos, NULL, NULL, NULL, NULL FROM billing_wallet WHERE id = %(wallet)s
+UNION ALL
+SELECT e.kind, e.created_at, (e.created_at AT TIME ZONE 'America/Sao_Paulo')::date,
+       CASE WHEN p.destination = 'wallet:' || %(wallet)s THEN p.amount_nanos ELSE -p.amount_nanos END,
+       CASE WHEN p.destination LIKE 'overdraft:%%' THEN 'overdraft' ELSE '' END, e.id, e.reason, NULL
+FROM billing_posting p JOIN billing_ledgerentry e ON e.id = p.entry_id
+WHERE p.wallet_id = %(wallet)s AND e.kind <> 'usage' AND e.created_at >= %(from)s
+  AND 'wallet:' || %(wallet)s IN (p.source, p.destination)
+UNION ALL
+SELECT 'usage', NULL, day, -used, NULL, NULL, owed::text, calls FROM usage
+"""
+_GROUPS = {
+    "day": "(created_at AT TIME ZONE 'America/Sao_Paulo')::date",
+    "route": "route_name",
+    "key": "api_key_id",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    posted_nanos: int
+    held_nanos: int
+    available_nanos: int
+    promo_nanos: int
+    overdraft_nanos: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatementRow:
+    """One movement of the wallet, or a day's usage. Exactly one of in and out is not zero, but for a day of free calls."""
+
+    on: dt.date
+    at: dt.datetime | None  # empty for a day's usage
+    kind: str  # of LedgerEntry.Kind
+    description: str
+    in_nanos: int
+    out_nanos: int
+    balance_nanos: int = 0  # after it
+    entry_id: int | None = None
+    reason: str = ""
+    calls: int = 0  # of a day's usage
+    overdraft_nanos: int = 0  # of a day's usage: not paid by the wallet, owed
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """`rows` of the kinds asked for, oldest first; the totals are of the whole period."""
+
+    rows: list[StatementRow]
+    opening_nanos: int
+    in_nanos: int
+    out_nanos: int
+    closing_nanos: int
+
+
+@dataclass(frozen=True, slots=True)
+class UsageLine:
+    """What a day, a model or a key used; failed calls count as calls."""
+
+    group: Any  # a date, a route's name or a key's id
+    label: str
+    calls: int
+    failed: int
+    gross_nanos: int
+    net_nanos: int
+    input_tokens: int  # all of the prompt, cached or not
+    cached_input_tokens: int
+    output_tokens: int  # reasoning included
+    latency_ms: int  # mean
+
+
+@dataclass(frozen=True, slots=True)
+class MonthToDate:
+    """The fiscal month so far and where it stands in the volume plan."""
+
+    month: Month
+    gross_nanos: int
+    net_nanos: int
+    calls: int
+    tier: Tier | None  # the discount on the next call
+    next_tier: Tier | None
+    to_next_nanos: int  # gross still missing to the next tier; 0 in the last
+
+
+@dataclass(frozen=True, slots=True)
+class LotLine:
+    lot: Lot
+    remaining_nanos: int
+
+
+def balance() -> Balance:
+    """The wallet of the tenant at this instant."""
+    wallet = wallet_of(current_tenant())
+    return Balance(
+        posted_nanos=wallet.posted_nanos,
+        held_nanos=wallet.held_nanos,
+        available_nanos=wallet.available_nanos,
+        promo_nanos=wallet.promo_nanos,
+        overdraft_nanos=wallet.overdraft_nanos,
+    )
+
+
+def statement(*, first_on: dt.date, last_on: dt.date, kinds: Sequence[str] = ()) -> Statement:
+    """The wallet's movements from the first to the last day, both included; usage as one row per day, at the day's end."""
+    wallet = wallet_of(current_tenant())
+    posted, rows = _read_rows(wallet, first_on)
+    opening = posted - sum(row.in_nanos - row.out_nanos for row in rows)
+    period: list[StatementRow] = []
+    running = opening
+    for row in rows:
+        if row.on <= last_on:
+            running += row.in_nanos - row.out_nanos
+            period.append(replace(row, balance_nanos=running))
+    return Statement(
+        rows=[row for row in period if not kinds or row.kind in kinds],
+        opening_nanos=opening,
+        in_nanos=sum(row.in_nanos for row in period),
+        out_nanos=sum(row.out_nanos for row in period),
+        closing_nanos=running,
+    )
+
+
+def _read_rows(wallet: Wallet, first_on: dt.date) -> tuple[int, list[StatementRow]]:
+    """What the wallet has now, and all that moved it since a day, in one snapshot; so a period's opening needs no older row."""
+    arguments: dict[str, Parameter] = {"wallet": wallet.pk, "organization": wallet.organization_id, "from": _starts_at(first_on),
+                 "month": first_on.replace(day=1)}  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute(_STATEMENT, arguments)
+        (_, _, _, posted, *_), *found = sorted(cursor.fetchall(), key=lambda row: row[0] != "wallet")
+    rows = [_statement_row(*row) for row in found]
+    rows.sort(key=lambda row: (row.on, row.at is None, row.at or row.on, row.entry_id, row.out_nanos))
+    return posted, rows
+
+
+def _statement_row(
+    kind: str,
+    at: dt.datetime | None,
+    on: dt.date,
+    amount: int,
+    book: str | None,
+    entry_id: int | None,
+    text: str,
+    calls: int | None,
+) -> StatementRow:
+    row = StatementRow(
+        on=on, at=at, kind=kind, description=str(LedgerEntry.Kind(kind).label), in_nanos=max(amount, 0), out_nanos=max(-amount, 0),
+        entry_id=entry_id,
+    )  # fmt: skip
+    if calls is not None:
+        number = f"{calls:,}".replace(",", ".")
+        noun = "requisição" if calls == 1 else "requisições"
+        return replace(row, description=f"Uso de {on:%d/%m} — {number} {noun}", calls=calls, overdraft_nanos=int(text))
+    if book == "overdraft":
+        return replace(row, description="Acerto de saldo devedor")
+    return replace(row, reason=text)
+
+
+def usage_by(
+    group: str, *, first_on: dt.date, last_on: dt.date, route_name: str = "", api_key_id: int | None = None
+) -> list[UsageLine]:
+    """Usage from the first to the last day, both included, by "day", "route" or "key"; days in order, others dearest first."""
+    conditions = ["organization_id = %s", "created_at >= %s", "created_at < %s", "id >= billing_first_id_of_month(%s)"]
+    ends_at = _starts_at(last_on + dt.timedelta(days=1))
+    arguments: list[Parameter] = [current_tenant().pk, _starts_at(first_on), ends_at, first_on.replace(day=1)]
+    if route_name:
+        conditions.append("route_name = %s")
+        arguments.append(route_name)
+    if api_key_id is not None:
+        conditions.append("api_key_id = %s")
+        arguments.append(api_key_id)
+    query = (
+        f"SELECT {_GROUPS[group]} AS line, count(*), count(*) FILTER (WHERE outcome = 'failed'), sum(gross_nanos)::bigint,"  # noqa: S608
+        " sum(net_nanos)::bigint AS net, sum(input_tokens::bigint + cached_input_tokens + cache_write_tokens)::bigint,"
+        " sum(cached_input_tokens)::bigint, sum(output_tokens::bigint + reasoning_tokens)::bigint, round(avg(latency_ms))::int"
+        f" FROM billing_usagerecord WHERE {' AND '.join(conditions)}"
+        f" GROUP BY line ORDER BY {'line' if group == 'day' else 'net DESC, line'}"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(query, arguments)
+        found = cursor.fetchall()
+    names = dict(ApiKey.objects.values_list("id", "name")) if group == "key" else {}
+    return [UsageLine(line, _label(line, names), *figures) for line, *figures in found]
+
+
+def _label(line: Any, names: dict[int, str]) -> str:
+    if isinstance(line, dt.date):
+        return f"{line:%d/%m}"
+    return names.get(line, "Chave removida") if isinstance(line, int) else str(line)
+
+
+def calls() -> Any:
+    """The tenant's calls, newest first, for lists with filters (`.filter(route_name=…)`)."""
+    return UsageRecord.objects.order_by("-id")
+
+
+def month_to_date() -> MonthToDate:
+    """This fiscal month so far. Its plan is the one of its first call, else the one that would be."""
+    month = Month.current()
+    wallet = wallet_of(current_tenant())
+    spend = MonthSpend.objects.filter(month=month.first_on).first()
+    gross = spend.gross_nanos if spend else 0
+    tiers = _tiers_of(spend.volume_plan_id if spend else _plan_of(wallet))
+    ahead = next_tier(gross, tiers)
+    return MonthToDate(
+        month=month,
+        gross_nanos=gross,
+        net_nanos=spend.net_nanos if spend else 0,
+        calls=spend.calls if spend else 0,
+        tier=tier_at(gross, tiers),
+        next_tier=ahead,
+        to_next_nanos=ahead.above_nanos - gross if ahead else 0,
+    )
+
+
+def lots() -> list[LotLine]:
+    """What came in, newest first, with what is left of each."""
+    wallet = wallet_of(current_tenant())
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT lot_id, remaining FROM billing_lots(%s)", [wallet.pk])
+        remaining = dict(cursor.fetchall())
+    return [LotLine(lot, remaining[lot.pk]) for lot in Lot.objects.select_related("entry").order_by("-id") if lot.pk in remaining]
+
+
+def spend_by_day(*, days: int = 7) -> list[tuple[dt.date, int]]:
+    """Net spend of the last `days` days, today included, oldest first; a day without calls is there with 0."""
+    today = clock.today_in_brazil()
+    first_on = today - dt.timedelta(days=days - 1)
+    spent = {line.group: line.net_nanos for line in usage_by("day", first_on=first_on, last_on=today)}
+    return [(day, spent.get(day, 0)) for day in _days(first_on, today)]
+
+
+def _days(first_on: dt.date, last_on: dt.date) -> Iterator[dt.date]:
+    for number in range((last_on - first_on).days + 1):
+        yield first_on + dt.timedelta(days=number)
+
+
+def _starts_at(day: dt.date) -> dt.datetime:
+    return dt.datetime.combine(day, dt.time(), SAO_PAULO)
+
+
+def _plan_of(wallet: Wallet) -> int | None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT billing_plan_of(%s)", [wallet.pk])
+        [(plan,)] = cursor.fetchall()
+    return int(plan) if plan is not None else None
+
+
+def _tiers_of(plan_id: int | None) -> list[Tier]:
+    rows = VolumeTier.objects.filter(plan_id=plan_id).order_by("above_nanos").values_list("above_nanos", "discount_bps")
+    return [Tier(above, bps) for above, bps in rows]
