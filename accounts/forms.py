@@ -1,9 +1,164 @@
+"""What a person may type on the pages of accounts."""
+
 from __future__ import annotations
 
+import datetime as dt
+import re
 from typing import Any
 
 from django import forms
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+
+from accounts.errors import InvalidTaxId
+from accounts.models import Membership, Organization, Role, User
+from accounts.signup import Identity
+from accounts.tax_ids import parse_cnpj, parse_cpf
+from tokia import clock
+
+_ROUTE = re.compile(r"[a-z0-9][a-z0-9.-]*/[a-z0-9][a-z0-9._:-]*", re.ASCII)
+STATES = [
+    "AC", "AL", "AP", "AM", "BA", "CE", "DF", "ES", "GO", "MA", "MT", "MS", "MG", "PA",
+    "PB", "PR", "PE", "PI", "RJ", "RN", "RS", "RO", "RR", "SC", "SP", "SE", "TO",
+]  # fmt: skip
+ADDRESS = {
+    "street": ("Logradouro", 150), "number": ("Número", 20), "complement": ("Complemento", 150), "district": ("Bairro", 150),
+    "city": ("Município", 150), "postal_code": ("CEP", 9),
+}  # fmt: skip
 
 
 class SignupTermsForm(forms.Form):
-    def signup(self, request: Any, user: Any) -> None: ...
+    """What allauth's sign-up form adds to e-mail and password."""
+
+    terms = forms.BooleanField(
+        label="Li e aceito os Termos de Uso e a Política de Privacidade.",
+        error_messages={"required": "Para criar a conta é preciso aceitar os termos."},
+    )
+
+    def signup(self, request: HttpRequest, user: User) -> None:
+        user.accepted_terms_at = clock.now()
+        user.save(update_fields=["accepted_terms_at"])
+
+
+class IdentityForm(forms.Form):
+    """Who the organization is. Everything but the name may come later; a tax id that is given must be right."""
+
+    tax_id_kind = forms.ChoiceField(
+        label="Documento",
+        choices=[("cnpj", "Empresa (CNPJ)"), ("cpf", "Pessoa física (CPF)")],
+        widget=forms.RadioSelect,
+        initial=Organization.TaxIdKind.CNPJ,
+    )
+    cnpj = forms.CharField(label="CNPJ", required=False, max_length=18)
+    cpf = forms.CharField(label="CPF", required=False, max_length=14)
+    name = forms.CharField(label="Razão social ou nome completo", max_length=150)
+    trade_name = forms.CharField(label="Nome fantasia", required=False, max_length=150)
+    invoice_email = forms.EmailField(label="E-mail para notas", required=False)
+    municipal_registration = forms.CharField(label="Inscrição municipal", required=False, max_length=20)
+    state = forms.ChoiceField(label="UF", required=False, choices=[("", "—"), *((state, state) for state in STATES)])
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, (label, length) in ADDRESS.items():
+            self.fields[name] = forms.CharField(label=label, required=False, max_length=length)
+        self.fields["cnpj"].widget.attrs.update(
+            {"data-mask": "cnpj", "placeholder": "00.000.000/0000-00", "autocomplete": "off", "autocapitalize": "characters"}
+        )
+        self.fields["cpf"].widget.attrs.update(
+            {"data-mask": "cpf", "placeholder": "000.000.000-00", "autocomplete": "off", "inputmode": "numeric"}
+        )
+        self.fields["postal_code"].widget.attrs.update({"data-mask": "cep", "inputmode": "numeric", "autocomplete": "postal-code"})
+        self.fields["name"].widget.attrs["autocomplete"] = "organization"
+
+    @classmethod
+    def of(cls, organization: Organization) -> IdentityForm:
+        kind = organization.tax_id_kind
+        initial = {
+            "tax_id_kind": kind,
+            kind: organization.tax_id,
+            "name": organization.name,
+            "trade_name": organization.trade_name,
+            "invoice_email": organization.invoice_email,
+            "municipal_registration": organization.municipal_registration,
+        }
+        return cls(initial=initial | organization.address)
+
+    def clean_cnpj(self) -> str:
+        return self._parsed("cnpj")
+
+    def clean_cpf(self) -> str:
+        return self._parsed("cpf")
+
+    def _parsed(self, kind: str) -> str:
+        typed = str(self.cleaned_data.get(kind, ""))
+        if self.data.get("tax_id_kind", "cnpj") != kind or not typed.strip():
+            return ""
+        try:
+            return parse_cnpj(typed) if kind == "cnpj" else parse_cpf(typed)
+        except InvalidTaxId as error:
+            raise ValidationError(error.message) from error
+
+    def clean_postal_code(self) -> str:
+        digits = re.sub(r"\D", "", str(self.cleaned_data.get("postal_code", "")))
+        if digits and len(digits) != 8:
+            raise ValidationError("O CEP tem 8 números.")
+        return digits
+
+    def identity(self) -> Identity:
+        typed = self.cleaned_data
+        return Identity(
+            name=typed["name"],
+            tax_id=typed[typed["tax_id_kind"]],
+            tax_id_kind=typed["tax_id_kind"],
+            trade_name=typed["trade_name"],
+            invoice_email=typed["invoice_email"],
+            municipal_registration=typed["municipal_registration"],
+            address={name: typed[name] for name in (*ADDRESS, "state")},
+        )
+
+
+class KeyForm(forms.Form):
+    """A new key. Models are names only: a name that is not sold (any more) never matches a call."""
+
+    EXPIRIES = (("", "Nunca"), ("30", "Em 30 dias"), ("90", "Em 90 dias"), ("365", "Em 1 ano"))
+
+    name = forms.CharField(label="Nome", max_length=60, help_text="Para reconhecer depois: “produção”, “n8n”, “notebook da Ana”.")
+    expires_in = forms.ChoiceField(label="Expira", choices=EXPIRIES, required=False)
+    requests_per_minute = forms.IntegerField(
+        label="Requisições por minuto", required=False, min_value=1, max_value=100_000, help_text="Vazio: o limite da empresa."
+    )
+    allowed_routes = forms.CharField(required=False)  # checkboxes of the page; read from the list of values
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["name"].widget.attrs.update({"autocomplete": "off", "placeholder": "produção"})
+        self.fields["requests_per_minute"].widget.attrs["inputmode"] = "numeric"
+
+    def clean_name(self) -> str:
+        return str(self.cleaned_data["name"]).strip()
+
+    def clean_allowed_routes(self) -> list[str]:
+        getlist = getattr(self.data, "getlist", None)
+        names = [name for name in (getlist("allowed_routes") if getlist else []) if name]
+        if len(names) > 500 or any(len(name) > 100 or not _ROUTE.fullmatch(name) for name in names):
+            raise ValidationError("Escolha os modelos na lista.")
+        return names
+
+    def expires_at(self) -> dt.datetime | None:
+        days = self.cleaned_data["expires_in"]
+        return clock.now() + dt.timedelta(days=int(days)) if days else None
+
+
+class InviteForm(forms.Form):
+    email = forms.EmailField(label="E-mail")
+    role = forms.ChoiceField(label="Papel", choices=Role.choices, initial=Role.DEVELOPER)
+
+    def __init__(self, *args: Any, by: Membership, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["role"].choices = role_choices(by)  # type: ignore[attr-defined]
+        self.fields["email"].widget.attrs.update({"autocomplete": "off", "placeholder": "pessoa@empresa.com.br"})
+
+
+def role_choices(by: Membership) -> list[tuple[str, str]]:
+    """The roles that this member may give."""
+    return [(str(value), str(label)) for value, label in Role.choices if by.role == Role.OWNER or value != Role.OWNER]

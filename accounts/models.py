@@ -170,9 +170,7 @@ class ApiKey(models.Model):
     status = models.CharField("situação", max_length=8, choices=Status.choices, default=Status.ACTIVE)
     expires_at = models.DateTimeField("expira em", null=True, blank=True)
     # Public route names; empty: all of them.
-    allowed_routes = ArrayField(
-        models.CharField(max_length=100), default=list, blank=True, verbose_name="modelos permitidos"
-    )
+    allowed_routes = ArrayField(models.CharField(max_length=100), default=list, blank=True, verbose_name="modelos permitidos")
     requests_per_minute = models.PositiveIntegerField("requisições por minuto", null=True, blank=True)
     created_at = models.DateTimeField("criada em", auto_now_add=True)
     revoked_at = models.DateTimeField("revogada em", null=True, blank=True)
@@ -188,6 +186,16 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…{self.suffix})"
+
+
+class PasswordFailure(models.Model):
+    """A password that was wrong. Kept here beside allauth's counters in Valkey, so that a flush frees no attacker."""
+
+    email = models.EmailField()  # as typed, lower-case; it need not be anybody's
+    failed_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["email", "failed_at"], name="password_failure_by_email")]
 
 
 class SnapshotVersion(models.Model):

@@ -1,15 +1,192 @@
-"""Pages that span apps, and what every page knows."""
+"""Pages that span apps: the shop window, the overview, and the admin's badge."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpRequest
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from accounts.models import ApiKey, Organization
+from accounts.roles import MemberRequest, may, requires
+from billing.models import Lot, UsageRecord
+from tokia import clock, overview, showcase
+from tokia.navigation import wallet_seen
+from tokia.templatetags.tokia import brl_fino, num
+
+PERIODS = (7, 30, 90)
+LAST_CALLS = 10
+STOP_POLLING = 286  # htmx: swap, then ask no more
+ORDERS = {
+    "": "Fabricante",
+    "entrada": "Menor preço de entrada",
+    "saida": "Menor preço de saída",
+    "contexto": "Maior contexto",
+}
 
 
-def page_context(request: HttpRequest) -> dict[str, Any]:
-    return {}
+# ── The shop window ──────────────────────────────────────────────────────────────────────────────────────────────────
+@require_GET
+def landing(request: HttpRequest) -> HttpResponse:
+    offers = showcase.offers()
+    featured = [offer for offer in offers if offer.is_featured][:8] or offers[:8]
+    context = {
+        "title": "Modelos de IA em reais",
+        "featured": featured,
+        "offer_count": len(offers),
+        "maker_count": len({offer.maker for offer in offers}),
+        "first_route": showcase.first_route(offers),
+        "top_up_min": settings.TOP_UP_MIN_BRL,
+    }
+    return render(request, "home/landing.html", context)
+
+
+@require_GET
+def catalog(request: HttpRequest) -> HttpResponse:
+    """`/modelos/`: filters are a GET form, so that every view of it has an address."""
+    everything = showcase.offers()
+    context = {
+        "nav": "modelos",
+        "title": "Modelos e preços",
+        "offers": _filtered(everything, request),
+        "total": len(everything),
+        "makers": sorted({offer.maker for offer in everything}),
+        "capabilities": [
+            (key, label) for key, label in showcase.CAPABILITIES.items() if any(key in offer.capabilities for offer in everything)
+        ],
+        "orders": ORDERS.items(),
+        "layout": "app.html" if getattr(request, "membership", None) else "public.html",
+    }
+    template = "home/_catalog_table.html" if getattr(request, "htmx", False) else "home/catalog.html"
+    return render(request, template, context)
+
+
+def _filtered(offers: list[showcase.Offer], request: HttpRequest) -> list[showcase.Offer]:
+    words = request.GET.get("busca", "").lower().split()
+    maker, capability = request.GET.get("provedor", ""), request.GET.get("capacidade", "")
+    kept = [
+        offer
+        for offer in offers
+        if all(word in f"{offer.name} {offer.display_name} {offer.maker}".lower() for word in words)
+        and (not maker or offer.maker == maker)
+        and (not capability or capability in offer.capabilities)
+    ]
+    last = 2**63
+    keys: dict[str, Any] = {
+        "entrada": lambda offer: last if offer.input_nanos is None else offer.input_nanos,
+        "saida": lambda offer: last if offer.output_nanos is None else offer.output_nanos,
+        "contexto": lambda offer: -offer.context_tokens,
+    }
+    order = request.GET.get("ordem", "")
+    return sorted(kept, key=keys[order]) if order in keys else kept
+
+
+@require_GET
+def terms(request: HttpRequest) -> HttpResponse:
+    return render(request, "home/terms.html", {"title": "Termos de uso"})
+
+
+@require_GET
+def privacy(request: HttpRequest) -> HttpResponse:
+    return render(request, "home/privacy.html", {"title": "Privacidade"})
+
+
+# ── The overview ─────────────────────────────────────────────────────────────────────────────────────────────────────
+@requires("usage.read")
+@require_GET
+def dashboard(request: MemberRequest) -> HttpResponse:
+    organization = request.membership.organization
+    days = next((period for period in PERIODS if request.GET.get("dias") == str(period)), 30)
+    by_day = overview.spend_by_day(organization, days=days)
+    routes = list(dict.fromkeys(route for day in by_day for route in day.by_route))
+    routes.sort(key=lambda route: (route == overview.OTHERS, route))
+    context: dict[str, object] = {
+        "nav": "painel",
+        "title": "Painel",
+        "checklist": checklist(request),
+        "recent": overview.recent(organization),
+        "month": overview.month_to_date(wallet_seen(organization)),
+        "days": by_day,
+        "spent_days": [day for day in reversed(by_day) if day.net_nanos],
+        "period": days,
+        "periods": PERIODS,
+        "calls": _last_calls(organization),
+        "chart": {
+            "labels": [day.on.strftime("%d/%m") for day in by_day],
+            "series": [{"name": route, "reais": [day.by_route.get(route, 0) / 10**9 for day in by_day]} for route in routes],
+        },
+    }
+    return render(request, "home/dashboard.html", context)
+
+
+def _last_calls(organization: Organization) -> list[UsageRecord]:
+    calls = list(UsageRecord.everywhere.filter(organization=organization).order_by("-id")[:LAST_CALLS])
+    names = dict(ApiKey.everywhere.filter(pk__in={call.api_key_id for call in calls}).values_list("pk", "name"))
+    for call in calls:
+        call.key_name = names.get(call.api_key_id, "")  # type: ignore[attr-defined]
+    return calls
+
+
+def checklist(request: MemberRequest) -> dict[str, Any] | None:
+    """The three first steps; none once they are done or put away."""
+    organization = request.membership.organization
+    if organization.checklist_dismissed_at:
+        return None
+    first = UsageRecord.everywhere.filter(organization=organization, status_code__lt=400).order_by("-id").first()
+    funded = Lot.everywhere.filter(wallet__organization=organization).exists()
+    keyed = ApiKey.everywhere.filter(organization=organization).exists()
+    steps = [
+        {"label": "Adicionar saldo por PIX", "is_done": funded, "url": "/app/recarregar/", "permission": "billing.top_up"},
+        {"label": "Criar a primeira chave", "is_done": keyed, "url": "/app/chaves/nova/", "permission": "keys.manage"},
+        {"label": "Fazer a primeira chamada", "is_done": first is not None, "url": "", "permission": "usage.read"},
+    ]
+    for step in steps:
+        if not may(request.membership, str(step["permission"])):
+            step["url"] = ""
+    done = sum(1 for step in steps if step["is_done"])
+    return {
+        "steps": steps,
+        "done": done,
+        "is_complete": done == len(steps),
+        "current": next((step for step in steps if not step["is_done"]), None),
+        "is_waiting": funded and keyed and first is None,
+    }
+
+
+@requires("usage.read")
+@require_GET
+@never_cache
+def first_call(request: MemberRequest) -> HttpResponse:
+    """The detector of the first call, asked every two seconds while the checklist waits; 286 when it has come."""
+    calls = UsageRecord.everywhere.filter(organization=request.membership.organization).order_by("-id")
+    worked = calls.filter(status_code__lt=400).first()
+    if worked is not None:
+        tokens = worked.input_tokens + worked.cached_input_tokens + worked.cache_write_tokens
+        tokens += worked.output_tokens + worked.reasoning_tokens
+        text = f"Funcionou! {worked.route_name}, {num(tokens)} tokens, {brl_fino(worked.net_nanos)}."
+        response = render(request, "home/_first_call.html", {"worked": text}, status=STOP_POLLING)
+        response["HX-Trigger"] = "saldo-mudou"
+        return response
+    return render(request, "home/_first_call.html", {"failed": calls.first()})
+
+
+@requires("usage.read")
+@require_POST
+def dismiss_checklist(request: MemberRequest) -> HttpResponse:
+    Organization.objects.filter(pk=request.membership.organization_id).update(checklist_dismissed_at=clock.now())
+    return redirect("dashboard")
+
+
+@requires("usage.read")
+@require_GET
+@never_cache
+def balance(request: MemberRequest) -> HttpResponse:
+    """The chip in the header and, out of band, the card in the sidebar."""
+    return render(request, "home/_balance.html", {"is_partial": True})
 
 
 def admin_environment(request: HttpRequest) -> list[str]:
-    return ["Demonstração", "warning"]
+    return ["PRODUÇÃO", "danger"] if settings.IS_PRODUCTION else ["Demonstração", "warning"]

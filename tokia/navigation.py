@@ -15,6 +15,7 @@ from accounts.models import Membership, Organization
 from accounts.roles import may
 from billing.models import Wallet
 from billing.money import format_brl
+from tokia import overview, showcase
 from tokia.templatetags.tokia import tax_id
 
 
@@ -62,7 +63,7 @@ class Banner:
 @cache
 def _is_served(url: str) -> bool:
     """A page that has not landed yet is not in the menu."""
-    return is_valid_path(url)
+    return bool(is_valid_path(url))
 
 
 def menu_for(membership: Membership | None) -> list[list[Item]]:
@@ -125,6 +126,8 @@ def page_context(request: HttpRequest) -> dict[str, Any]:
 
     wallet: Callable[[], Wallet | None] = cache(lambda: wallet_seen(organization))
 
+    offers = cache(showcase.offers)
+
     def nanos(name: str) -> Callable[[], int]:
         def read() -> int:
             seen = wallet()
@@ -137,12 +140,9 @@ def page_context(request: HttpRequest) -> dict[str, Any]:
         "memberships": cache(lambda: list(Membership.everywhere.filter(user=membership.user).select_related("organization"))),
         "available_nanos": nanos("available_nanos"),
         "held_nanos": nanos("held_nanos"),
-        "lasts": cache(lambda: lasts(organization, wallet())),
+        "lasts": cache(lambda: overview.lasts(organization, available_nanos=nanos("available_nanos")())),
         "top_up_url": TOP_UP_URL if may(membership, "billing.top_up") and _is_served(TOP_UP_URL) else "",
+        "routes_on_sale": offers,
+        "first_route": lambda: showcase.first_route(offers()),
         "banner": cache(lambda: banner_for(membership, wallet())),
     }
-
-
-def lasts(organization: Organization, wallet: Wallet | None) -> str:
-    """How long the balance lasts at the pace of the last seven days; empty under three days of use."""
-    return ""

@@ -46,7 +46,14 @@ DATABASE_OWNER_URL: str = env.str("DATABASE_OWNER_URL", "")  # the role that mig
 VALKEY_URL: str = env.str("VALKEY_URL", "redis://127.0.0.1:6379/0")
 DATABASES = {"default": {**env.db_url_config(DATABASE_URL), "CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}}
 DATABASES["default"].setdefault("OPTIONS", {})
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": VALKEY_URL, "KEY_PREFIX": "django"}}
+CACHES = {
+    "default": {
+        "BACKEND": "tokia.cache.ForgivingCache",
+        "LOCATION": VALKEY_URL,
+        "KEY_PREFIX": "django",
+        "OPTIONS": {"socket_timeout": 0.5, "socket_connect_timeout": 0.5},
+    }
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # ── Django ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -75,6 +82,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "tokia.csp.AdminPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -139,7 +147,13 @@ ACCOUNT_SIGNUP_FORM_CLASS = "accounts.forms.SignupTermsForm"
 ACCOUNT_EMAIL_VERIFICATION = "mandatory"
 ACCOUNT_EMAIL_VERIFICATION_BY_CODE_ENABLED = True
 ACCOUNT_EMAIL_VERIFICATION_SUPPORTS_RESEND = True
+ACCOUNT_EMAIL_VERIFICATION_BY_CODE_FORMAT = {"numeric": True, "length": 6, "dashed": False}
 ACCOUNT_LOGIN_BY_CODE_ENABLED = False
+ACCOUNT_SESSION_REMEMBER = True
+ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
+PASSWORD_RESET_TIMEOUT = 3_600
+PASSWORD_FAILURES_MAX: int = env.int("PASSWORD_FAILURES_MAX", 5)  # per e-mail, in the seconds below, wherever they come from
+PASSWORD_FAILURES_SECONDS: int = env.int("PASSWORD_FAILURES_SECONDS", 300)
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_EMAIL_SUBJECT_PREFIX = "Tokia: "
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None

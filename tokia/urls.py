@@ -1,9 +1,25 @@
 """The only list of URL prefixes."""
 
 from django.contrib import admin
+from django.contrib.auth.decorators import login_required
 from django.urls import URLPattern, URLResolver, include, path
 
+from tokia import health, home
+
+# The admin's own sign-in page has no limits: staff sign in like everybody else.
+admin.site.login = login_required(admin.site.login)  # type: ignore[method-assign]
+
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("conta/", include("allauth.account.urls")),
+    path("", home.landing, name="landing"),
+    path("modelos/", home.catalog, name="catalog"),
+    path("termos/", home.terms, name="terms"),
+    path("privacidade/", home.privacy, name="privacy"),
+    path("app/", home.dashboard, name="dashboard"),
+    path("app/parcial/saldo/", home.balance, name="balance"),
+    path("app/parcial/primeira-chamada/", home.first_call, name="first_call"),
+    path("app/parcial/passos/", home.dismiss_checklist, name="dismiss_checklist"),
+    path("", include("accounts.urls")),
     path("admin/", admin.site.urls),
+    path("healthz", health.live, name="healthz"),
+    path("readyz", health.ready, name="readyz"),
 ]

@@ -20,6 +20,7 @@ from tokia import clock
 register = template.Library()
 
 BRL = 10**9
+Integer = int | str | None  # a template hands "" for what its context lacks
 EMPTY = "—"
 NBSP = "\u00a0"
 _ICONS = Path(__file__).resolve().parent.parent / "static" / "tokia" / "vendor" / "lucide"
@@ -42,19 +43,19 @@ def _reais(nanos: int, decimals: int, *, floor: bool = False) -> str:
 
 
 @register.filter
-def brl(nanos: int | None) -> str:
+def brl(nanos: Integer) -> str:
     """Money of a cent or more: `R$ 1.234,56`, `−R$ 10,00`."""
     return EMPTY if nanos in (None, "") else _reais(int(nanos), 2)
 
 
 @register.filter
-def saldo(nanos: int | None) -> str:
+def saldo(nanos: Integer) -> str:
     """A balance: rounded down, so that it never promises a cent that isn't there."""
     return EMPTY if nanos in (None, "") else _reais(int(nanos), 2, floor=True)
 
 
 @register.filter
-def brl_fino(nanos: int | None) -> str:
+def brl_fino(nanos: Integer) -> str:
     """The cost of one call: 4 decimals, and `< R$ 0,0001` where they would show nothing."""
     if nanos in (None, ""):
         return EMPTY
@@ -65,13 +66,13 @@ def brl_fino(nanos: int | None) -> str:
 
 
 @register.filter
-def brl_exato(nanos: int | None) -> str:
+def brl_exato(nanos: Integer) -> str:
     """All nine decimals, for a title or a detail page."""
     return EMPTY if nanos in (None, "") else _reais(int(nanos), 9)
 
 
 @register.filter
-def brl_mtok(nanos: int | None) -> str:
+def brl_mtok(nanos: Integer) -> str:
     """A price per million tokens: 2 decimals, 4 under one real."""
     if nanos in (None, ""):
         return EMPTY
@@ -80,12 +81,12 @@ def brl_mtok(nanos: int | None) -> str:
 
 
 @register.filter
-def num(value: int | None) -> str:
+def num(value: Integer) -> str:
     return EMPTY if value in (None, "") else ("−" if int(value) < 0 else "") + _grouped(abs(int(value)))
 
 
 @register.filter
-def compacto(value: int | None) -> str:
+def compacto(value: Integer) -> str:
     """Integers in cards: `48.219`, `61,4 mi`, `1,2 bi`. Truncated, never rounded up to the next unit."""
     if value in (None, ""):
         return EMPTY
@@ -99,7 +100,7 @@ def compacto(value: int | None) -> str:
 
 
 @register.filter
-def dur(milliseconds: int | None) -> str:
+def dur(milliseconds: Integer) -> str:
     """`412 ms`, `1,31 s`, `2 min 05 s`."""
     if milliseconds in (None, ""):
         return EMPTY
@@ -114,7 +115,7 @@ def dur(milliseconds: int | None) -> str:
 
 
 @register.filter
-def pct(basis_points: int | None) -> str:
+def pct(basis_points: Integer) -> str:
     """Hundredths of a percent: 9994 → `99,94%`, 500 → `5%`."""
     if basis_points in (None, ""):
         return EMPTY

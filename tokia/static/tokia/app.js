@@ -65,7 +65,13 @@
       if (at >= bare.length) break;
       shown += slot === "#" ? bare[at++] : slot;
     }
+    const changed = input.value !== shown || input.dataset.seen !== bare;
     input.value = shown;
+    // The registry is asked once per whole number (accounts/start.html).
+    if (at === bare.length && bare.length === pattern.split("#").length - 1 && changed && input.dataset.seen !== undefined) {
+      input.dispatchEvent(new Event("completo", { bubbles: true }));
+    }
+    input.dataset.seen = bare;
   }
 
   // ── A key is shown once: the way out opens when the box is ticked ─────────────────────────────────────────────────
