@@ -32,11 +32,11 @@ WITH usage AS (
     AND created_at >= %(from)s
   GROUP BY day
 )
-SELECT 'wallet', NULL, NULL, posted_nanos, NULL, NULL, NULL, NULL FROM billing_wallet WHERE id = %(wallet)s
+SELECT 'wallet', NULL, NULL, posted_nanos, NULL, NULL, NULL, NULL::bigint FROM billing_wallet WHERE id = %(wallet)s
 UNION ALL
 SELECT e.kind, e.created_at, (e.created_at AT TIME ZONE 'America/Sao_Paulo')::date,
        CASE WHEN p.destination = 'wallet:' || %(wallet)s THEN p.amount_nanos ELSE -p.amount_nanos END,
-       CASE WHEN p.destination LIKE 'overdraft:%%' THEN 'overdraft' ELSE '' END, e.id, e.reason, NULL
+       CASE WHEN p.destination LIKE 'overdraft:%%' THEN 'overdraft' ELSE '' END, e.id, e.reason, NULL::bigint
 FROM billing_posting p JOIN billing_ledgerentry e ON e.id = p.entry_id
 WHERE p.wallet_id = %(wallet)s AND e.kind <> 'usage' AND e.created_at >= %(from)s
   AND 'wallet:' || %(wallet)s IN (p.source, p.destination)
