@@ -75,6 +75,7 @@ def configure(settings: Mapping[str, Any]) -> None:
         logger.propagate = True
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("django.request").setLevel(logging.ERROR)  # a 404 or 403 is the visitor's, not ours
     logging.captureWarnings(True)
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

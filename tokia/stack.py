@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import signal
 import sys
 import time
@@ -211,7 +212,10 @@ def children_of(stack: Stack) -> dict[str, Child]:
     if stack.has_model:
         argv = [sys.executable, "-m", "tokia.sandbox.model", "--port", str(ports["model"])]
         is_ready = partial(answers_http, ports["model"], "/health")
-        children["model"] = Child(name="model", argv=argv, env=env, cwd=CHECKOUT, is_ready=is_ready, is_optional=True)
+        chatter = re.compile(r"^[\d.]+ I ")  # llama.cpp's own
+        children["model"] = Child(
+            name="model", argv=argv, env=env, cwd=CHECKOUT, is_ready=is_ready, is_optional=True, chatter=chatter
+        )
     return children
 
 

@@ -104,7 +104,7 @@ class Supervisor:
                 self._raise_if_stopping()
                 code = run.process.poll()
                 if code is None and time.monotonic() < deadline:
-                    time.sleep(0.05)
+                    time.sleep(0.1)
                     continue
                 reason = "did not become ready in time" if code is None else f"ended at once ({describe_exit(code)})"
                 if not run.child.is_optional:
