@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts import members
 from accounts.errors import AccountsError, ConfirmationMissing, InvalidTaxId, InvitationGone
@@ -44,7 +44,7 @@ def start(request: HttpRequest) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 @never_cache
 def look_up(request: HttpRequest) -> HttpResponse:
     """The identity fields, filled from the public registry; by hand where it is away. Never an error page."""
@@ -76,7 +76,7 @@ def _keys_of(request: MemberRequest) -> Q:
 
 
 @requires("keys.manage")
-@require_GET
+@require_safe
 def keys(request: MemberRequest) -> HttpResponse:
     mine = ApiKey.objects.filter(_keys_of(request)).select_related("created_by").order_by("status", "-id")
     return render(request, "accounts/keys.html", {"nav": "chaves", "title": "Chaves", "keys": mine, "now": clock.now()})

@@ -8,13 +8,13 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from accounts.models import ApiKey, Organization
 from accounts.roles import MemberRequest, may, requires
+from billing import statements
 from billing.models import Lot, UsageRecord
 from tokia import clock, overview, showcase
-from tokia.navigation import wallet_seen
 from tokia.templatetags.tokia import brl_fino, num
 
 PERIODS = (7, 30, 90)
@@ -29,7 +29,7 @@ ORDERS = {
 
 
 # ── The shop window ──────────────────────────────────────────────────────────────────────────────────────────────────
-@require_GET
+@require_safe
 def landing(request: HttpRequest) -> HttpResponse:
     offers = showcase.offers()
     featured = [offer for offer in offers if offer.is_featured][:8] or offers[:8]
@@ -44,7 +44,7 @@ def landing(request: HttpRequest) -> HttpResponse:
     return render(request, "home/landing.html", context)
 
 
-@require_GET
+@require_safe
 def catalog(request: HttpRequest) -> HttpResponse:
     """`/modelos/`: filters are a GET form, so that every view of it has an address."""
     everything = showcase.offers()
@@ -84,19 +84,19 @@ def _filtered(offers: list[showcase.Offer], request: HttpRequest) -> list[showca
     return sorted(kept, key=keys[order]) if order in keys else kept
 
 
-@require_GET
+@require_safe
 def terms(request: HttpRequest) -> HttpResponse:
     return render(request, "home/terms.html", {"title": "Termos de uso"})
 
 
-@require_GET
+@require_safe
 def privacy(request: HttpRequest) -> HttpResponse:
     return render(request, "home/privacy.html", {"title": "Privacidade"})
 
 
 # ── The overview ─────────────────────────────────────────────────────────────────────────────────────────────────────
 @requires("usage.read")
-@require_GET
+@require_safe
 def dashboard(request: MemberRequest) -> HttpResponse:
     organization = request.membership.organization
     days = next((period for period in PERIODS if request.GET.get("dias") == str(period)), 30)
@@ -108,7 +108,7 @@ def dashboard(request: MemberRequest) -> HttpResponse:
         "title": "Painel",
         "checklist": checklist(request),
         "recent": overview.recent(organization),
-        "month": overview.month_to_date(wallet_seen(organization)),
+        "month": statements.month_to_date(),
         "days": by_day,
         "spent_days": [day for day in reversed(by_day) if day.net_nanos],
         "period": days,
@@ -157,7 +157,7 @@ def checklist(request: MemberRequest) -> dict[str, Any] | None:
 
 
 @requires("usage.read")
-@require_GET
+@require_safe
 @never_cache
 def first_call(request: MemberRequest) -> HttpResponse:
     """The detector of the first call, asked every two seconds while the checklist waits; 286 when it has come."""
@@ -181,7 +181,7 @@ def dismiss_checklist(request: MemberRequest) -> HttpResponse:
 
 
 @requires("usage.read")
-@require_GET
+@require_safe
 @never_cache
 def balance(request: MemberRequest) -> HttpResponse:
     """The chip in the header and, out of band, the card in the sidebar."""

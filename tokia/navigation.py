@@ -140,7 +140,7 @@ def page_context(request: HttpRequest) -> dict[str, Any]:
         "memberships": cache(lambda: list(Membership.everywhere.filter(user=membership.user).select_related("organization"))),
         "available_nanos": nanos("available_nanos"),
         "held_nanos": nanos("held_nanos"),
-        "lasts": cache(lambda: overview.lasts(organization, available_nanos=nanos("available_nanos")())),
+        "lasts": cache(lambda: overview.lasts(available_nanos=nanos("available_nanos")())),
         "top_up_url": TOP_UP_URL if may(membership, "billing.top_up") and _is_served(TOP_UP_URL) else "",
         "routes_on_sale": offers,
         "first_route": lambda: showcase.first_route(offers()),

@@ -11,8 +11,8 @@ from django.db.models import Aggregate, Count, FloatField, Q, Sum
 from django.db.models.functions import TruncDate
 
 from accounts.models import Organization
-from billing.models import MonthSpend, UsageRecord, VolumePlan, VolumeTier, Wallet
-from billing.pricing import Tier, next_tier
+from billing import statements
+from billing.models import UsageRecord
 from tokia import clock
 
 TOP_ROUTES = 5
@@ -40,13 +40,6 @@ class Recent:
     @property
     def tokens(self) -> int:
         return self.input_tokens + self.output_tokens
-
-
-@dataclass(frozen=True, slots=True)
-class MonthToDate:
-    net_nanos: int
-    missing_nanos: int | None  # gross spend until the next tier
-    next_bps: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +87,6 @@ def _rounded(value: float | None) -> int | None:
     return None if value is None else round(value)
 
 
-def month_to_date(wallet: Wallet | None) -> MonthToDate:
-    spend = MonthSpend.everywhere.filter(wallet=wallet, month=clock.Month.current().first_on).first() if wallet else None
-    plan = (spend.volume_plan if spend else None) or (wallet.volume_plan if wallet else None)
-    plan = plan or VolumePlan.objects.filter(is_default=True).first()
-    rows = VolumeTier.objects.filter(plan=plan).order_by("above_nanos") if plan else VolumeTier.objects.none()
-    gross = spend.gross_nanos if spend else 0
-    coming = next_tier(gross, [Tier(above_nanos=row.above_nanos, discount_bps=row.discount_bps) for row in rows])
-    return MonthToDate(
-        net_nanos=spend.net_nanos if spend else 0,
-        missing_nanos=coming.above_nanos - gross if coming else None,
-        next_bps=coming.discount_bps if coming else None,
-    )
-
-
 def spend_by_day(organization: Organization, *, days: int) -> list[Day]:
     """The last `days` days of Brasília's calendar, today included, empty ones too; beyond the top five routes: "outros"."""
     today = clock.today_in_brazil()
@@ -131,12 +110,11 @@ def spend_by_day(organization: Organization, *, days: int) -> list[Day]:
     return [Day(on=day, by_route=dict(by_day[day])) for day in (first_on + dt.timedelta(days=at) for at in range(days))]
 
 
-def lasts(organization: Organization, *, available_nanos: int) -> str:
-    """How long the balance lasts at the pace of the last seven days; empty under three days of use."""
+def lasts(*, available_nanos: int) -> str:
+    """How long the tenant's balance lasts at the pace of the last seven days; empty under three days of use."""
     if available_nanos <= 0:
         return ""
-    days = spend_by_day(organization, days=7)
-    used = [day.net_nanos for day in days]
+    used = [net for _, net in statements.spend_by_day(days=7)]
     if sum(1 for net in used if net) < 3:
         return ""
     hours = available_nanos * 24 * 7 // sum(used)
