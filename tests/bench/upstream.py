@@ -1,6 +1,6 @@
 """A provider whose answers are built once: serving one is a few byte searches and a write.
 
-`python -m tests.bench.upstream --port N` speaks OpenAI's chat completions (JSON and SSE). Its ledger: GET /__stats, POST /__reset.
+`python -m tests.bench.upstream --port N` speaks OpenAI's chat completions (JSON and SSE). Its ledgers: /__stats, /__direct.
 Completion counts cycle through 16 values, so a constant, a lost or a doubled debit can't reconcile by luck.
 """
 
@@ -17,7 +17,8 @@ POOL = 16
 PROMPT_TOKENS = 170
 CHUNKS = 32
 CHUNK_SECONDS = 0.005
-WORDS = "o saldo cai na hora e a nota fiscal chega por e-mail no começo do mês seguinte sem ninguém pedir".split()
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+WORDS = ["o", "saldo", "cai", "na", "hora", "e", "a", "nota", "fiscal", "chega", "por", "e-mail", "sem", "ninguém", "pedir"]
 
 
 def _usage(index: int) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def _json_answer(index: int) -> bytes:
         },
         separators=(",", ":"),
     ).encode()
-    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+    return HEAD % len(body) + body
 
 
 def _event(index: int, choices: list[Any], usage: Any = None) -> bytes:
@@ -87,10 +88,9 @@ STREAMS = [_stream_answer(i) for i in range(POOL)]
 
 
 class Ledger:
-    def __init__(self) -> None:
-        self.reset()
+    """What was served; a second one counts what the bench asked directly (`Authorization: Bearer bench`)."""
 
-    def reset(self) -> None:
+    def __init__(self) -> None:
         self.requests = self.prompt_tokens = self.completion_tokens = 0
 
     def bill(self) -> int:
@@ -102,8 +102,8 @@ class Ledger:
 
 
 class Connection(asyncio.Protocol):
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
+    def __init__(self, sold: Ledger, direct: Ledger) -> None:
+        self.sold, self.direct = sold, direct
         self.buffer = b""
         self.tasks: set[asyncio.Task[None]] = set()
 
@@ -123,20 +123,19 @@ class Connection(asyncio.Protocol):
             if len(self.buffer) < end + 4 + length:
                 return
             body, self.buffer = self.buffer[end + 4 : end + 4 + length], self.buffer[end + 4 + length :]
-            self.answer(head.split(b" ", 2)[1], body)
+            self.answer(head, body)
 
-    def answer(self, path: bytes, body: bytes) -> None:
-        if path == b"/__reset":
-            self.ledger.reset()
-        if path.startswith(b"/__"):
-            stats = json.dumps(vars(self.ledger)).encode()
-            self.transport.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(stats) + stats)
+    def answer(self, head: bytes, body: bytes) -> None:
+        ledger = self.direct if b"bearer bench\r" in head + b"\r" else self.sold
+        if head.startswith(b"get /__"):
+            stats = json.dumps(vars(self.direct if b"/__direct" in head else self.sold)).encode()
+            self.transport.write(HEAD % len(stats) + stats)
         elif b'"stream":true' in body or b'"stream": true' in body:
-            task = asyncio.ensure_future(self.stream(STREAMS[self.ledger.bill()]))
+            task = asyncio.ensure_future(self.stream(STREAMS[ledger.bill()]))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
         else:
-            self.transport.write(ANSWERS[self.ledger.bill()])
+            self.transport.write(ANSWERS[ledger.bill()])
 
     async def stream(self, parts: list[bytes]) -> None:
         for part in parts:
@@ -145,8 +144,8 @@ class Connection(asyncio.Protocol):
 
 
 async def serve(port: int) -> None:
-    ledger = Ledger()
-    server = await asyncio.get_running_loop().create_server(lambda: Connection(ledger), "127.0.0.1", port)
+    sold, direct = Ledger(), Ledger()
+    server = await asyncio.get_running_loop().create_server(lambda: Connection(sold, direct), "127.0.0.1", port)
     print(f"bench upstream on {port}", flush=True)
     await server.serve_forever()
 

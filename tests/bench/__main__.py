@@ -1,0 +1,183 @@
+"""`make bench` → a table. `python -m tests.bench --seconds 4 --rounds 3`.
+
+It starts `manage.py up` in a home of its own (the same processes, limits and billing on), sells one more route that the cheap
+upstream serves, and measures. CPU is user + system time of the gateway's process per request that the upstream served, from
+the kernel's own count (10 ms ticks: keep --seconds at 1 or more). Ratios are to the upstream asked directly in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from tokia.processes import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+ROUTE = "bench/echo"
+TICKS = os.sysconf("SC_CLK_TCK")
+WORDS = "Resuma em três frases o contrato abaixo, com os prazos, os valores em reais e as multas de cada cláusula. "
+Row = dict[str, Any]
+
+
+@contextmanager
+def started(argv: list[str], env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(argv, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def ask(url: str, *, method: str = "GET") -> Row:
+    with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=10) as answer:
+        figures: Row = json.load(answer)
+        return figures
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def memory_mib(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+
+
+def load(url: str, key: str, body: Path, *, is_stream: bool, rate: float, connections: int, seconds: float) -> Row:
+    argv = [sys.executable, "-m", "tests.bench.load", "--url", url, "--key", key, "--body", str(body)]
+    argv += ["--seconds", str(seconds), "--connections", str(connections), "--rate", str(rate)]
+    argv += ["--stream"] if is_stream else []
+    pinned = ["taskset", "-c", "1", *argv] if (os.cpu_count() or 1) > 1 else argv
+    done = subprocess.run(pinned, cwd=ROOT, capture_output=True, text=True, check=True, timeout=seconds + 120)
+    figures: Row = json.loads(done.stdout)
+    return figures
+
+
+def measure(*, name: str, is_stream: bool, home: Path, demo: Row, key: str, upstream: str, body: Path, args: Any) -> Row:
+    pids: dict[str, int] = json.loads((home / "logs" / "pids.json").read_text())
+    url = f"{demo['base_url']}/chat/completions"
+    direct = f"{upstream}/v1/chat/completions"
+    connections = 96 if is_stream else 64
+    full = {"is_stream": is_stream, "rate": 0.0, "connections": connections}
+    slow = {"is_stream": is_stream, "rate": 40.0 if is_stream else 150.0, "connections": 32}
+    load(url, key, body, **full, seconds=1.5)
+    rows: list[Row] = []
+    for _ in range(args.rounds):
+        served, cpu = ask(f"{upstream}/__stats")["requests"], cpu_seconds(pids["gateway"])
+        at_full = load(url, key, body, **full, seconds=args.seconds)
+        used = cpu_seconds(pids["gateway"]) - cpu
+        count = ask(f"{upstream}/__stats")["requests"] - served
+        ours = load(url, key, body, **slow, seconds=args.seconds)
+        theirs = load(direct, "bench", body, **slow, seconds=args.seconds)
+        at_full_direct = load(direct, "bench", body, **full, seconds=1.0)
+        first = "first_ms" if is_stream else "total_ms"
+        rows.append(
+            {
+                "cpu_us": used / max(count, 1) * 1e6,
+                "busy": used / at_full["seconds"],
+                "per_second": at_full["per_second"],
+                "ratio_direct": at_full_direct["per_second"] / max(at_full["per_second"], 0.1),
+                "added_p50_ms": ours[first]["p50"] - theirs[first]["p50"],
+                "added_p99_ms": ours[first]["p99"] - theirs[first]["p99"],
+                "bad": at_full["bad"] + ours["bad"],
+            }
+        )
+    figures = {column: median(row[column] for row in rows) for column in rows[0]}
+    return {"case": name, **figures, "bad": sum(row["bad"] for row in rows), "memory_mib": memory_mib(pids["gateway"])}
+
+
+def sell_route(upstream: str, env: dict[str, str]) -> Row:
+    """A route that the cheap upstream serves, a funded organization and a key without a low limit; see `tests/bench/setup.py`."""
+    return _manage_setup(["sell", upstream], env)
+
+
+def _manage_setup(words: list[str], env: dict[str, str]) -> Row:
+    done = subprocess.run([sys.executable, "-m", "tests.bench.setup", *words], cwd=ROOT, env=env, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    figures: Row = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def reconcile(upstream: str, *, env: dict[str, str]) -> list[str]:
+    """The three ledgers: what the upstream billed, the usage records, the wallet. Returns what disagrees."""
+    billed, ours = ask(f"{upstream}/__stats"), _manage_setup(["sums"], env)
+    wrong = [
+        f"{name}: upstream {billed[name]}, usage records {ours[name]}"
+        for name in ("requests", "prompt_tokens", "completion_tokens")
+        if billed[name] != ours[name]
+    ]
+    if ours["granted_nanos"] - ours["net_nanos"] != ours["posted_nanos"]:
+        wrong.append(f"wallet: granted {ours['granted_nanos']} − net {ours['net_nanos']} ≠ posted {ours['posted_nanos']}")
+    if ours["held_nanos"]:
+        wrong.append(f"wallet: {ours['held_nanos']} nanos still held")
+    return wrong + list(ours["violations"])
+
+
+def print_table(rows: list[Row]) -> None:
+    print("\n| case | gateway CPU µs/request | requests/s | direct ÷ ours | added p50 ms | added p99 ms | memory MiB | bad |")
+    print("|---|---|---|---|---|---|---|---|")
+    for row in rows:
+        print(
+            f"| {row['case']} | {row['cpu_us']:.0f} | {row['per_second']:.0f} | {row['ratio_direct']:.1f}× | "
+            f"{row['added_p50_ms']:.2f} | {row['added_p99_ms']:.2f} | {row['memory_mib']:.0f} | {row['bad']} |"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args()
+    port = free_port()
+    upstream = f"http://127.0.0.1:{port}"
+    with tempfile.TemporaryDirectory(prefix="tokia-bench-", ignore_cleanup_errors=True) as folder:
+        home = Path(folder)
+        home.chmod(0o711)
+        ports = {f"TOKIA_{name}_PORT": str(free_port()) for name in ("WEB", "GATEWAY", "SANDBOX", "PSP", "SMTP", "MODEL")}
+        env = {**os.environ, **ports, "TOKIA_HOME": folder}
+        mock = [sys.executable, "-m", "tests.bench.upstream", "--port", str(port)]
+        stack = [sys.executable, "manage.py", "up", "--no-model", "--quiet"]
+        print("starting the stack …", flush=True)
+        with started(mock, env), started(stack, env) as process:
+            while not (home / "ready").exists():
+                if process.poll() is not None:
+                    raise SystemExit((home / "logs" / "up.log").read_text())
+                time.sleep(0.2)
+            demo = json.loads(subprocess.check_output([sys.executable, "manage.py", "demo"], cwd=ROOT, env=env))
+            lines = (home / "env").read_text().splitlines()
+            stack_env = {**env, **dict(line.split("=", 1) for line in lines if "=" in line)}
+            key = sell_route(upstream, stack_env)["key"]
+            time.sleep(2.5)  # gateways follow the catalog within two seconds
+            rows = []
+            for name, is_stream in (("JSON 1 KB", False), ("stream of 33 events", True)):
+                body = home / f"{name}.json"
+                message = {"role": "user", "content": (WORDS * 9)[:900]}
+                body.write_text(json.dumps({"model": ROUTE, "stream": is_stream, "max_tokens": 200, "messages": [message]}))
+                print(f"measuring {name} …", flush=True)
+                rows.append(
+                    measure(name=name, is_stream=is_stream, home=home, demo=demo, key=key, upstream=upstream, body=body, args=args)
+                )
+            time.sleep(1)
+            print_table(rows)
+            wrong = reconcile(upstream, env=stack_env)
+    if wrong or any(row["bad"] for row in rows):
+        raise SystemExit("\nThe ledgers disagree:\n" + "\n".join(wrong))
+    print("\nUsage records, wallet and the upstream's own ledger agree to the token and the nano.")
+
+
+if __name__ == "__main__":
+    main()

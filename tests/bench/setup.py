@@ -1,0 +1,69 @@
+"""The bench's own rows, in a process with the stack's environment: `sell URL` → a key; `sums` → what we recorded."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from decimal import Decimal
+from typing import Any
+
+import django
+from django.db.models import Sum
+
+ROUTE = "bench/echo"
+
+
+def sell(upstream: str) -> dict[str, Any]:
+    from accounts.keys import mint_key
+    from accounts.models import LimitProfile, Organization
+    from billing.ledger import grant
+    from billing.money import from_brl
+    from billing.pricebooks import PriceLine, draft_from_current, publish_version, set_lines
+    from billing.wallets import wallet_of
+    from gateway.models import Credential, Deployment, Provider, Route
+    from gateway.secrets import encrypt
+
+    provider = Provider.objects.create(slug="bench", name="Bench", dialect="openai", base_url=f"{upstream}/v1", is_simulated=True)
+    Credential.objects.create(provider=provider, label="bench", secret=encrypt("sold"), last4="sold")
+    route = Route.objects.create(
+        name=ROUTE, display_name="Bench", maker="Bench", context_tokens=128_000, output_tokens_max=4_096, output_tokens_default=512
+    )
+    Deployment.objects.create(route=route, provider=provider, upstream_model="bench-model")
+    draft = draft_from_current()
+    prices = {"input": from_brl("0.80"), "output": from_brl("3.20")}
+    line = PriceLine(route_name=ROUTE, provider_name="bench", upstream_model="bench-model", markup=Decimal("1.5"), overrides=prices)
+    set_lines(draft, lines=[line])
+    publish_version(draft, by="bench")
+    limits = LimitProfile.objects.create(name="bench", requests_per_minute=100_000_000, tokens_per_minute=2_000_000_000)
+    organization = Organization.objects.create(name="Bench Ltda", limit_profile=limits)
+    grant(wallet_of(organization), amount_nanos=from_brl("1000000"), reference="bench:grant", reason="bench", actor="bench")
+    _, secret = mint_key(organization, user=None, name="bench")
+    return {"key": secret}
+
+
+def sums() -> dict[str, Any]:
+    from billing.models import UsageRecord, Wallet
+    from billing.money import from_brl
+    from billing.reconcile import find_violations
+
+    records = UsageRecord.everywhere.filter(route_name=ROUTE)
+    billed = records.exclude(outcome="failed")
+    totals = billed.aggregate(i=Sum("input_tokens"), c=Sum("cached_input_tokens"), o=Sum("output_tokens"), net=Sum("net_nanos"))
+    wallet = Wallet.everywhere.get(organization__name="Bench Ltda")
+    return {
+        "requests": billed.count(),
+        "prompt_tokens": (totals["i"] or 0) + (totals["c"] or 0),
+        "completion_tokens": totals["o"] or 0,
+        "net_nanos": int(totals["net"] or 0),
+        "granted_nanos": from_brl("1000000"),
+        "posted_nanos": wallet.posted_nanos,
+        "held_nanos": wallet.held_nanos,
+        "violations": [str(violation) for violation in find_violations()],
+    }
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tokia.settings")
+    django.setup()
+    print(json.dumps(sell(sys.argv[2]) if sys.argv[1] == "sell" else sums()))
