@@ -1,4 +1,4 @@
-"""Billing's background work: fetch, call a verb, let the timetable repeat. The timetable is `tokia/celery.py`."""
+"""Billing's background work: fetch, call a verb, let the timetable repeat it. The timetable is `tokia/celery.py`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,64 @@ import logging
 
 from celery import shared_task
 
-from billing import costs, exchange, pricebooks
+from billing import costs, exchange, holds, ledger, pricebooks
+from billing import reconcile as reconciliation
+from billing.models import PixNotice
+from billing.pix import charges, sweep
+from billing.pix.errors import PspUnavailable
 
 log = logging.getLogger("billing.tasks")
+
+
+@shared_task
+def confirm_charge(notice_id: int) -> None:
+    """Follow one notice to the bank, hurried by the webhook. The sweep retries what the bank did not answer."""
+    notice = PixNotice.objects.filter(pk=notice_id, status=PixNotice.Status.DUE).first()
+    if notice is None:
+        return
+    try:
+        charges.confirm_notice(notice)
+    except PspUnavailable as silence:
+        log.warning("the bank is silent", extra={"notice": notice_id, "detail": str(silence)})
+
+
+@shared_task
+def sweep_charges() -> None:
+    """Each minute: notices that are due, charges that may still be paid, refunds under way."""
+    sweep.sweep_notices()
+    sweep.sweep_charges()
+    sweep.sweep_refunds()
+
+
+@shared_task
+def sweep_window(hours: int = 48) -> None:
+    """The bank's own list of Pix against our books."""
+    try:
+        sweep.sweep_window(hours=hours)
+    except PspUnavailable as silence:
+        log.warning("the bank is silent", extra={"detail": str(silence)})
+
+
+@shared_task
+def reconcile() -> None:
+    """Every five minutes: what the bank has and we don't, then the ledger's invariants. Drift is an alarm, never repaired."""
+    sweep_window()
+    for violation in reconciliation.find_violations():
+        log.critical("the books do not add up", extra={"violation": str(violation)})
+
+
+@shared_task
+def expire_holds() -> None:
+    """Fence silent gateways, expire what they held and what no call can still use, and grants whose time is over."""
+    holds.reap_sessions()
+    holds.expire_holds()
+    ledger.expire_promo()
+
+
+@shared_task
+def ensure_partitions() -> None:
+    """Partitions of usage for this month and the next ones."""
+    ledger.call_function("billing_ensure_partitions", 3)
 
 
 @shared_task(autoretry_for=(exchange.PtaxUnavailable,), retry_backoff=60, max_retries=5)

@@ -1,0 +1,69 @@
+"""What a customer reads about a charge, from its row and its refunds."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+
+from billing.models import Charge, Refund
+from billing.money import format_brl, from_brl
+from tokia import clock
+
+CHARGE_GOES_ON = ("opening", "awaiting")
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    end_to_end_id: str
+    amount_nanos: int
+    paid_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeState:
+    """`name`: opening, awaiting, paid, other_amount, twice, expired, failed."""
+
+    name: str
+    kind: str  # success, warning, error, info: the colour, never alone
+    title: str
+    text: str
+    payments: tuple[Payment, ...] = ()
+    refunds: tuple[Refund, ...] = field(default=())
+
+    @property
+    def is_paid(self) -> bool:
+        return self.name in ("paid", "other_amount", "twice")
+
+
+def state_of(charge: Charge) -> ChargeState:
+    """The state at this instant: an open charge past its time reads as expired before the sweep says so."""
+    status = charge.status
+    if status == Charge.Status.PAID:
+        return _paid(charge)
+    if status == Charge.Status.FAILED:
+        return ChargeState("failed", "error", "Não conseguimos gerar este PIX", "O banco recusou a cobrança. Nada foi cobrado.")
+    if status == Charge.Status.EXPIRED or charge.expires_at <= clock.now():
+        return ChargeState(
+            "expired", "warning", "Este código expirou", "Nada foi cobrado. Se você já pagou, o saldo entra mesmo assim."
+        )
+    if status == Charge.Status.OPENING:
+        return ChargeState("opening", "info", "Gerando seu PIX…", "Leva poucos segundos.")
+    return ChargeState("awaiting", "info", "Aguardando pagamento", "Esta página se atualiza sozinha.")
+
+
+def _paid(charge: Charge) -> ChargeState:
+    payments = tuple(
+        Payment(pix["endToEndId"], from_brl(pix["valor"]), dt.datetime.fromisoformat(pix["horario"])) for pix in charge.payments
+    )
+    ids = [payment.end_to_end_id for payment in payments]
+    refunds = tuple(Refund.objects.filter(end_to_end_id__in=ids).order_by("created_at"))
+    received = format_brl(charge.received_nanos)
+    if len(payments) > 1:
+        name, title = "twice", "Este PIX foi pago duas vezes" if len(payments) == 2 else "Este PIX foi pago mais de uma vez"
+        text = f"Creditamos todos os pagamentos, {received} no total. Se quiser, devolvemos o que sobrou: fale com a gente."
+    elif charge.received_nanos != charge.amount_nanos:
+        name, title = "other_amount", "Pagamento confirmado"
+        text = f"Recebemos {received} em um código de {format_brl(charge.amount_nanos)}. Creditamos {received}."
+    else:
+        name, title, text = "paid", "Pagamento confirmado", f"{received} no seu saldo."
+    return ChargeState(name, "success", title, text, payments=payments, refunds=refunds)

@@ -1,0 +1,286 @@
+"""Pages about money out: the statement, usage by model, key or day, and every call with the arithmetic of its price."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import io
+import uuid
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import Http404, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_GET
+
+from accounts.models import ApiKey
+from accounts.roles import MemberRequest, requires
+from billing import statements
+from billing.models import Hold, LedgerEntry, Price, PriceVersion, Unit, UsageRecord
+from billing.money import to_brl
+from billing.periods import CHOICES, Period, read_period
+from tokia import clock
+
+PAGE_SIZE = 50
+GROUPS = {"route": "Modelo", "key": "Chave", "day": "Dia"}
+SITUATIONS = {
+    "sucesso": ("Sucesso", {"outcome": UsageRecord.Outcome.COMPLETED}),
+    "interrompida": ("Interrompida pelo provedor", {"outcome": UsageRecord.Outcome.CUT}),
+    "cancelada": ("Cancelada por você", {"outcome": UsageRecord.Outcome.CANCELLED}),
+    "falhou": ("Falhou, não cobrada", {"outcome": UsageRecord.Outcome.FAILED}),
+}
+BADGES = {
+    UsageRecord.Outcome.COMPLETED: ("success", "Sucesso"),
+    UsageRecord.Outcome.CUT: ("warning", "Interrompida"),
+    UsageRecord.Outcome.CANCELLED: ("neutral", "Cancelada"),
+    UsageRecord.Outcome.FAILED: ("error", "Falhou"),
+}
+# Each bucket of tokens with the units that may price it, its own first; as `billing.pricing` reads them.
+BUCKETS = (
+    ("input_tokens", "entrada", (Unit.INPUT,)),
+    ("cached_input_tokens", "entrada em cache", (Unit.CACHED_INPUT, Unit.INPUT)),
+    ("cache_write_tokens", "escrita em cache", (Unit.CACHE_WRITE, Unit.INPUT)),
+    ("output_tokens", "saída", (Unit.OUTPUT,)),
+    ("reasoning_tokens", "raciocínio", (Unit.REASONING, Unit.OUTPUT)),
+    ("requests", "requisição", (Unit.REQUEST,)),
+)
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+# ── Statement ────────────────────────────────────────────────────────────────────────────────────────────────────────
+@require_GET
+@requires("billing.statement")
+def statement(request: MemberRequest) -> HttpResponseBase:
+    period, kind = read_period(request.GET), _chosen_kind(request)
+    found = statements.statement(first_on=period.first_on, last_on=period.last_on, kinds=[kind] if kind else [])
+    context = {
+        "nav": "extrato",
+        "statement": found,
+        "rows": found.rows[::-1],  # newest first
+        "kind": kind,
+        "kinds": LedgerEntry.Kind.choices,
+        "lots": statements.lots(),
+        **_period_context(period),
+    }
+    return render(request, "billing/statement.html", context)
+
+
+@require_GET
+@requires("billing.statement")
+def statement_csv(request: MemberRequest) -> HttpResponseBase:
+    """The same rows for a spreadsheet: `;` and decimal comma as Brazil's read them, no cell that a program would run."""
+    period, kind = read_period(request.GET), _chosen_kind(request)
+    found = statements.statement(first_on=period.first_on, last_on=period.last_on, kinds=[kind] if kind else [])
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=";", quoting=csv.QUOTE_MINIMAL, lineterminator="\r\n")
+    writer.writerow(["Data", "Descrição", "Motivo", "Entrada (R$)", "Saída (R$)", "Saldo (R$)"])
+    writer.writerow([f"{period.first_on:%d/%m/%Y}", "Saldo inicial", "", "", "", _comma(found.opening_nanos)])
+    for row in found.rows:
+        entry = [_comma(row.in_nanos) if row.in_nanos else "", _comma(row.out_nanos) if row.out_nanos else ""]
+        writer.writerow([f"{row.on:%d/%m/%Y}", _plain(row.description), _plain(row.reason), *entry, _comma(row.balance_nanos)])
+    totals = [_comma(found.in_nanos), _comma(found.out_nanos), _comma(found.closing_nanos)]
+    writer.writerow([f"{period.last_on:%d/%m/%Y}", "Saldo final", "", *totals])
+    response = HttpResponse(f"\ufeff{text.getvalue()}", content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="extrato-{period.first_on}-{period.last_on}.csv"'
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def _chosen_kind(request: MemberRequest) -> str:
+    kind = request.GET.get("tipo", "")
+    return kind if kind in LedgerEntry.Kind.values else ""
+
+
+def _comma(nanos: int) -> str:
+    """All nine decimals, so that the sheet adds up to the nano."""
+    return f"{to_brl(nanos):f}".replace(".", ",")
+
+
+def _plain(text: str) -> str:
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+
+
+def _period_context(period: Period) -> dict[str, Any]:
+    return {"period": period, "period_choices": CHOICES}
+
+
+# ── Usage ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """A line of the table, with its share of the period's spend in hundredths of a percent."""
+
+    line: statements.UsageLine
+    share_bps: int
+    per_thousand_nanos: int  # mean net of 1 000 calls
+
+    @property
+    def failed_bps(self) -> int:
+        return self.line.failed * 10_000 // self.line.calls if self.line.calls else 0
+
+
+@require_GET
+@requires("usage.read")
+def usage(request: MemberRequest) -> HttpResponseBase:
+    period = read_period(request.GET)
+    group = request.GET.get("por", "route")
+    group = group if group in GROUPS else "route"
+    lines = statements.usage_by(group, first_on=period.first_on, last_on=period.last_on)
+    net, calls = sum(line.net_nanos for line in lines), sum(line.calls for line in lines)
+    days = (period.last_on - period.first_on).days + 1
+    rows = [
+        UsageRow(
+            line,
+            share_bps=line.net_nanos * 10_000 // net if net else 0,
+            per_thousand_nanos=line.net_nanos * 1_000 // line.calls if line.calls else 0,
+        )
+        for line in lines
+    ]
+    context = {
+        "nav": "uso",
+        "group": group,
+        "groups": GROUPS.items(),
+        "rows": rows[::-1] if group == "day" else rows,
+        "net_nanos": net,
+        "gross_nanos": sum(line.gross_nanos for line in lines),
+        "discount_nanos": sum(line.gross_nanos - line.net_nanos for line in lines),
+        "calls": calls,
+        "input_tokens": sum(line.input_tokens for line in lines),
+        "cached_input_tokens": sum(line.cached_input_tokens for line in lines),
+        "output_tokens": sum(line.output_tokens for line in lines),
+        "per_day_nanos": net // days,
+        "month": statements.month_to_date(),
+        **_period_context(period),
+    }
+    return render(request, "billing/usage.html", context)
+
+
+# ── Calls ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+@require_GET
+@requires("usage.read")
+def requests(request: MemberRequest) -> HttpResponseBase:
+    """Every call, newest first; pages are cut by id, so that new calls don't shift them."""
+    period = read_period(request.GET, default_days=7)
+    keys = {key.pk: key for key in ApiKey.objects.order_by("name")}
+    found, is_filtered = _filtered(request, keys)
+    found = found.filter(
+        id__gte=_first_id_at(period.starts_at()), id__lt=_first_id_at(period.ends_at()),
+    )  # fmt: skip
+    page, previous, following = _cut(request, found)
+    for record in page:
+        record.key = keys.get(record.api_key_id)  # type: ignore[attr-defined]
+        record.badge = BADGES[UsageRecord.Outcome(record.outcome)]  # type: ignore[attr-defined]
+    context = {
+        "nav": "requisicoes",
+        "records": page,
+        "previous": previous,
+        "next": following,
+        "keys": keys.values(),
+        "routes": _routes_used(),
+        "situations": [(name, label) for name, (label, _) in SITUATIONS.items()],
+        "is_filtered": is_filtered,
+        **_period_context(period),
+    }
+    return render(request, "billing/requests.html", context)
+
+
+def _filtered(request: MemberRequest, keys: dict[int, ApiKey]) -> tuple[QuerySet[UsageRecord], bool]:
+    found, is_filtered = UsageRecord.objects.order_by("-id"), False
+    route, key, situation = (request.GET.get(name, "") for name in ("modelo", "chave", "situacao"))
+    if route:
+        found, is_filtered = found.filter(route_name=route[:100]), True
+    if key:
+        found, is_filtered = found.filter(api_key_id=int(key) if key.isdecimal() and int(key) in keys else -1), True
+    if situation in SITUATIONS:
+        found, is_filtered = found.filter(**SITUATIONS[situation][1]), True
+    if wanted := request.GET.get("id", "").strip():
+        found, is_filtered = found.filter(pk=_id_of(wanted) or uuid.UUID(int=0)), True
+    return found, is_filtered
+
+
+def _cut(request: MemberRequest, found: QuerySet[UsageRecord]) -> tuple[list[UsageRecord], str, str]:
+    """A page, and the query strings of the newer and the older one."""
+    query = request.GET.copy()
+    before, after = _id_of(query.pop("antes", [""])[-1]), _id_of(query.pop("depois", [""])[-1])
+    if after:
+        page = list(found.filter(id__gt=after).order_by("id")[: PAGE_SIZE + 1])
+        has_newer, has_older = len(page) > PAGE_SIZE, True
+        page = page[:PAGE_SIZE][::-1]
+    else:
+        page = list((found.filter(id__lt=before) if before else found)[: PAGE_SIZE + 1])
+        has_newer, has_older = before is not None, len(page) > PAGE_SIZE
+        page = page[:PAGE_SIZE]
+    if not page:
+        return page, "", ""
+    newer, older = query.copy(), query.copy()
+    newer["depois"], older["antes"] = str(page[0].pk), str(page[-1].pk)
+    return page, f"?{newer.urlencode()}" if has_newer else "", f"?{older.urlencode()}" if has_older else ""
+
+
+def _id_of(text: str) -> uuid.UUID | None:
+    """A call's id as a person pastes it, with or without the API's prefix; None when it is none."""
+    try:
+        return uuid.UUID(text.rsplit("_", 1)[-1].removeprefix("chatcmpl-"))
+    except ValueError:
+        return None
+
+
+def _first_id_at(instant: dt.datetime) -> uuid.UUID:
+    return uuid.UUID(int=int(instant.timestamp() * 1000) << 80)
+
+
+def _routes_used() -> list[str]:
+    since = clock.now() - dt.timedelta(days=90)
+    names = UsageRecord.objects.filter(id__gte=_first_id_at(since)).order_by("route_name").values_list("route_name", flat=True)
+    return list(names.distinct())
+
+
+@dataclass(frozen=True, slots=True)
+class PriceLine:
+    """One line of a call's arithmetic."""
+
+    label: str
+    quantity: int
+    price_nanos: int
+    per_units: int
+    amount: Decimal  # reais, exact: only the sum is rounded
+
+
+@require_GET
+@requires("usage.read")
+def request_detail(request: MemberRequest, call_id: uuid.UUID) -> HttpResponseBase:
+    record = UsageRecord.objects.filter(pk=call_id).first()
+    if record is None:
+        held = Hold.objects.filter(pk=call_id).first()
+        if held is None:
+            raise Http404
+        return render(request, "billing/request_running.html", {"nav": "requisicoes", "hold": held})
+    version = PriceVersion.objects.filter(pk=record.price_version_id).first()
+    lines = price_lines(record)
+    context = {
+        "nav": "requisicoes",
+        "record": record,
+        "key": ApiKey.objects.filter(pk=record.api_key_id).first(),
+        "badge": BADGES[UsageRecord.Outcome(record.outcome)],
+        "version": version,
+        "lines": lines,
+        "exact": sum((line.amount for line in lines), Decimal(0)),
+        "discount_nanos": record.gross_nanos - record.net_nanos,
+        "entry": get_object_or_404(LedgerEntry, pk=record.entry_id) if record.entry_id else None,
+    }
+    return render(request, "billing/request_detail.html", context)
+
+
+def price_lines(record: UsageRecord) -> list[PriceLine]:
+    """What each bucket of a call came to, at the prices of its version. Their sum, up to the next nano, is its gross."""
+    prices = {price.unit: price for price in Price.objects.filter(version_id=record.price_version_id, route_name=record.route_name)}
+    lines = []
+    for name, label, units in BUCKETS:
+        quantity = getattr(record, name)
+        price = next((prices[unit] for unit in units if unit in prices), None)
+        if quantity and price is not None:
+            amount = to_brl(quantity * price.amount_nanos) / price.per_units
+            lines.append(PriceLine(label, quantity, price.amount_nanos, price.per_units, amount))
+    return lines
