@@ -70,7 +70,8 @@ class EndedCall:
     def as_json(self) -> dict[str, Any]:
         """The object that `billing_settle_batch` reads: keys are UsageRecord's columns."""
         fields = asdict(self)
-        return {**fields, **fields.pop("usage"), "id": str(self.id)}
+        usage = fields.pop("usage")
+        return {**fields, **usage, "id": str(self.id)}
 
 
 @dataclass(frozen=True, slots=True)

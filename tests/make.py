@@ -62,7 +62,7 @@ def make_key(*, organization: Organization | None = None, user: User | None = No
 
 def make_volume_plan(*, tiers: Sequence[tuple[int, int]] = DEFAULT_TIERS, is_default: bool = True) -> VolumePlan:
     """A published plan of (above nanos, hundredths of a percent)."""
-    plan = VolumePlan.objects.create(name=f"Plano {next(_number)}")
+    plan = VolumePlan.objects.create(name=f"Plano {uuid.uuid4().hex[:8]}")
     VolumeTier.objects.bulk_create(VolumeTier(plan=plan, above_nanos=above, discount_bps=bps) for above, bps in tiers)
     if is_default:
         VolumePlan.objects.filter(is_default=True).update(is_default=False)

@@ -60,6 +60,16 @@ class Migration(migrations.Migration):
             name='volume_plan',
             field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, to='billing.volumeplan'),
         ),
+        migrations.AlterField(
+            model_name='posting',
+            name='wallet',
+            field=models.ForeignKey(blank=True, db_constraint=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='postings', to='billing.wallet', verbose_name='carteira'),
+        ),
+        migrations.AlterField(
+            model_name='settledbatch',
+            name='created_at',
+            field=models.DateTimeField(auto_now_add=True),
+        ),
         migrations.RunSQL(PARTITION),
         *[migrations.RunSQL(read_sql(name)) for name in LEDGER_FILES],
         migrations.RunSQL(PARTITIONS),

@@ -41,7 +41,13 @@ class Posting(models.Model):
 
     entry = models.ForeignKey(LedgerEntry, models.PROTECT, related_name="postings", verbose_name="lançamento")
     wallet = models.ForeignKey(
-        "billing.Wallet", models.PROTECT, null=True, blank=True, related_name="postings", verbose_name="carteira"
+        "billing.Wallet",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="postings",
+        db_constraint=False,  # the functions hold the wallet's lock
+        verbose_name="carteira",
     )  # the wallet that one of the sides is, for the index
     source = models.CharField("origem", max_length=40)
     destination = models.CharField("destino", max_length=40)

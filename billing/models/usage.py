@@ -129,4 +129,4 @@ class SettledBatch(models.Model):
     """A batch of settlements that was committed: the same batch again is a replay."""
 
     id = models.UUIDField(primary_key=True)
-    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+    created_at = models.DateTimeField(auto_now_add=True)

@@ -4,7 +4,11 @@
 -- Raises TK001 when the session is not live. The same id twice in one batch is a caller's bug (23505).
 CREATE OR REPLACE FUNCTION billing_hold_batch(p_session bigint, p_ids uuid[], p_wallets bigint[], p_amounts bigint[])
 RETURNS TABLE (ord int, result smallint, available_nanos bigint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp
+-- one plan per connection, by index: else each call plans its look-ups in the partitions again, and a plan made while a table was
+-- empty reads all of it later
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
+AS $$
 DECLARE
   c record;
   wallet bigint;
@@ -29,8 +33,8 @@ BEGIN
     SELECT i.ord, i.id, i.wallet_id, i.amount, w.posted_nanos - w.held_nanos AS available,
            h.id IS NOT NULL AS is_placed, u.id IS NOT NULL AS is_settled
     FROM unnest(p_ids, p_wallets, p_amounts) WITH ORDINALITY AS i (id, wallet_id, amount, ord)
-    LEFT JOIN billing_wallet w ON w.id = i.wallet_id
-    -- LIMIT keeps these one index probe per id, whatever the planner believes about the tables' sizes
+    -- LIMIT: one index probe per id, whatever the planner believes about the tables' sizes
+    LEFT JOIN LATERAL (SELECT x.* FROM billing_wallet x WHERE x.id = i.wallet_id LIMIT 1) w ON true
     LEFT JOIN LATERAL (SELECT x.id FROM billing_hold x WHERE x.id = i.id LIMIT 1) h ON true
     LEFT JOIN LATERAL (SELECT x.id FROM billing_usagerecord x WHERE x.id = i.id LIMIT 1) u ON true
     ORDER BY i.wallet_id, i.ord

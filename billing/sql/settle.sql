@@ -10,7 +10,11 @@
 -- wallet), both with the call's id as DETAIL.
 CREATE OR REPLACE FUNCTION billing_settle_batch(p_batch uuid, p_session bigint, p_calls jsonb)
 RETURNS TABLE (id uuid, net_nanos bigint, paid_nanos bigint, promo_nanos bigint, overdraft_nanos bigint, gross_before_nanos bigint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp
+-- one plan per connection, by index: else each call plans its look-ups in the partitions again, and a plan made while a table was
+-- empty reads all of it later
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
+AS $$
 #variable_conflict use_column
 DECLARE
   c record;
@@ -28,12 +32,15 @@ DECLARE
   above bigint[];
   bps int[];
   paid bigint;
-  -- per wallet, per month of a wallet, per call
+  -- per wallet and per month of a wallet, in the order of work
   w_id bigint[] := '{}'; w_entry bigint[] := '{}'; w_freed bigint[] := '{}';
   w_paid bigint[] := '{}'; w_promo bigint[] := '{}'; w_short bigint[] := '{}';
   m_id bigint[] := '{}'; m_gross bigint[] := '{}'; m_net bigint[] := '{}'; m_calls bigint[] := '{}';
-  c_ord bigint[] := '{}'; c_month date[] := '{}'; c_hold bigint[] := '{}'; c_late boolean[] := '{}'; c_entry bigint[] := '{}';
-  c_before bigint[] := '{}'; c_net bigint[] := '{}'; c_paid bigint[] := '{}'; c_promo bigint[] := '{}'; c_short bigint[] := '{}';
+  -- per call, at its place in p_calls; empty where it was settled before
+  blank bigint[] := array_fill(NULL::bigint, ARRAY[jsonb_array_length(p_calls)]);
+  c_organization bigint[] := blank; c_hold bigint[] := blank; c_entry bigint[] := blank; c_before bigint[] := blank;
+  c_net bigint[] := blank; c_paid bigint[] := blank; c_promo bigint[] := blank; c_short bigint[] := blank;
+  late_ids uuid[] := '{}';
   held_ids uuid[] := '{}';
 BEGIN
   PERFORM 1 FROM billing_wallet w
@@ -44,14 +51,14 @@ BEGIN
 
   FOR c IN
     SELECT i.ord, i.id, i.wallet_id, i.gross_nanos, i.outcome, billing_month_of_id(i.id) AS month,
-           w.posted_nanos - w.held_nanos AS free, w.promo_nanos AS promo,
+           w.organization_id, w.posted_nanos - w.held_nanos AS free, w.promo_nanos AS promo,
            h.amount_nanos AS hold, h.wallet_id AS hold_wallet_id,
            u.wallet_id AS u_wallet_id, u.gross_nanos AS u_gross, u.outcome AS u_outcome, u.net_nanos AS u_net, u.paid_nanos AS u_paid,
            u.promo_nanos AS u_promo, u.overdraft_nanos AS u_short, u.gross_before_nanos AS u_before
     FROM ROWS FROM (jsonb_to_recordset(p_calls) AS (id uuid, wallet_id bigint, gross_nanos bigint, outcome text))
          WITH ORDINALITY AS i (id, wallet_id, gross_nanos, outcome, ord)
-    LEFT JOIN billing_wallet w ON w.id = i.wallet_id
-    -- LIMIT keeps these one index probe per id, whatever the planner believes about the tables' sizes
+    -- LIMIT: one index probe per call, whatever the planner believes about the tables' sizes
+    LEFT JOIN LATERAL (SELECT x.* FROM billing_wallet x WHERE x.id = i.wallet_id LIMIT 1) w ON true
     LEFT JOIN LATERAL (SELECT x.* FROM billing_hold x WHERE x.id = i.id AND x.purpose = 'call' LIMIT 1) h ON true
     LEFT JOIN LATERAL (SELECT x.* FROM billing_usagerecord x WHERE x.id = i.id LIMIT 1) u ON true
     ORDER BY i.wallet_id, month, i.ord
@@ -93,6 +100,8 @@ BEGIN
       free := free + c.hold;
       w_freed[k] := w_freed[k] + c.hold;
       held_ids := held_ids || c.id;
+    ELSIF EXISTS (SELECT 1 FROM billing_expiredhold x WHERE x.id = c.id) THEN
+      late_ids := late_ids || c.id;
     END IF;
     paid := least(net_nanos, free);
     free := free - paid;
@@ -105,10 +114,9 @@ BEGIN
     END IF;
     w_paid[k] := w_paid[k] + paid_nanos; w_promo[k] := w_promo[k] + promo_nanos; w_short[k] := w_short[k] + overdraft_nanos;
     m_gross[m] := m_gross[m] + c.gross_nanos; m_net[m] := m_net[m] + net_nanos; m_calls[m] := m_calls[m] + 1;
-    c_ord := c_ord || c.ord; c_month := c_month || month; c_hold := c_hold || c.hold; c_before := c_before || gross_before_nanos;
-    c_late := c_late || (c.hold IS NULL AND EXISTS (SELECT 1 FROM billing_expiredhold x WHERE x.id = c.id));
-    c_entry := c_entry || CASE WHEN net_nanos > 0 THEN w_entry[k] END;
-    c_net := c_net || net_nanos; c_paid := c_paid || paid_nanos; c_promo := c_promo || promo_nanos; c_short := c_short || overdraft_nanos;
+    c_organization[c.ord] := c.organization_id; c_hold[c.ord] := c.hold; c_before[c.ord] := gross_before_nanos;
+    c_net[c.ord] := net_nanos; c_paid[c.ord] := paid_nanos; c_promo[c.ord] := promo_nanos; c_short[c.ord] := overdraft_nanos;
+    c_entry[c.ord] := CASE WHEN net_nanos > 0 THEN w_entry[k] END;
     RETURN NEXT;
   END LOOP;
   IF k = 0 THEN
@@ -134,7 +142,7 @@ BEGIN
   FROM unnest(w_id, w_entry, w_paid, w_promo, w_short) AS n (id, entry, paid, promo, short),
        LATERAL (VALUES ('wallet:' || n.id, n.paid + n.promo), ('overdraft:' || n.id, n.short)) AS p (source, amount)
   WHERE p.amount > 0;
-  PERFORM billing_write_usage(p_batch, p_calls, c_ord, c_month, c_hold, c_before, c_late, c_entry, c_net, c_paid, c_promo, c_short);
+  PERFORM billing_write_usage(p_batch, p_calls, late_ids, c_organization, c_hold, c_entry, c_before, c_net, c_paid, c_promo, c_short);
 END $$;
 
 -- The wallet's month, opened with the plan in force where this is its first call, and the plan's tiers (NULL: no discount).
@@ -158,9 +166,10 @@ BEGIN
   END IF;
 END $$;
 
--- The UsageRecords of a batch. Texts that come from outside are cut to their columns: money is not lost for a long id.
+-- The UsageRecords of a batch; the arrays hold what was worked out, by place in p_calls, and nothing for calls settled before.
+-- Texts that come from outside are cut to their columns: money is not lost for a long id.
 CREATE OR REPLACE FUNCTION billing_write_usage(
-  p_batch uuid, p_calls jsonb, p_ord bigint[], p_month date[], p_hold bigint[], p_before bigint[], p_late boolean[], p_entry bigint[],
+  p_batch uuid, p_calls jsonb, p_late uuid[], p_organization bigint[], p_hold bigint[], p_entry bigint[], p_before bigint[],
   p_net bigint[], p_paid bigint[], p_promo bigint[], p_short bigint[]
 ) RETURNS void
 LANGUAGE plpgsql AS $$
@@ -171,13 +180,14 @@ BEGIN
     gross_nanos, net_nanos, paid_nanos, promo_nanos, overdraft_nanos, cost_nanos, gross_before_nanos, is_late, outcome, status_code,
     error_code, finish_reason, usage_source, attempts, first_token_ms, latency_ms, overhead_us, batch_id, entry_id, created_at)
   SELECT
-    i.id, w.organization_id, i.wallet_id, i.api_key_id, n.month, i.surface, coalesce(i.is_stream, false), left(i.route_name, 100),
-    left(coalesce(i.provider_name, ''), 40), left(coalesce(i.upstream_model, ''), 120), left(coalesce(i.upstream_id, ''), 120),
-    i.price_version_id, coalesce(i.input_tokens, 0), coalesce(i.cached_input_tokens, 0), coalesce(i.cache_write_tokens, 0),
-    coalesce(i.output_tokens, 0), coalesce(i.reasoning_tokens, 0), coalesce(i.requests, 1), n.hold,
-    i.gross_nanos, n.net, n.paid, n.promo, n.short, coalesce(i.cost_nanos, 0), n.before, n.late, i.outcome, coalesce(i.status_code, 200),
-    left(coalesce(i.error_code, ''), 40), left(coalesce(i.finish_reason, ''), 40), i.usage_source, coalesce(i.attempts, '[]'),
-    i.first_token_ms, coalesce(i.latency_ms, 0), coalesce(i.overhead_us, 0), p_batch, n.entry, billing_instant_of_id(i.id)
+    i.id, p_organization[i.ord], i.wallet_id, i.api_key_id, billing_month_of_id(i.id), i.surface, coalesce(i.is_stream, false),
+    left(i.route_name, 100), left(coalesce(i.provider_name, ''), 40), left(coalesce(i.upstream_model, ''), 120),
+    left(coalesce(i.upstream_id, ''), 120), i.price_version_id, coalesce(i.input_tokens, 0), coalesce(i.cached_input_tokens, 0),
+    coalesce(i.cache_write_tokens, 0), coalesce(i.output_tokens, 0), coalesce(i.reasoning_tokens, 0), coalesce(i.requests, 1),
+    p_hold[i.ord], i.gross_nanos, p_net[i.ord], p_paid[i.ord], p_promo[i.ord], p_short[i.ord], coalesce(i.cost_nanos, 0),
+    p_before[i.ord], i.id = ANY(p_late), i.outcome, coalesce(i.status_code, 200), left(coalesce(i.error_code, ''), 40),
+    left(coalesce(i.finish_reason, ''), 40), i.usage_source, coalesce(i.attempts, '[]'), i.first_token_ms, coalesce(i.latency_ms, 0),
+    coalesce(i.overhead_us, 0), p_batch, p_entry[i.ord], billing_instant_of_id(i.id)
   FROM ROWS FROM (jsonb_to_recordset(p_calls) AS (
          id uuid, wallet_id bigint, api_key_id bigint, surface text, is_stream boolean, route_name text, provider_name text,
          upstream_model text, upstream_id text, price_version_id bigint, input_tokens int, cached_input_tokens int,
@@ -187,7 +197,5 @@ BEGIN
          id, wallet_id, api_key_id, surface, is_stream, route_name, provider_name, upstream_model, upstream_id, price_version_id,
          input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, requests, gross_nanos, cost_nanos,
          outcome, status_code, error_code, finish_reason, usage_source, attempts, first_token_ms, latency_ms, overhead_us, ord)
-  JOIN unnest(p_ord, p_month, p_hold, p_before, p_late, p_entry, p_net, p_paid, p_promo, p_short)
-       AS n (ord, month, hold, before, late, entry, net, paid, promo, short) ON n.ord = i.ord
-  JOIN billing_wallet w ON w.id = i.wallet_id;
+  WHERE p_net[i.ord] IS NOT NULL;
 END $$;
