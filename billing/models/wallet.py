@@ -149,9 +149,7 @@ class ExpiredHold(models.Model):
     id = models.UUIDField(primary_key=True)
     wallet = models.ForeignKey(Wallet, models.PROTECT, related_name="+", db_constraint=False, verbose_name="carteira")
     amount_nanos = models.BigIntegerField("valor")
-    session = models.ForeignKey(
-        GatewaySession, models.PROTECT, null=True, blank=True, db_constraint=False, verbose_name="processo"
-    )
+    session = models.ForeignKey(GatewaySession, models.PROTECT, null=True, blank=True, db_constraint=False, verbose_name="processo")
     created_at = models.DateTimeField("expirou em", auto_now_add=True)
 
     class Meta:
