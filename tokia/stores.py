@@ -30,11 +30,8 @@ SUPERUSER = "postgres"
 ROLES_SQL = Path(__file__).resolve().parent / "roles.sql"
 SHARED_ROOT = Path("/var/lib/tokia")  # as root, where PostgreSQL's account can't enter TOKIA_HOME
 _ENV = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"}  # nothing of ours: a PGPORT or PGDATA would be obeyed
-_QUICK = (
-    "fsync=off",
-    "full_page_writes=off",
-    "synchronous_commit=off",
-)  # safe against kill -9, not against a power cut
+# What was committed survives kill -9, not a power cut. (synchronous_commit=off would lose commits to kill -9 too.)
+_QUICK = ("fsync=off", "full_page_writes=off")
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from typing import IO
 from tokia.processes import SystemUser, spawn
 
 BACK_OFF_SECONDS_MAX = 30.0
+RESTARTS_MAX = 5
 STEADY_SECONDS = 60.0  # a child that ran for so long starts again without delay
 LOG_BYTES_MAX = 20 * 1_048_576
 _COLOURS = (36, 32, 33, 35, 34, 96, 92, 93, 95, 94)
@@ -154,6 +155,21 @@ class Supervisor:
         self._runs.clear()
         self.pids_file.unlink(missing_ok=True)
         self._log.close()
+
+    def restart(self, name: str, *, number: signal.Signals) -> None:
+        """End a child by this signal and start it again, as a crash would; for tests of what survives it."""
+        run = self._runs[name]
+        run.process.send_signal(number)
+        run.process.wait(run.child.stop_seconds)
+        for attempt in range(RESTARTS_MAX):
+            self.start(run.child)
+            try:
+                self.await_ready(name)
+                return
+            except StartFailed:  # after SIGKILL, what is left of it may hold its memory for an instant
+                if attempt == RESTARTS_MAX - 1:
+                    raise
+                time.sleep(0.3)
 
     def pid_of(self, name: str) -> int:
         return self._runs[name].process.pid
