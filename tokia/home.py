@@ -147,10 +147,11 @@ def checklist(request: MemberRequest) -> dict[str, Any] | None:
         if not may(request.membership, str(step["permission"])):
             step["url"] = ""
     done = sum(1 for step in steps if step["is_done"])
+    if done == len(steps):
+        return None
     return {
         "steps": steps,
         "done": done,
-        "is_complete": done == len(steps),
         "current": next((step for step in steps if not step["is_done"]), None),
         "is_waiting": funded and keyed and first is None,
     }
