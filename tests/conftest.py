@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 import os
 import signal
@@ -22,6 +20,7 @@ from django.db import connections
 from psycopg import sql
 from pytest_django import DjangoDbBlocker
 
+from billing.reconcile import find_violations
 from tests.stores import stores
 from tokia.processes import free_port
 
@@ -50,10 +49,9 @@ def committed_db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> I
     """
     with django_db_blocker.unblock():
         yield
-        violations: list[object] = []
+        violations: list[str] = []
         try:
-            if importlib.util.find_spec("billing.reconcile"):  # TODO(house): drop once it has landed
-                violations = list(importlib.import_module("billing.reconcile").find_violations())
+            violations = find_violations()
         finally:
             empty_database()
     assert violations == []
@@ -68,6 +66,7 @@ def empty_database() -> None:
             " AND NOT relispartition"
         ).fetchall()
         tables = [sql.Identifier(name) for (name,) in rows if name not in KEPT_TABLES]
+        connection.execute("SET LOCAL lock_timeout = '15s'")  # a test that left a transaction open
         connection.execute("SET LOCAL session_replication_role = replica")
         connection.execute(sql.SQL("TRUNCATE {} RESTART IDENTITY CASCADE").format(sql.SQL(", ").join(tables)))
     cache.clear()
