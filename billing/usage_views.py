@@ -13,7 +13,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from accounts.models import ApiKey
@@ -247,6 +247,12 @@ class PriceLine:
     per_units: int
     amount: Decimal  # reais, exact: only the sum is rounded
 
+    @property
+    def text(self) -> str:
+        """At least nine decimals, all of them where there are more."""
+        whole, _, decimals = f"{self.amount:f}".partition(".")
+        return f"R$\u00a0{int(whole):,}".replace(",", ".") + f",{decimals.rstrip('0'):0<9}"
+
 
 @require_GET
 @requires("usage.read")
@@ -266,9 +272,8 @@ def request_detail(request: MemberRequest, call_id: uuid.UUID) -> HttpResponseBa
         "badge": BADGES[UsageRecord.Outcome(record.outcome)],
         "version": version,
         "lines": lines,
-        "exact": sum((line.amount for line in lines), Decimal(0)),
         "discount_nanos": record.gross_nanos - record.net_nanos,
-        "entry": get_object_or_404(LedgerEntry, pk=record.entry_id) if record.entry_id else None,
+        "minus_discount": record.net_nanos - record.gross_nanos,
     }
     return render(request, "billing/request_detail.html", context)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -85,7 +87,11 @@ def test_it_serves_a_scheduled_version_from_its_instant() -> None:
 
 def test_it_never_publishes_twice_or_changes_a_published_version() -> None:
     version = pricebooks.publish_version(pricebooks.draft_version(lines=[GPT]), by="ana")
-    for verb in (lambda: pricebooks.publish_version(version, by="ana"), lambda: pricebooks.recompute(version)):
+    verbs: list[Callable[[], PriceVersion]] = [
+        lambda: pricebooks.publish_version(version, by="ana"),
+        lambda: pricebooks.recompute(version),
+    ]
+    for verb in verbs:
         with pytest.raises(PriceRefused, match="nunca muda"):
             verb()
 
@@ -94,7 +100,7 @@ def test_it_refuses_what_must_not_be_published(rate: ExchangeRate) -> None:
     empty = pricebooks.draft_version(lines=[])
     with pytest.raises(PriceRefused, match="nenhum preço"):
         pricebooks.publish_version(empty, by="ana")
-    cheap = pricebooks.draft_version(lines=[PriceLine(**{**_members(GPT), "overrides": {"input": 1}})])
+    cheap = pricebooks.draft_version(lines=[replace(GPT, overrides={"input": 1})])
     with pytest.raises(PriceRefused, match="abaixo do custo"):
         pricebooks.publish_version(cheap, by="ana")
     Price.objects.filter(version=cheap, unit="input").update(override_reason="campanha de lançamento")
@@ -159,7 +165,3 @@ def test_it_seeds_the_default_discounts_once_and_freezes_them() -> None:
     assert volume.seed_plan() == plan
     with pytest.raises(volume.PlanRefused):
         volume.publish_plan(plan)
-
-
-def _members(line: PriceLine) -> dict[str, object]:
-    return {name: getattr(line, name) for name in PriceLine.__slots__}
