@@ -1,0 +1,170 @@
+"""The edge of `/v1`: `uvicorn gateway.asgi:app --loop uvloop --http httptools --no-access-log --lifespan on`.
+
+Paths, the in-flight cap, and the last word on errors. Django is set up once, here; no request ever passes through it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tokia.settings")
+django.setup()
+
+from django.conf import settings  # noqa: E402 - the apps are ready from here on
+
+from gateway import callers, models_list  # noqa: E402
+from gateway.calls import CallContext, Caller, Reply  # noqa: E402
+from gateway.chat import complete_chat  # noqa: E402
+from gateway.embeddings import embed  # noqa: E402
+from gateway.errors import (  # noqa: E402
+    BadRequest,
+    ClientGone,
+    GatewayError,
+    SessionLost,
+    Unavailable,
+    internal_error,
+    ledger_unavailable,
+    unknown_address,
+    wrong_method,
+)  # fmt: skip
+from gateway.exchange import JSON_TYPE, Exchange, Receive, Scope, Send  # noqa: E402
+from gateway.metering import overloaded  # noqa: E402
+from gateway.process import GatewayProcess  # noqa: E402
+from tokia.crashpoints import crashpoint  # noqa: E402
+from tokia.errors import TokiaError  # noqa: E402
+
+log = logging.getLogger(__name__)
+Parent = Callable[[GatewayProcess, CallContext, Caller, bytes], Awaitable[Reply]]
+
+PARENTS: dict[str, Parent] = {"/v1/chat/completions": complete_chat, "/v1/embeddings": embed}
+READS = frozenset({"/v1/models", "/v1/credits", "/v1/key"})
+PROBES = frozenset({"/healthz", "/readyz"})
+MODELS = "/v1/models/"
+MODEL_NAME_MAX = 200
+
+process = GatewayProcess()
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "http":
+        await serve(Exchange(scope, receive, send))
+    elif scope["type"] == "lifespan":
+        await live(receive, send)
+    else:
+        await send({"type": "websocket.close", "code": 1008})
+
+
+async def live(receive: Receive, send: Send) -> None:
+    """The server's start and end."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await process.start()
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            await process.stop()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+
+
+async def serve(exchange: Exchange) -> None:
+    """One request. Whatever goes wrong inside leaves as OpenAI's JSON."""
+    context = exchange.context
+    process.contexts.add(context)
+    try:
+        await exchange.send_reply(await answer(exchange))
+    except GatewayError as error:
+        await exchange.send_error(error)
+    except ClientGone:
+        return
+    except SessionLost:
+        await exchange.send_error(ledger_unavailable())
+    except TokiaError as error:  # billing's refusals speak Portuguese only
+        await exchange.send_error(GatewayError(error.message, error.message, code=error.code, status=error.status))
+    except asyncio.CancelledError:
+        if not context.is_late:
+            raise
+        if context.task is not None:
+            context.task.uncancel()
+        if context.is_reading:
+            await exchange.send_error(_too_slow())
+    except Exception:
+        log.exception("call %s failed", context.id)
+        await exchange.send_error(internal_error())
+    finally:
+        process.contexts.discard(context)
+
+
+async def answer(exchange: Exchange) -> Reply:
+    """Who calls, what for. Raises GatewayError, ClientGone."""
+    path: str = exchange.scope["path"]
+    method: str = exchange.scope["method"]
+    if len(path) > 1 and path[-1] == "/":
+        path = path[:-1]
+    parent = PARENTS.get(path)
+    if parent is None:
+        return await answer_read(exchange, path, method)
+    if method != "POST":
+        raise wrong_method(method)
+    if len(process.contexts) > settings.GATEWAY_CALLS_MAX:
+        raise overloaded()
+    if process.draining_since is not None:
+        raise _stopping()
+    caller = await authenticate(exchange)
+    body = await exchange.read_body()
+    crashpoint("recv")
+    exchange.watch_caller()
+    return await parent(process, exchange.context, caller, body)
+
+
+async def answer_read(exchange: Exchange, path: str, method: str) -> Reply:
+    if path not in READS and path not in PROBES and not path.startswith(MODELS):
+        raise unknown_address(path)
+    if method != "GET":
+        raise wrong_method(method)
+    if path == "/healthz":
+        return Reply(200, [JSON_TYPE], b'{"status":"ok"}')
+    if path == "/readyz":
+        return (
+            Reply(200, [JSON_TYPE], b'{"status":"ok"}') if process.is_ready else Reply(503, [JSON_TYPE], b'{"status":"not ready"}')
+        )
+    caller = await authenticate(exchange)
+    catalog = process.snapshots.catalog
+    if path == "/v1/models":
+        body = models_list.list_models(catalog, caller)
+    elif path == "/v1/credits":
+        body = await process.balances.read_credits(caller)
+    elif path == "/v1/key":
+        body = await process.balances.read_key(caller)
+    else:
+        body = models_list.show_model(catalog, caller, path[len(MODELS) :][:MODEL_NAME_MAX])
+    return Reply(200, [JSON_TYPE], body)
+
+
+async def authenticate(exchange: Exchange) -> Caller:
+    """Raises Unauthorized, Forbidden (suspended), Unavailable (a new key, and the database is away)."""
+    secret = callers.secret_of(exchange.headers)
+    if not secret:
+        raise callers.missing_key()
+    caller = await process.snapshots.find_caller(secret)
+    if caller is None:
+        raise callers.unknown_key()
+    return callers.check_caller(caller)
+
+
+def _too_slow() -> BadRequest:
+    return BadRequest(
+        "O corpo demorou demais para chegar.", "The body took too long to arrive.", code="request_timeout", status=408
+    )
+
+
+def _stopping() -> Unavailable:
+    return Unavailable(
+        "O serviço está reiniciando. Tente de novo em instantes.", "The service is restarting. Try again in a moment.",
+        code="service_restarting", retry_after_seconds=1,
+    )  # fmt: skip

@@ -1,0 +1,246 @@
+"""The parent of a chat completion. Every `if` of the walk is here; each step is a verb of another file.
+
+Money: the hold is committed before an upstream hears of the call; the settlement is committed (or kept in the spool) before the
+last byte leaves: the JSON body, or the usage chunk and [DONE]. No other deployment is asked after the first frame was sent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from billing.pricing import Usage
+from gateway import sse
+from gateway.calls import Attempt, CallContext, Caller, ChatCall, Headers, Reply, ServedDeployment, ServedRoute
+from gateway.catalog import route_for
+from gateway.dialects.base import ChatAnswer, malformed
+from gateway.dialects.registry import DIALECTS
+from gateway.errors import ClientGone, GatewayError, SessionLost, UpstreamError, as_openai, internal_error
+from gateway.metering import OpenCall
+from gateway.parsing import parse_chat
+from gateway.pricetag import cost_header, with_cost
+from gateway.relay import Relay, cut
+from gateway.routing import attempt_order
+from gateway.tokens import count_chat_input
+from gateway.upstream import ERROR_BYTES_MAX
+from gateway.usage import basis_of, basis_of_part, shown_usage
+from tokia.crashpoints import crashpoint
+
+if TYPE_CHECKING:
+    from gateway.process import GatewayProcess
+
+ATTEMPTS_MAX = 4
+SURFACE = "chat"
+JSON_TYPE = (b"content-type", b"application/json")
+STREAM_HEADERS: Headers = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+async def complete_chat(process: GatewayProcess, context: CallContext, caller: Caller, body: bytes) -> Reply:
+    """Raises GatewayError, ClientGone; the call is then settled at nothing, or was never begun."""
+    call = parse_chat(body)
+    route = route_for(process.snapshots.catalog, call.model, caller=caller, surface=SURFACE)
+    await process.limits.admit(caller, context.headers)
+    open_call = await hold_chat(process, context, caller, call, route)
+    crashpoint("after_hold_commit")
+    try:
+        return await attempt_chat(process, open_call, call)
+    except BaseException as error:
+        await end_undelivered(process, open_call, error)
+        raise
+
+
+async def hold_chat(process: GatewayProcess, context: CallContext, caller: Caller, call: ChatCall, route: ServedRoute) -> OpenCall:
+    """Raises InsufficientBalance, Unavailable."""
+    assert route.prices is not None  # route_for has seen to it
+    asked = call.output_tokens_asked
+    open_call = OpenCall(
+        context=context, caller=caller, route=route, prices=route.prices, is_stream=call.is_stream,
+        output_tokens=min(asked or route.output_tokens_default, route.output_tokens_max),
+    )  # fmt: skip
+    if call.is_stream and context.on_stream is not None:
+        context.on_stream()
+    await process.meter.hold_for(
+        open_call,
+        input_tokens=min(count_chat_input(call, factor_percent=route.token_factor_percent), route.context_tokens),
+        choices=call.choices,
+        is_ceiling_ours=asked is None,
+    )
+    return open_call
+
+
+async def attempt_chat(process: GatewayProcess, open_call: OpenCall, call: ChatCall) -> Reply:
+    """Ask one deployment after the other until one answers. Raises the last one's UpstreamError."""
+    order = attempt_order(open_call.route.deployments, process.rng)[:ATTEMPTS_MAX]
+    for number, deployment in enumerate(order, start=1):
+        open_call.deployment = deployment
+        attempt = Attempt(deployment.provider_slug, deployment.upstream_model)
+        open_call.attempts.append(attempt)
+        started_ns = time.monotonic_ns()
+        crashpoint("before_upstream")
+        try:
+            if call.is_stream:
+                relay, first = await start_stream(process, open_call, call, deployment)
+            else:
+                answer = await ask_whole(process, open_call, call, deployment)
+            attempt.status = 200
+        except UpstreamError as error:
+            attempt.status, attempt.error = error.upstream_status, error.code
+            if not error.retryable or number == len(order):
+                raise
+            continue
+        finally:
+            elapsed_ns = time.monotonic_ns() - started_ns
+            attempt.ms = elapsed_ns // 1_000_000
+            open_call.upstream_ns += elapsed_ns
+        if not call.is_stream:
+            return await finish_whole(process, open_call, call, answer)
+        open_call.first_token_ns = time.monotonic_ns() - open_call.context.started_ns
+        headers = [*STREAM_HEADERS, *answer_headers(open_call)]
+        return Reply(200, headers, frames=relay_frames(process, open_call, call, relay, first))
+    raise internal_error()  # a route always has a deployment
+
+
+# ── Whole answers ────────────────────────────────────────────────────────────────────────────────────────────────────
+async def ask_whole(process: GatewayProcess, open_call: OpenCall, call: ChatCall, deployment: ServedDeployment) -> ChatAnswer:
+    """One attempt, read to its end. Raises UpstreamError, ClientGone."""
+    dialect = DIALECTS[deployment.dialect]
+    request = dialect.chat_request(call, open_call.route, deployment, open_call.output_tokens)
+    exchange = await process.upstream.begin(request, open_call.context)
+    try:
+        upstream = exchange.answer
+        if upstream.status != 200:
+            body = await upstream.read_all(ERROR_BYTES_MAX)
+            raise dialect.read_error(upstream.status, upstream.retry_after, body, deployment)
+        return dialect.read_chat(await upstream.read_all())
+    finally:
+        await exchange.close()
+
+
+async def finish_whole(process: GatewayProcess, open_call: OpenCall, call: ChatCall, answer: ChatAnswer) -> Reply:
+    """Settle a whole answer, and price its body."""
+    tally = answer.tally
+    usage, source = basis_of(call, tally, output_tokens=open_call.output_tokens)
+    settled = await process.meter.settle_for(
+        open_call, usage, outcome="completed", source=source, finish_reason=tally.finish_reason, upstream_id=tally.upstream_id
+    )
+    priced = with_cost(shown_usage(tally, usage, source), settled)
+    headers = [JSON_TYPE, cost_header(settled), *answer_headers(open_call)]
+    return Reply(200, headers, body=answer.with_usage(priced))
+
+
+# ── Streams ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+async def start_stream(
+    process: GatewayProcess, open_call: OpenCall, call: ChatCall, deployment: ServedDeployment
+) -> tuple[Relay, bytes]:
+    """One attempt up to its first frames. Raises UpstreamError, ClientGone."""
+    dialect = DIALECTS[deployment.dialect]
+    request = dialect.chat_request(call, open_call.route, deployment, open_call.output_tokens)
+    exchange = await process.upstream.begin(request, open_call.context)
+    try:
+        answer = exchange.answer
+        if answer.status != 200:
+            body = await answer.read_all(ERROR_BYTES_MAX)
+            raise dialect.read_error(answer.status, answer.retry_after, body, deployment)
+        if not answer.content_type.startswith("text/event-stream"):
+            raise malformed("The provider's answer is not an event stream.")
+        relay = Relay(exchange, dialect, call)
+        return relay, await relay.first()
+    except BaseException:
+        await exchange.close()
+        raise
+
+
+async def relay_frames(
+    process: GatewayProcess, open_call: OpenCall, call: ChatCall, relay: Relay, first: bytes
+) -> AsyncIterator[bytes]:
+    """The frames of a stream that began. However it ends, it is settled once, and the upstream is closed."""
+    try:
+        if first:
+            yield first
+            crashpoint("mid_stream")
+        while not relay.has_ended:
+            frames = await relay.next()
+            if frames:
+                yield frames
+        relay.check_end()
+        last = await finish_stream(process, open_call, call, relay)
+    except ClientGone:
+        await settle_part(process, open_call, call, relay, outcome="cancelled", error_code="client_gone")
+    except SessionLost:
+        yield sse.frame(as_openai(cut(), is_english=open_call.context.is_english))
+    except GatewayError as error:
+        await settle_part(process, open_call, call, relay, outcome="cut", error_code=error.code)
+        yield sse.frame(as_openai(error, is_english=open_call.context.is_english))
+    except BaseException:  # the edge stopped listening, or a bug of ours
+        await settle_part(process, open_call, call, relay, outcome="cancelled", error_code="client_gone")
+        raise
+    else:
+        yield last
+    finally:
+        await relay.close()
+
+
+async def finish_stream(process: GatewayProcess, open_call: OpenCall, call: ChatCall, relay: Relay) -> bytes:
+    """Settle a whole stream; gives its last bytes."""
+    tally = relay.tally
+    usage, source = basis_of(call, tally, output_tokens=open_call.output_tokens)
+    settled = await process.meter.settle_for(
+        open_call, usage, outcome="completed", source=source, finish_reason=tally.finish_reason, upstream_id=tally.upstream_id
+    )
+    await relay.read_tail()
+    if not call.wants_usage:
+        return sse.DONE
+    return relay.reader.usage_frame(with_cost(shown_usage(tally, usage, source), settled)) + sse.DONE
+
+
+async def settle_part(
+    process: GatewayProcess, open_call: OpenCall, call: ChatCall, relay: Relay, *, outcome: str, error_code: str
+) -> None:
+    """Bill what was delivered, once. A call that was fenced meanwhile stays free."""
+    usage, source = basis_of_part(call, relay.tally, output_tokens=open_call.output_tokens)
+    try:
+        await process.meter.settle_for(
+            open_call, usage, outcome=outcome, source=source, error_code=error_code, finish_reason=relay.tally.finish_reason,
+            upstream_id=relay.tally.upstream_id,
+        )  # fmt: skip
+    except SessionLost:
+        return
+
+
+# ── Ends ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+async def end_undelivered(process: GatewayProcess, open_call: OpenCall, error: BaseException) -> None:
+    """Nothing reached the caller: the call is settled at nothing (where its settlement had not begun)."""
+    if open_call.settling is not None or isinstance(error, SessionLost):
+        return
+    is_gone = isinstance(error, ClientGone) or open_call.context.is_gone
+    status = error.status if isinstance(error, GatewayError) else 499 if is_gone else 500
+    code = error.code if isinstance(error, GatewayError) else "client_gone" if is_gone else "internal_error"
+    try:
+        await process.meter.settle_for(
+            open_call,
+            Usage(requests=0),
+            outcome="cancelled" if is_gone else "failed",
+            source="none",
+            status=status,
+            error_code=code,
+        )
+    except SessionLost:
+        return
+
+
+def answer_headers(open_call: OpenCall) -> Headers:
+    """Who served it, and how long we and they took."""
+    deployment = open_call.deployment
+    assert deployment is not None
+    return [
+        (b"x-tokia-model", open_call.route.name.encode()),
+        (b"x-tokia-provider", deployment.provider_slug.encode()),
+        (b"x-tokia-attempts", b"%d" % len(open_call.attempts)),
+        (b"x-tokia-overhead-ms", b"%.3f" % (open_call.overhead_us / 1000)),
+        (b"openai-processing-ms", b"%d" % (open_call.upstream_ns // 1_000_000)),
+    ]

@@ -1,0 +1,197 @@
+"""What every dialect gives, and what they share: usage in disjoint buckets, and an upstream's refusal as ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+from billing.pricing import Usage
+from gateway import sse
+from gateway.calls import ChatCall, ServedDeployment, ServedRoute
+from gateway.errors import UpstreamError, scrub
+
+FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
+TEXTS_JOINED = 256  # pieces of a stream that are joined into one, so that a long stream holds few objects
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    url: str
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+@dataclass(slots=True)
+class Tally:
+    """What an answer has brought so far: enough to bill it wherever it ends."""
+
+    texts: list[str] = field(default_factory=list)  # text, reasoning and tool arguments that were delivered
+    delivered_bytes: int = 0
+    usage: Usage | None = None  # as the upstream says, in our buckets
+    usage_raw: bytes | None = None  # the same in OpenAI's shape, for the caller
+    is_suspect: bool = False  # what the upstream says can't be true
+    finish_reason: str = ""
+    upstream_id: str = ""
+    is_complete: bool = False  # it ended as the dialect says that an answer ends
+
+    def add_text(self, text: str) -> None:
+        self.texts.append(text)
+        self.delivered_bytes += len(text)
+        if len(self.texts) >= TEXTS_JOINED:
+            self.texts = ["".join(self.texts)]
+
+    @property
+    def text(self) -> str:
+        return "".join(self.texts)
+
+
+class ChatReader(Protocol):
+    """Reads one streamed answer: upstream events in, frames for the caller out, the tally filled on the way."""
+
+    may_end_by_eof: bool  # after a finish reason the end of the body is an end; else only the dialect's own last event is
+
+    def read(self, events: list[sse.Event]) -> bytes:
+        """Raises UpstreamError for an error event or an event that can't be read."""
+
+    def usage_frame(self, usage_raw: bytes) -> bytes:
+        """The last chunk: no choices, and the usage."""
+
+
+class ChatAnswer(Protocol):
+    """One whole answer."""
+
+    tally: Tally
+
+    def with_usage(self, usage_raw: bytes) -> bytes:
+        """The answer's body in OpenAI's shape with this usage object."""
+
+
+class Dialect(Protocol):
+    """A wire format. All of it is pure."""
+
+    def chat_request(self, call: ChatCall, route: ServedRoute, deployment: ServedDeployment, output_tokens: int) -> UpstreamRequest:
+        """Raises BadRequest for what the format can't say."""
+
+    def read_chat(self, body: bytes) -> ChatAnswer:
+        """Raises UpstreamError where the body is not an answer."""
+
+    def open_stream(self, call: ChatCall) -> tuple[ChatReader, Tally]: ...
+
+    def read_error(self, status: int, retry_after: str | None, body: bytes, deployment: ServedDeployment) -> UpstreamError: ...
+
+
+class BadUsage(ValueError):
+    """A usage object that can't be true."""
+
+
+def bucket_usage(*, prompt: int, cached: int, cache_write: int, completion: int, reasoning: int) -> tuple[Usage, bool]:
+    """Disjoint buckets from totals (prompt with its cached and written parts, completion with its reasoning part).
+
+    Also whether they contradict each other; parts are then clamped into their totals, and totals to zero.
+    """
+    is_suspect = min(prompt, cached, cache_write, completion, reasoning) < 0
+    prompt, completion = max(0, prompt), max(0, completion)
+    cached, cache_write, reasoning = max(0, cached), max(0, cache_write), max(0, reasoning)
+    if cached + cache_write > prompt or reasoning > completion:
+        is_suspect = True
+        cached = min(cached, prompt)
+        cache_write = min(cache_write, prompt - cached)
+        reasoning = min(reasoning, completion)
+    usage = Usage(
+        input_tokens=prompt - cached - cache_write,
+        cached_input_tokens=cached,
+        cache_write_tokens=cache_write,
+        output_tokens=completion - reasoning,
+        reasoning_tokens=reasoning,
+    )
+    return usage, is_suspect
+
+
+def openai_usage(usage: Usage) -> bytes:
+    """Our buckets in OpenAI's shape."""
+    prompt = usage.input_tokens + usage.cached_input_tokens + usage.cache_write_tokens
+    completion = usage.output_tokens + usage.reasoning_tokens
+    return msgspec.json.encode(
+        {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+            "prompt_tokens_details": {
+                "cached_tokens": usage.cached_input_tokens,
+                "cache_write_tokens": usage.cache_write_tokens,
+            },
+            "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        }
+    )
+
+
+def error_of_status(
+    status: int, *, message: str, code: str = "", param: str | None = None, retry_after: str | None = None, secret: str = ""
+) -> UpstreamError:
+    """An upstream's refusal as the caller sees it: our account's troubles are ours, the request's troubles are theirs."""
+    said = scrub(message, secrets=(secret,)) if message else ""
+    if status in (401, 402, 403) or code in ("insufficient_quota", "billing_error", "authentication_error", "permission_error"):
+        return UpstreamError(
+            "O provedor deste modelo não pôde atender agora. Já fomos avisados; nada foi cobrado.",
+            "This model's provider could not serve now. Nothing was charged.",
+            code="provider_unavailable", upstream_status=status,
+        )  # fmt: skip
+    if status == 429:
+        seconds = parse_retry_after(retry_after)
+        return UpstreamError(
+            "O provedor deste modelo está no limite de requisições. Tente de novo em instantes.",
+            "This model's provider is at its rate limit. Try again in a moment.",
+            status=429, code="rate_limit_exceeded", type_="rate_limit_error", retry_after_seconds=seconds or 1.0,
+            upstream_status=status,
+        )  # fmt: skip
+    if status in (400, 405, 413, 415, 422):
+        if code in ("exceed_context_size_error", "context_length_exceeded") or "prompt is too long" in message:
+            code = "context_length_exceeded"
+        return UpstreamError(
+            f"O provedor recusou a requisição: {said}" if said else "O provedor recusou a requisição.",
+            f"The provider refused the request: {said}" if said else "The provider refused the request.",
+            status=400, code=code or "invalid_value", param=param, type_="invalid_request_error", is_retryable=False,
+            upstream_status=status,
+        )  # fmt: skip
+    if status in (408, 504):
+        return timed_out(upstream_status=status)
+    if status in (503, 529):
+        return UpstreamError(
+            "O provedor deste modelo está sobrecarregado. Tente de novo em instantes.",
+            "This model's provider is overloaded. Try again in a moment.",
+            status=503, code="provider_overloaded", retry_after_seconds=parse_retry_after(retry_after) or 2.0,
+            upstream_status=status,
+        )  # fmt: skip
+    return UpstreamError(
+        "O provedor deste modelo falhou. Nada foi cobrado por esta tentativa.",
+        "This model's provider failed. Nothing was charged for this attempt.",
+        upstream_status=status,
+    )
+
+
+def timed_out(*, upstream_status: int = 0) -> UpstreamError:
+    return UpstreamError(
+        "O provedor deste modelo demorou demais para responder.",
+        "This model's provider took too long to answer.",
+        status=504,
+        code="provider_timeout",
+        upstream_status=upstream_status,
+    )
+
+
+def malformed(english: str = "The provider's answer could not be read.") -> UpstreamError:
+    return UpstreamError("A resposta do provedor veio corrompida.", english, code="provider_malformed")
+
+
+def parse_retry_after(value: str | None) -> float | None:
+    """Seconds; a date or rubbish is no answer. At most ten minutes."""
+    try:
+        return min(600.0, max(0.0, float(value))) if value else None
+    except ValueError:
+        return None
+
+
+def text_of(value: Any) -> str:
+    return value if isinstance(value, str) else ""

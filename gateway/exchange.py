@@ -1,0 +1,182 @@
+"""One HTTP request at the edge: its body in, its answer out, its caller watched. No framework."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from typing import Any, cast
+
+from django.conf import settings
+
+from gateway import sse
+from gateway.calls import CallContext, Headers, Reply
+from gateway.errors import BadRequest, BodyTooLarge, ClientGone, GatewayError, as_openai
+from tokia import clock
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+SLOW_START_SECONDS = 15.0  # a stream that has not begun by then gets its 200 and comments, so that proxies keep it open
+KEEP_ALIVE_SECONDS = 15.0
+JSON_TYPE = (b"content-type", b"application/json")
+SSE_TYPE = (b"content-type", b"text/event-stream; charset=utf-8")
+
+
+class Exchange:
+    """Scope, receive and send of one request, with what was read from its headers."""
+
+    __slots__ = (
+        "_keep_alive",
+        "_receive",
+        "_send",
+        "_slow_start",
+        "_watch",
+        "context",
+        "headers",
+        "is_committed",
+        "scope",
+        "secret",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.context = CallContext(id=str(clock.new_id()), started_ns=time.monotonic_ns(), task=asyncio.current_task())
+        self.headers: dict[bytes, bytes] = {}
+        self.is_committed = False
+        self._receive = receive
+        self._send = send
+        self._watch: asyncio.Task[None] | None = None
+        self._slow_start: asyncio.TimerHandle | None = None
+        self._keep_alive: asyncio.Task[None] | None = None
+        for name, value in scope["headers"]:
+            self.headers[name] = value
+        self.context.is_english = self.headers.get(b"accept-language", b"")[:2].lower() == b"en"
+
+    # ── In ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+    async def read_body(self) -> bytes:
+        """The body, bounded by the bytes that really come. Raises BodyTooLarge, BadRequest (415), ClientGone."""
+        encoding = self.headers.get(b"content-encoding")
+        if encoding is not None and encoding.lower() != b"identity":
+            raise BadRequest(
+                "Envie o corpo sem compressão (sem Content-Encoding).", "Send the body uncompressed (no Content-Encoding).",
+                code="unsupported_encoding", status=415,
+            )  # fmt: skip
+        limit = settings.GATEWAY_BODY_BYTES_MAX
+        length = self.headers.get(b"content-length", b"")
+        if length.isdigit() and int(length) > limit:
+            raise _too_large(limit)
+        context = self.context
+        context.is_reading, context.waits_since = True, time.monotonic()
+        message = await self._receive()
+        body: bytes = message.get("body", b"")
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        if message.get("more_body", False):
+            parts, size = [body], len(body)
+            while message.get("more_body", False):
+                if size > limit:
+                    raise _too_large(limit)
+                message = await self._receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+            body = b"".join(parts)
+        if len(body) > limit:
+            raise _too_large(limit)
+        context.is_reading, context.waits_since = False, 0.0
+        return body
+
+    def watch_caller(self) -> None:
+        """From now on the caller's hanging up interrupts the call. The server wakes the task when the answer is out."""
+        self._watch = asyncio.create_task(self._await_disconnect())
+        self.context.on_stream = self._expect_stream
+
+    async def _await_disconnect(self) -> None:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self.context.is_gone = True
+            self.context.interrupt()
+
+    # ── Out ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+    async def send_reply(self, reply: Reply) -> None:
+        if reply.frames is None:
+            await self._send_whole(reply.status, reply.headers, reply.body)
+        else:
+            await self._send_frames(reply)
+
+    async def send_error(self, error: GatewayError) -> None:
+        """JSON with the status; in a stream that was begun for the sake of keep-alive, an event."""
+        body = as_openai(error, is_english=self.context.is_english)
+        await self._end_keep_alive()
+        if self.is_committed:
+            await self._send_body(sse.frame(body), more=False)
+            return
+        headers: Headers = [JSON_TYPE]
+        if error.retry_after_seconds is not None:
+            headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after_seconds))))
+        if error.code == "method_not_allowed":
+            headers.append((b"allow", b"GET, POST"))
+        if self.context.is_reading:  # the rest of the body is not read: the connection can't be used again
+            headers.append((b"connection", b"close"))
+        await self._send_whole(error.status, headers, body)
+
+    async def _send_whole(self, status: int, headers: Headers, body: bytes) -> None:
+        context = self.context
+        all_headers = [*headers, (b"content-length", b"%d" % len(body)), (b"x-request-id", context.id.encode()), *context.headers]
+        await self._send({"type": "http.response.start", "status": status, "headers": all_headers})
+        await self._send_body(body, more=False)
+
+    async def _send_frames(self, reply: Reply) -> None:
+        frames = cast(AsyncGenerator[bytes, None], reply.frames)
+        try:
+            await self._end_keep_alive()
+            await self._commit(reply.headers)
+            async for frame in frames:
+                await self._send_body(frame, more=True)
+        finally:
+            await frames.aclose()
+        await self._send_body(b"", more=False)
+
+    async def _commit(self, headers: Headers) -> None:
+        if not self.is_committed:
+            self.is_committed = True
+            all_headers = [*headers, (b"x-request-id", self.context.id.encode()), *self.context.headers]
+            await self._send({"type": "http.response.start", "status": 200, "headers": all_headers})
+
+    async def _send_body(self, body: bytes, *, more: bool) -> None:
+        self.context.waits_since = time.monotonic()
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        self.context.waits_since = 0.0
+
+    # ── Slow starts ──────────────────────────────────────────────────────────────────────────────────────────────────
+    def _expect_stream(self) -> None:
+        self._slow_start = asyncio.get_running_loop().call_later(SLOW_START_SECONDS, self._begin_keep_alive)
+
+    def _begin_keep_alive(self) -> None:
+        self._keep_alive = asyncio.create_task(self._send_keep_alive())
+
+    async def _send_keep_alive(self) -> None:
+        await self._commit([SSE_TYPE, (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")])
+        while True:
+            await self._send({"type": "http.response.body", "body": sse.KEEP_ALIVE, "more_body": True})
+            await asyncio.sleep(KEEP_ALIVE_SECONDS)
+
+    async def _end_keep_alive(self) -> None:
+        if self._slow_start is not None:
+            self._slow_start.cancel()
+        if self._keep_alive is not None:
+            self._keep_alive.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keep_alive
+            self._keep_alive = None
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(
+        f"O corpo passa do limite de {limit // 1_048_576} MiB.", f"The body exceeds the limit of {limit // 1_048_576} MiB."
+    )

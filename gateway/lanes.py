@@ -1,0 +1,183 @@
+"""The two lanes to the ledger: holds and settlements. What they send are billing's SQL functions, nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from django.conf import settings
+
+from gateway.batcher import Connection, Entry, Lane
+from gateway.errors import ledger_unavailable
+from gateway.session import Session
+from gateway.spool import Spool
+
+log = logging.getLogger(__name__)
+FENCED_WAIT_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class HoldItem:
+    id: str
+    wallet_id: int
+    amount_nanos: int
+    void: Callable[[], None]  # settles the call at nothing, where its hold turns out placed and nobody waits for it
+
+
+@dataclass(frozen=True, slots=True)
+class HoldResult:
+    """`result` as `billing_hold_batch` says: 1 placed, 2 already placed, 3 settled, 0 insufficient, 4 clock, 5 no wallet."""
+
+    result: int
+    available_nanos: int
+    session_id: int
+
+
+class HoldLane(Lane[HoldItem, HoldResult]):
+    """Nobody waits here for an outage to end: callers are refused, and what was perhaps placed is found out and released."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__("hold", linger_ms=settings.GATEWAY_HOLD_LINGER_MS, queue_max=settings.GATEWAY_LEDGER_QUEUE_MAX)
+        self._session = session
+
+    def new_key(self) -> str:
+        return ""
+
+    async def send(self, connection: Connection, batch: Sequence[Entry[HoldItem, HoldResult]], key: str) -> list[HoldResult]:
+        session_id = self._session.id
+        if not session_id:
+            raise OSError("no ledger session yet")
+        ids = ",".join([entry.item.id for entry in batch])
+        wallets = ",".join([str(entry.item.wallet_id) for entry in batch])
+        amounts = ",".join([str(entry.item.amount_nanos) for entry in batch])
+        cursor = await connection.execute(
+            "SELECT ord, result, available_nanos FROM billing_hold_batch(%s, %s::uuid[], %s::bigint[], %s::bigint[])",
+            (session_id, f"{{{ids}}}", f"{{{wallets}}}", f"{{{amounts}}}"),
+        )
+        results: list[HoldResult | None] = [None] * len(batch)
+        for ord_, result, available in await cursor.fetchall():
+            results[ord_ - 1] = HoldResult(result, available, session_id)
+        return [result for result in results if result is not None]
+
+    async def refuse(self, entry: Entry[HoldItem, HoldResult], error: psycopg.Error) -> None:
+        if not entry.answer.done():
+            entry.answer.set_exception(ledger_unavailable())
+
+    async def on_fenced(self) -> bool:
+        """Another session, then the same ids again: under the old one nothing was placed."""
+        self._session.note_fenced(self._session.id)
+        deadline = time.monotonic() + FENCED_WAIT_SECONDS
+        while not self._session.id and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        return True
+
+    async def on_down(self, batch: list[Entry[HoldItem, HoldResult]]) -> list[Entry[HoldItem, HoldResult]]:
+        for entry in (*batch, *self._queue):
+            if not entry.answer.done():
+                entry.answer.set_exception(ledger_unavailable())
+        self._queue.clear()  # never sent
+        return batch
+
+    def on_answer(self, entry: Entry[HoldItem, HoldResult], result: HoldResult) -> None:
+        """A hold that nobody waits for any more is released."""
+        answer = entry.answer
+        if result.result in (1, 2) and (answer.cancelled() or answer.exception() is not None):
+            entry.item.void()
+
+
+@dataclass(frozen=True, slots=True)
+class SettleItem:
+    id: str
+    row: bytes  # a JSON object with UsageRecord's columns
+    gross_nanos: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a call came to. `is_estimate`: the database has not answered yet, the discount is unknown."""
+
+    gross_nanos: int
+    net_nanos: int
+    is_estimate: bool = False
+
+
+class SettleLane(Lane[SettleItem, Settled]):
+    """Nothing is ever given up: a caller that waited too long goes on with the row in the spool, the lane goes on too."""
+
+    def __init__(self, session: Session, spool: Spool) -> None:
+        super().__init__("settle", linger_ms=settings.GATEWAY_SETTLE_LINGER_MS)
+        self.is_spool_broken = False
+        self._session = session
+        self._spool = spool
+        self._watch: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        super().start()
+        self._watch = asyncio.create_task(self._watch_overdue(), name="lane-settle-watch")
+
+    async def stop(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+        await super().stop()
+
+    def new_key(self) -> str:
+        return str(uuid.uuid4())
+
+    async def send(self, connection: Connection, batch: Sequence[Entry[SettleItem, Settled]], key: str) -> list[Settled]:
+        rows = b"[" + b",".join([entry.item.row for entry in batch]) + b"]"
+        cursor = await connection.execute(
+            "SELECT id::text, net_nanos FROM billing_settle_batch(%s::uuid, %s, %s::jsonb)", (key, self._session.id, rows.decode())
+        )
+        nets: dict[str, int] = dict(await cursor.fetchall())
+        return [Settled(entry.item.gross_nanos, nets[entry.item.id]) for entry in batch]
+
+    async def refuse(self, entry: Entry[SettleItem, Settled], error: psycopg.Error) -> None:
+        """A poison row, kept whole for a person. Its answer is finished: it is not the customer's fault."""
+        item = entry.item
+        payload: Any = json.loads(item.row)
+        connection = self._connection or await self._connect()
+        try:
+            await connection.execute(
+                "INSERT INTO billing_unsettledcall (id, payload, error, created_at) VALUES (%s, %s::jsonb, %s, now())"
+                " ON CONFLICT (id) DO NOTHING",
+                (item.id, json.dumps(payload), f"{error.sqlstate}: {error}"[:1000]),
+            )
+        except psycopg.Error:
+            log.exception("an unsettled call could not be stored: %s", item.id)
+        settled = Settled(item.gross_nanos, item.gross_nanos, is_estimate=True)
+        if not entry.answer.done():
+            entry.answer.set_result(settled)
+        self.on_answer(entry, settled)
+
+    def on_answer(self, entry: Entry[SettleItem, Settled], result: Settled) -> None:
+        if self._spool.holds(entry.item.id):
+            self._spool.mark_taken(entry.item.id)
+
+    def spool_overdue(self, *, older_seconds: float) -> None:
+        """Rows that have waited for so long go to the disk, and their answers go on. Blocks for one sync."""
+        now = time.monotonic()
+        overdue = [entry for entry in self.entries if not entry.answer.done() and now - entry.queued_at >= older_seconds]
+        if not overdue:
+            return
+        try:
+            self._spool.write([(entry.item.id, entry.item.row) for entry in overdue])
+            self.is_spool_broken = False
+        except OSError:
+            log.critical("the spool can't be written: no new calls; %s settlements are in memory only", len(overdue))
+            self.is_spool_broken = True
+        for entry in overdue:
+            entry.answer.set_result(Settled(entry.item.gross_nanos, entry.item.gross_nanos, is_estimate=True))
+
+    async def _watch_overdue(self) -> None:
+        seconds = settings.GATEWAY_SPOOL_AFTER_MS / 1000
+        while True:
+            await asyncio.sleep(min(0.2, seconds / 4))
+            self.spool_overdue(older_seconds=seconds)

@@ -1,0 +1,297 @@
+"""The bridge to billing: every call is held before the upstream hears of it, and settled once, before its last byte leaves.
+
+Ids are made once and never renumbered; what is sent twice is the same bytes. See MONEY in ARCHITECTURE.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from django.conf import settings
+
+from billing.money import BRL
+from billing.pricing import PriceList, Usage, cost_of, price_ceiling, price_usage
+from gateway.batcher import QueueFull
+from gateway.calls import Attempt, CallContext, Caller, ServedDeployment, ServedRoute
+from gateway.errors import InsufficientBalance, SessionLost, Unavailable, ledger_unavailable
+from gateway.lanes import HoldItem, HoldLane, HoldResult, Settled, SettleItem, SettleLane
+from gateway.session import Session
+from gateway.spool import Spool, find_orphans
+from tokia.crashpoints import crashpoint
+
+log = logging.getLogger(__name__)
+OUTPUT_TOKENS_FLOOR = 64  # an answer that the balance must at least afford where the caller named no maximum
+CLAMP_TRIES = 3
+DRAIN_SECONDS = 8.0
+SPOOL_SCAN_SECONDS = 30.0
+INT_MAX = 2_147_483_647
+PLACED, ALREADY_PLACED, SETTLED_BEFORE, INSUFFICIENT, CLOCK_OFF = 1, 2, 3, 0, 4
+
+
+@dataclass(slots=True)
+class OpenCall:
+    """A call that has a hold: what is known of it until it is settled."""
+
+    context: CallContext
+    caller: Caller
+    route: ServedRoute
+    prices: PriceList
+    is_stream: bool
+    output_tokens: int  # held for, and sent upstream
+    hold_nanos: int = 0
+    session_id: int = 0
+    deployment: ServedDeployment | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+    upstream_ns: int = 0  # spent waiting for upstreams
+    first_token_ns: int = 0  # since the start; 0: none came
+    settling: asyncio.Future[Settled] | None = None  # from then on the lane has it
+
+    @property
+    def overhead_us(self) -> int:
+        return max(0, (time.monotonic_ns() - self.context.started_ns - self.upstream_ns) // 1000)
+
+
+class Meter:
+    """The ledger as this process sees it."""
+
+    def __init__(self) -> None:
+        self.session = Session()
+        self._spool = Spool(settings.GATEWAY_SPOOL_DIR)
+        self._holds = HoldLane(self.session)
+        self._settlements = SettleLane(self.session, self._spool)
+        self._scan: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self.session.start()
+        self._holds.start()
+        self._settlements.start()
+        self._scan = asyncio.create_task(self._replay_orphans(), name="spool-replay")
+
+    async def stop(self) -> None:
+        """After the last call ended: settle what waits, spool what can't be, close the session."""
+        if self._scan is not None:
+            self._scan.cancel()
+            await asyncio.gather(self._scan, return_exceptions=True)
+        await self._holds.drain(DRAIN_SECONDS / 4)
+        if not await self._settlements.drain(DRAIN_SECONDS):
+            self._settlements.spool_overdue(older_seconds=0)
+        await self._holds.stop()
+        await self._settlements.stop()
+        self._spool.close()
+        await asyncio.to_thread(self.session.stop)
+
+    @property
+    def is_ready(self) -> bool:
+        return bool(self.session.id) and self._holds.down_since is None and not self._settlements.is_spool_broken
+
+    # ── Hold ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+    async def hold_for(self, call: OpenCall, *, input_tokens: int, choices: int, is_ceiling_ours: bool) -> None:
+        """Reserve the most that the call can cost. Raises InsufficientBalance (402), Unavailable (503).
+
+        Where the caller named no maximum (`is_ceiling_ours`), the output is cut to what the balance affords, down to
+        OUTPUT_TOKENS_FLOOR; `call.output_tokens` tells what it came to.
+        """
+        for _ in range(CLAMP_TRIES):
+            amount = max(1, price_ceiling(call.prices, input_tokens=input_tokens, output_tokens=call.output_tokens * choices))
+            placed = await self._place(call, amount)
+            if placed.result in (PLACED, ALREADY_PLACED):
+                call.hold_nanos, call.session_id = amount, placed.session_id
+                return
+            if placed.result == CLOCK_OFF:
+                log.critical("this machine's clock is more than 60 s off the database's: no calls are admitted")
+                raise ledger_unavailable()
+            if placed.result == SETTLED_BEFORE:
+                raise ledger_unavailable()
+            affordable = 0
+            if is_ceiling_ours and placed.result == INSUFFICIENT:
+                affordable = affordable_output(call.prices, placed.available_nanos, input_tokens, choices, call.output_tokens - 1)
+            if affordable < OUTPUT_TOKENS_FLOOR:
+                raise _insufficient(amount, placed.available_nanos)
+            call.output_tokens = affordable
+        raise _insufficient(amount, placed.available_nanos)
+
+    async def _place(self, call: OpenCall, amount: int) -> HoldResult:
+        if self._holds.down_since is not None or not self.session.id or self._settlements.is_spool_broken:
+            raise ledger_unavailable()
+        item = HoldItem(call.context.id, call.caller.wallet_id, amount, lambda: self._void(call))
+        try:
+            return await self._holds.submit(item)
+        except QueueFull:
+            raise overloaded() from None
+        except ConnectionError:
+            raise ledger_unavailable() from None
+
+    def _void(self, call: OpenCall) -> None:
+        row = _row(call, Usage(requests=0), 0, 0, outcome="failed", status=503, error_code="ledger_unavailable")
+        answer = self._settlements.submit(SettleItem(call.context.id, row, 0))
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    # ── Settle ───────────────────────────────────────────────────────────────────────────────────────────────────────
+    async def settle_for(
+        self,
+        call: OpenCall,
+        usage: Usage,
+        *,
+        outcome: str,
+        source: str,
+        status: int = 200,
+        error_code: str = "",
+        finish_reason: str = "",
+        upstream_id: str = "",
+    ) -> Settled:
+        """Price the call and write it, once: a second settlement of the same call gives the first one's figures.
+
+        Returns when it is committed, or kept in the spool. Raises SessionLost where the hold is gone with its session.
+        """
+        if call.settling is None:
+            crashpoint("before_settle")
+            call.settling = self._submit(call, usage, outcome, source, status, error_code, finish_reason, upstream_id)
+        return await self.await_settled(call)
+
+    async def await_settled(self, call: OpenCall) -> Settled:
+        """The figures of a settlement that was begun. A caller that is cancelled meanwhile does not stop it."""
+        assert call.settling is not None
+        settled = await asyncio.shield(call.settling)
+        crashpoint("after_settle")
+        return settled
+
+    def _submit(
+        self,
+        call: OpenCall,
+        usage: Usage,
+        outcome: str,
+        source: str,
+        status: int,
+        error_code: str,
+        finish_reason: str,
+        upstream_id: str,
+    ) -> asyncio.Future[Settled]:
+        if call.session_id != self.session.id:
+            raise SessionLost
+        gross = price_usage(call.prices, usage)
+        row = _row(
+            call, usage, gross, cost_of(call.prices, usage), outcome=outcome, status=status, error_code=error_code, source=source,
+            finish_reason=finish_reason, upstream_id=upstream_id,
+        )  # fmt: skip
+        return self._settlements.submit(SettleItem(call.context.id, row, gross))
+
+    async def release_for(self, call: OpenCall, *, status: int, error_code: str, outcome: str = "failed") -> None:
+        """Nothing was delivered: a usage record at zero, and the hold goes back."""
+        await self.settle_for(call, Usage(requests=0), outcome=outcome, source="none", status=status, error_code=error_code)
+
+    # ── Spool of those who died ──────────────────────────────────────────────────────────────────────────────────────
+    async def _replay_orphans(self) -> None:
+        while True:
+            try:
+                for orphan in await asyncio.to_thread(find_orphans, settings.GATEWAY_SPOOL_DIR):
+                    try:
+                        await self._replay(list(orphan.records()))
+                    except BaseException:
+                        orphan.leave()
+                        raise
+                    orphan.delete()
+            except OSError as error:
+                log.warning("spool not replayed: %s", type(error).__name__)
+            await asyncio.sleep(SPOOL_SCAN_SECONDS)
+
+    async def _replay(self, records: list[bytes]) -> None:
+        """Raises OSError where one of them was not taken: the file stays."""
+        log.warning("replaying %s settlements of a process that ended", len(records))
+        answers = []
+        for record in records:
+            row = msgspec.json.decode(record)
+            answers.append(self._settlements.submit(SettleItem(row["id"], record, row["gross_nanos"])))
+        await asyncio.gather(*answers)
+
+
+def affordable_output(prices: PriceList, available_nanos: int, input_tokens: int, choices: int, most: int) -> int:
+    """The largest output per choice whose ceiling the balance covers; 0 where not even the input is."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        if price_ceiling(prices, input_tokens=input_tokens, output_tokens=middle * choices) <= available_nanos:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def overloaded() -> Unavailable:
+    return Unavailable(
+        "Muitas chamadas ao mesmo tempo. Tente de novo em instantes.", "Too many calls at once. Try again in a moment.",
+        retry_after_seconds=1,
+    )  # fmt: skip
+
+
+def _insufficient(needed: int, available: int) -> InsufficientBalance:
+    most, left = show_brl(needed, is_up=True), show_brl(available)
+    return InsufficientBalance(
+        f"Saldo insuficiente: esta chamada pode custar até {most} e há {left} disponíveis. "
+        "Recarregue por PIX ou diminua 'max_tokens'.",
+        f"Insufficient balance: this call may cost up to {most} and {left} is available. Top up or lower 'max_tokens'.",
+    )
+
+
+def show_brl(nanos: int, *, is_up: bool = False) -> str:
+    """Reais with four decimals: one call costs fractions of a centavo. `is_up` rounds away from zero."""
+    units = -(-nanos * 10_000 // BRL) if is_up else nanos * 10_000 // BRL
+    whole, part = divmod(units, 10_000)
+    return f"R$ {whole:,}".replace(",", ".") + f",{part:04d}"
+
+
+def _row(
+    call: OpenCall,
+    usage: Usage,
+    gross: int,
+    cost: int,
+    *,
+    outcome: str,
+    status: int,
+    error_code: str,
+    source: str = "none",
+    finish_reason: str = "",
+    upstream_id: str = "",
+) -> bytes:
+    """The settlement as `billing_settle_batch` reads it: the columns of UsageRecord."""
+    context, deployment = call.context, call.deployment
+    row: dict[str, Any] = {
+        "id": context.id,
+        "wallet_id": call.caller.wallet_id,
+        "organization_id": call.caller.organization_id,
+        "api_key_id": call.caller.api_key_id,
+        "surface": call.route.surface,
+        "is_stream": call.is_stream,
+        "route_name": call.route.name,
+        "provider_name": deployment.provider_slug if deployment else "",
+        "upstream_model": deployment.upstream_model if deployment else "",
+        "upstream_id": _plain(upstream_id),
+        "price_version_id": call.prices.version_id,
+        "input_tokens": min(usage.input_tokens, INT_MAX),
+        "cached_input_tokens": min(usage.cached_input_tokens, INT_MAX),
+        "cache_write_tokens": min(usage.cache_write_tokens, INT_MAX),
+        "output_tokens": min(usage.output_tokens, INT_MAX),
+        "reasoning_tokens": min(usage.reasoning_tokens, INT_MAX),
+        "requests": usage.requests,
+        "gross_nanos": gross,
+        "cost_nanos": cost,
+        "outcome": outcome,
+        "status_code": status,
+        "error_code": error_code,
+        "finish_reason": _plain(finish_reason),
+        "usage_source": source,
+        "attempts": [attempt.as_json() for attempt in call.attempts],
+        "first_token_ms": call.first_token_ns // 1_000_000 if call.first_token_ns else None,
+        "latency_ms": (time.monotonic_ns() - context.started_ns) // 1_000_000,
+        "overhead_us": min(call.overhead_us, INT_MAX),
+    }
+    return msgspec.json.encode(row)
+
+
+def _plain(text: str) -> str:
+    """Text from outside, as a PostgreSQL column can keep it."""
+    return text.replace("\x00", "")[:120] if "\x00" in text or len(text) > 120 else text

@@ -1,0 +1,304 @@
+"""Bytes → a call. Every limit of a body has its name and number here.
+
+Three passes, each in C: the typed fields that we need (msgspec), the top-level members byte for byte (msgspec.Raw, so that what
+we do not touch reaches the upstream exactly as it came), and the whole as Python objects (json), which alone sees duplicate keys.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
+
+from gateway.calls import ChatCall, EmbeddingsCall, Message
+from gateway.errors import BadRequest
+
+DEPTH_MAX = 64
+MEMBERS_MAX = 200_000  # strings, or commas between values, outside of strings
+MEMBERS_UNCHECKED_BYTES = 131_072  # a smaller body can't hold enough of them to hurt
+TOKEN_ARRAY_MAX = 2_000_000  # commas in an embeddings body: token arrays are long
+MODEL_NAME_MAX = 200
+MESSAGES_MAX = 10_000
+CHOICES_MAX = 16
+IMAGES_MAX = 100
+INPUTS_MAX = 2_048
+OUTPUT_TOKENS_ASKED_MAX = 10_000_000
+ROLES = frozenset({"developer", "system", "user", "assistant", "tool", "function"})
+# A caller never chooses where or with whose key the upstream is called.
+FORBIDDEN_FIELDS = frozenset({"api_base", "base_url", "api_key", "api_version", "extra_headers", "custom_llm_provider"})
+# Their insides belong to the caller: a tool may well have a parameter named api_key.
+FREE_FIELDS = frozenset({"messages", "tools", "functions", "response_format", "input", "metadata"})
+
+_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_PATH = re.compile(r" - at `\$\.?(.*?)`$")
+_EXPECTED = re.compile(r"Expected `([^`]*)`")
+
+T = TypeVar("T")
+
+
+class StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class ChatBody(msgspec.Struct):
+    """The fields of a chat completion that we read, with OpenAI's types. The rest passes through."""
+
+    model: str
+    messages: list[Message]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    n: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    stop: str | list[str] | None = None
+    tools: list[dict[str, msgspec.Raw]] | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: dict[str, msgspec.Raw] | None = None
+    user: str | None = None
+
+
+class EmbeddingsBody(msgspec.Struct):
+    model: str
+    input: str | list[str] | list[int] | list[list[int]]
+    encoding_format: str | None = None
+    dimensions: int | None = None
+    user: str | None = None
+
+
+_decode_chat = msgspec.json.Decoder(ChatBody).decode
+_decode_embeddings = msgspec.json.Decoder(EmbeddingsBody).decode
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+class _Duplicate(ValueError):
+    """The key that came twice."""
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise _Duplicate(name)
+            seen.add(name)
+    return members
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+_decode_objects = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant).decode
+
+
+def parse_chat(body: bytes) -> ChatCall:
+    """Raises BadRequest, with the path of the field at fault."""
+    typed, fields, decoded = _parse(body, _decode_chat, members_max=MEMBERS_MAX)
+    _check_model(typed.model)
+    _check_messages(typed.messages)
+    n = 1 if typed.n is None else typed.n
+    if not 1 <= n <= CHOICES_MAX:
+        raise _invalid("n", f"um inteiro de 1 a {CHOICES_MAX}", f"an integer from 1 to {CHOICES_MAX}")
+    asked = typed.max_completion_tokens if typed.max_completion_tokens is not None else typed.max_tokens
+    if asked is not None and not 1 <= asked <= OUTPUT_TOKENS_ASKED_MAX:
+        name = "max_tokens" if typed.max_completion_tokens is None else "max_completion_tokens"
+        raise _invalid(name, "um inteiro maior que zero", "an integer above zero")
+    if typed.stream_options is not None and not typed.stream:
+        raise BadRequest(
+            "'stream_options' só vale junto com 'stream': true.",
+            "'stream_options' is only allowed when 'stream' is true.",
+            param="stream_options",
+        )
+    return ChatCall(
+        model=typed.model,
+        fields=fields,
+        decoded=decoded,
+        messages=typed.messages,
+        body_bytes=len(body),
+        is_stream=bool(typed.stream),
+        wants_usage=bool(typed.stream_options and typed.stream_options.include_usage),
+        output_tokens_asked=asked,
+        choices=n,
+    )
+
+
+def parse_embeddings(body: bytes) -> EmbeddingsCall:
+    """Raises BadRequest, with the path of the field at fault."""
+    typed, fields, _ = _parse(body, _decode_embeddings, members_max=TOKEN_ARRAY_MAX)
+    _check_model(typed.model)
+    if typed.encoding_format not in (None, "float", "base64"):
+        raise _invalid("encoding_format", "'float' ou 'base64'", "'float' or 'base64'")
+    if typed.dimensions is not None and not 1 <= typed.dimensions <= 100_000:
+        raise _invalid("dimensions", "um inteiro maior que zero", "an integer above zero")
+    texts, token_count, inputs = _read_input(typed.input)
+    if inputs == 0 or any(not text for text in texts):
+        raise _empty_input()
+    if inputs > INPUTS_MAX:
+        raise _invalid("input", f"no máximo {INPUTS_MAX} itens", f"at most {INPUTS_MAX} items")
+    return EmbeddingsCall(
+        model=typed.model,
+        fields=fields,
+        texts=texts,
+        token_count=token_count,
+        inputs=inputs,
+        body_bytes=len(body),
+        wants_base64=typed.encoding_format == "base64",
+    )
+
+
+def _read_input(given: str | list[str] | list[int] | list[list[int]]) -> tuple[list[str], int, int]:
+    """The texts, the tokens that came as arrays, and how many inputs there are. An empty one gives no input at all."""
+    if isinstance(given, str):
+        return [given], 0, 1
+    texts = [item for item in given if isinstance(item, str)]
+    arrays = [item for item in given if isinstance(item, list)]
+    if any(not item for item in arrays):
+        return [], 0, 0
+    if given and not texts and not arrays:
+        return [], len(given), 1
+    return texts, sum(map(len, arrays)), len(given)
+
+
+def _parse(
+    body: bytes, decode_typed: Callable[[bytes], T], *, members_max: int
+) -> tuple[T, dict[str, msgspec.Raw], dict[str, Any]]:
+    if len(body) > MEMBERS_UNCHECKED_BYTES:
+        _check_size(body, members_max=members_max)
+    try:
+        typed = decode_typed(body)
+        fields = _decode_members(body)
+    except msgspec.ValidationError as error:
+        raise _wrong_type(str(error)) from None
+    except msgspec.DecodeError:
+        raise _not_json() from None
+    except RecursionError:
+        raise _too_deep() from None
+    if body.count(b"{") + body.count(b"[") > DEPTH_MAX:
+        _check_depth(body)
+    try:
+        decoded = _decode_objects(body.decode())
+    except _Duplicate as error:
+        name = str(error)[:100]
+        raise BadRequest(
+            f"A chave '{name}' aparece duas vezes no mesmo objeto.", f"Duplicate key '{name}'.", param=name, code="invalid_json"
+        ) from None
+    except RecursionError:
+        raise _too_deep() from None
+    except ValueError:
+        raise _not_json() from None
+    _check_forbidden(decoded)
+    return typed, fields, decoded
+
+
+def _check_size(body: bytes, *, members_max: int) -> None:
+    """Bounds the work of the passes that come: a quick count first, an exact one without the strings where it is high."""
+    if body.count(b",") > members_max or body.count(b"{") + body.count(b"[") > members_max:
+        bare = _STRINGS.sub(b"", body)
+        if bare.count(b",") > members_max or bare.count(b"{") + bare.count(b"[") > members_max:
+            raise BadRequest("O corpo tem valores demais.", "The body has too many values.", code="invalid_json")
+
+
+def _check_depth(body: bytes) -> None:
+    brackets = _STRINGS.sub(b"", body).translate(None, _NOT_BRACKETS)
+    for _ in range(DEPTH_MAX):
+        brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")
+        if not brackets:
+            return
+    raise _too_deep()
+
+
+def _check_forbidden(decoded: dict[str, Any]) -> None:
+    for name, value in decoded.items():
+        if name in FORBIDDEN_FIELDS:
+            raise _forbidden(name)
+        if name not in FREE_FIELDS and isinstance(value, dict | list):
+            _check_forbidden_inside(value, name)
+
+
+def _check_forbidden_inside(value: Any, path: str) -> None:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name in FORBIDDEN_FIELDS:
+                raise _forbidden(f"{path}.{name}")
+            _check_forbidden_inside(inner, f"{path}.{name}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            if isinstance(inner, dict | list):
+                _check_forbidden_inside(inner, f"{path}[{index}]")
+
+
+def _check_model(model: str) -> None:
+    if not model or len(model) > MODEL_NAME_MAX:
+        raise _invalid("model", "o nome de um modelo", "a model's name")
+
+
+def _check_messages(messages: list[Message]) -> None:
+    if not messages:
+        raise _invalid("messages", "ao menos uma mensagem", "at least one message")
+    if len(messages) > MESSAGES_MAX:
+        raise _invalid("messages", f"no máximo {MESSAGES_MAX} mensagens", f"at most {MESSAGES_MAX} messages")
+    images = 0
+    for index, message in enumerate(messages):
+        if message.role not in ROLES:
+            expected = ", ".join(sorted(ROLES))
+            raise _invalid(f"messages[{index}].role", f"um destes papéis: {expected}", f"one of: {expected}")
+        if isinstance(message.content, list):
+            images += sum(part.image_url is not None for part in message.content)
+    if images > IMAGES_MAX:
+        raise _invalid("messages", f"no máximo {IMAGES_MAX} imagens", f"at most {IMAGES_MAX} images")
+
+
+def _invalid(param: str, expected: str, english: str) -> BadRequest:
+    return BadRequest(
+        f"Valor inválido em '{param}': esperado {expected}.", f"Invalid value for '{param}': expected {english}.", param=param
+    )
+
+
+def _wrong_type(text: str) -> BadRequest:
+    """msgspec names the path and the expected type: "Expected `str`, got `int` - at `$.messages[0].role`"."""
+    found = _PATH.search(text)
+    param = found.group(1) if found else ""
+    if "missing required field" in text:
+        name = text.split("`")[1]
+        param = f"{param}.{name}" if param else name
+        return BadRequest(
+            f"Falta o campo obrigatório '{param}'.", f"Missing required parameter: '{param}'.", param=param,
+            code="missing_required_parameter",
+        )  # fmt: skip
+    expected = _EXPECTED.search(text)
+    kind = expected.group(1) if expected else "outro valor"
+    where = f" em '{param}'" if param else ""
+    english_where = f" for '{param}'" if param else ""
+    return BadRequest(
+        f"Tipo inválido{where}: esperado {kind}.", f"Invalid type{english_where}: expected {kind}.", param=param or None,
+        code="invalid_type",
+    )  # fmt: skip
+
+
+def _not_json() -> BadRequest:
+    return BadRequest("O corpo não é um JSON válido em UTF-8.", "The body is not valid UTF-8 JSON.", code="invalid_json")
+
+
+def _too_deep() -> BadRequest:
+    return BadRequest(
+        f"O JSON tem mais de {DEPTH_MAX} níveis.", f"The JSON is nested deeper than {DEPTH_MAX} levels.", code="invalid_json"
+    )
+
+
+def _forbidden(path: str) -> BadRequest:
+    return BadRequest(
+        f"O campo '{path}' não é aceito.", f"The field '{path}' is not accepted.", param=path, code="unsupported_parameter"
+    )
+
+
+def _empty_input() -> BadRequest:
+    return BadRequest("'input' não pode ser vazio.", "'input' must not be empty.", param="input")

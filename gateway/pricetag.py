@@ -1,0 +1,36 @@
+"""What a call cost, as the caller reads it: exact decimals in reais, written digit by digit, never through a float."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gateway.lanes import Settled
+
+
+def decimal_brl(nanos: int) -> bytes:
+    """A JSON number, exact to the nano: 1_500_000_000 → 1.5, 1 → 0.000000001."""
+    whole, part = divmod(abs(nanos), 1_000_000_000)
+    sign = b"-" if nanos < 0 else b""
+    if not part:
+        return b"%b%d" % (sign, whole)
+    return b"%b%d.%b" % (sign, whole, (b"%09d" % part).rstrip(b"0"))
+
+
+def with_cost(usage_raw: bytes, settled: Settled) -> bytes:
+    """The usage object with `cost` and `cost_details` appended to its own bytes."""
+    usage_raw = usage_raw.strip()
+    if b'"cost' in usage_raw:  # an upstream that names a cost means another one
+        members = msgspec.json.decode(usage_raw, type=dict[str, msgspec.Raw])
+        for name in ("cost", "cost_details"):
+            members.pop(name, None)
+        usage_raw = msgspec.json.encode(members)
+    details = b'{"currency":"BRL","list_cost":%b,"discount":%b%b}' % (
+        decimal_brl(settled.gross_nanos),
+        decimal_brl(settled.gross_nanos - settled.net_nanos),
+        b',"is_estimate":true' if settled.is_estimate else b"",
+    )
+    return b'%b,"cost":%b,"cost_details":%b}' % (usage_raw[:-1].rstrip(), decimal_brl(settled.net_nanos), details)
+
+
+def cost_header(settled: Settled) -> tuple[bytes, bytes]:
+    return (b"x-tokia-cost-brl", decimal_brl(settled.net_nanos))

@@ -1,0 +1,106 @@
+"""One gateway process: its snapshots, limits, meter and upstream client; how it starts, drains and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import random
+import signal
+import time
+from types import FrameType
+from typing import Any
+
+from gateway.balance import BalanceReader
+from gateway.calls import CallContext
+from gateway.limits import Limits
+from gateway.metering import Meter
+from gateway.snapshots import Snapshots
+from gateway.upstream import Upstream
+
+log = logging.getLogger(__name__)
+BODY_SECONDS = 30.0  # a body that has not come by then: 408
+READER_SECONDS = 60.0  # a caller that reads nothing for so long is gone
+DRAIN_SECONDS = 25.0  # after SIGTERM: streams may finish until then
+SWEEP_SECONDS = 1.0
+
+
+class GatewayProcess:
+    """Everything that calls share."""
+
+    def __init__(self) -> None:
+        self.snapshots = Snapshots()
+        self.limits = Limits()
+        self.meter = Meter()
+        self.upstream = Upstream()
+        self.balances = BalanceReader()
+        self.rng = random.Random()  # noqa: S311 - spreads load, guards nothing
+        self.contexts: set[CallContext] = set()  # in flight
+        self.draining_since: float | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        return self.draining_since is None and self.snapshots.is_loaded and self.meter.is_ready
+
+    async def start(self) -> None:
+        await self.upstream.start()
+        await self.limits.start()
+        await self.meter.start()
+        await self.snapshots.start()
+        self._sweeper = asyncio.create_task(self._sweep(), name="sweeper")
+        take_over_sigterm(self)
+        gc.collect()
+        gc.freeze()  # what the start made stays: the collector need not look at it again
+        gc.set_threshold(10_000, 20, 20)
+
+    async def stop(self) -> None:
+        """The server has finished its connections. Money first: what waits is settled before anything closes."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        await self.meter.stop()
+        await self.snapshots.stop()
+        await self.limits.stop()
+        await self.balances.stop()
+        await self.upstream.stop()
+
+    def begin_drain(self) -> None:
+        if self.draining_since is None:
+            self.draining_since = time.monotonic()
+
+    async def _sweep(self) -> None:
+        """Deadlines that need no timer of their own: slow bodies, callers that do not read, the end of the drain."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            now = time.monotonic()
+            is_over = self.draining_since is not None and now - self.draining_since > DRAIN_SECONDS
+            for context in list(self.contexts):
+                if context.waits_since and now - context.waits_since > (BODY_SECONDS if context.is_reading else READER_SECONDS):
+                    context.is_late = True
+                    context.waits_since = 0.0
+                    if context.task is not None:
+                        context.task.cancel()
+                elif is_over and not context.is_draining:
+                    context.is_draining = True
+                    context.interrupt()
+
+
+def take_over_sigterm(process: GatewayProcess) -> None:
+    """Drain on SIGTERM, and end with status 0.
+
+    uvicorn would raise the signal again after its shutdown, so that a clean stop looks like a kill; setting `should_exit` is its
+    documented way to stop from inside. Under another server, or outside the main thread, its own handler stays.
+    """
+    previous = signal.getsignal(signal.SIGTERM)
+    server: Any = getattr(previous, "__self__", None)
+    loop = asyncio.get_running_loop()
+
+    def on_sigterm(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(process.begin_drain)
+        if hasattr(server, "should_exit"):
+            server.should_exit = True
+        elif callable(previous):
+            previous(number, frame)
+
+    if callable(previous):
+        signal.signal(signal.SIGTERM, on_sigterm)

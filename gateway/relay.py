@@ -1,0 +1,77 @@
+"""One upstream stream on its way to the caller: bytes in, frames out, the tally filled as they pass."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from gateway.calls import ChatCall
+from gateway.dialects.base import ChatReader, Dialect, Tally, malformed
+from gateway.errors import UpstreamError
+from gateway.sse import LineTooLong, SseParser
+from gateway.upstream import Exchange
+
+TAIL_SECONDS = 0.05  # how long a finished upstream may take to end its body, so that its connection can serve again
+
+
+class Relay:
+    """Reads one answer to its end. `close` is due in any case."""
+
+    def __init__(self, exchange: Exchange, dialect: Dialect, call: ChatCall) -> None:
+        self._exchange = exchange
+        self._parser = SseParser()
+        reader, tally = dialect.open_stream(call)
+        self.reader: ChatReader = reader
+        self.tally: Tally = tally
+        self._is_at_end = False
+
+    async def first(self) -> bytes:
+        """The first frames: until then nothing was promised to the caller, so an error here may still be tried elsewhere."""
+        while not self._is_at_end and not self.tally.is_complete:
+            frames = await self.next()
+            if frames:
+                return frames
+        if self.tally.is_complete or self.tally.finish_reason:
+            return b""
+        raise malformed("The provider's stream ended before it began.")
+
+    async def next(self) -> bytes:
+        """The frames of what comes next; empty where it held none. Raises UpstreamError, ClientGone."""
+        chunk = await self._exchange.answer.read_some()
+        try:
+            if chunk is None:
+                self._is_at_end = True
+                return self.reader.read(self._parser.close())
+            return self.reader.read(self._parser.feed(chunk))
+        except LineTooLong:
+            raise malformed("A line of the provider's stream is too long.") from None
+
+    @property
+    def has_ended(self) -> bool:
+        """There is nothing more to read. Whether it ended well is `check_end`'s to say."""
+        return self._is_at_end or self.tally.is_complete
+
+    def check_end(self) -> None:
+        """Raises UpstreamError where the body ended before the answer did."""
+        if not self.tally.is_complete and not (self._is_at_end and self.tally.finish_reason and self.reader.may_end_by_eof):
+            raise cut()
+        self.tally.is_complete = True
+
+    async def read_tail(self) -> None:
+        """What follows the end, which is nothing: then the connection can be used again."""
+        if not self._is_at_end:
+            with contextlib.suppress(TimeoutError, UpstreamError):
+                async with asyncio.timeout(TAIL_SECONDS):
+                    while await self._exchange.answer.read_some() is not None:
+                        pass
+
+    async def close(self) -> None:
+        await self._exchange.close()
+
+
+def cut() -> UpstreamError:
+    return UpstreamError(
+        "A resposta do provedor foi interrompida. Só o que foi entregue é cobrado.",
+        "The provider's answer was cut. Only what was delivered is charged.",
+        code="upstream_cut",
+    )

@@ -1,0 +1,93 @@
+"""Tokens counted offline with OpenAI's o200k vocabulary: an estimate before a call, the measure of a stream that was cut.
+
+Over BYTES_COUNTED the bytes are the bound: a token is at least one byte. Factors and constants are upper bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from gateway.calls import ChatCall, ImageUrl, Part
+
+BYTES_COUNTED = 65_536
+TOKENS_PER_MESSAGE = 4
+TOKENS_PER_CALL = 3
+TOKENS_PER_IMAGE = 6_000  # most that a model we sell asks for one picture at full detail
+TOKENS_PER_SMALL_IMAGE = 3_000  # "detail": "low"
+BYTES_PER_FILE_TOKEN = 4  # base64 of audio and documents
+
+
+def _load_tokenizer() -> Any:
+    try:
+        from rs_bpe.bpe import openai
+    except ImportError:  # the package is built per Python version; this one is its twin
+        from bpe_openai import _bindings  # type: ignore[import-not-found]
+
+        return _bindings.tokenizer_for_encoding("o200k_base")
+    return openai.o200k_base()
+
+
+_count = _load_tokenizer().count
+
+
+def count_text(text: str) -> int:
+    """Tokens of a text; its bytes where it is longer than BYTES_COUNTED."""
+    if not text:
+        return 0
+    if len(text) > BYTES_COUNTED:
+        return len(text.encode())
+    tokens: int = _count(text)
+    return tokens
+
+
+def count_chat_input(call: ChatCall, *, factor_percent: int) -> int:
+    """An upper bound of what a provider will count for the prompt."""
+    texts: list[str] = []
+    extra = TOKENS_PER_CALL
+    for message in call.messages:
+        extra += TOKENS_PER_MESSAGE
+        content = message.content
+        if isinstance(content, str):
+            texts.append(content)
+        elif content is not None:
+            for part in content:
+                extra += _count_part(part, texts)
+        if message.name is not None:
+            texts.append(message.name)
+        if message.tool_calls is not None:
+            texts.append(_decode(bytes(message.tool_calls)))
+        if message.reasoning_content is not None:
+            texts.append(message.reasoning_content)
+    for name in ("tools", "functions", "response_format"):
+        raw = call.fields.get(name)
+        if raw is not None:
+            texts.append(_decode(bytes(raw)))
+    return extra + scale(count_texts(texts), factor_percent)
+
+
+def count_texts(texts: Iterable[str]) -> int:
+    return count_text("\n".join(texts))
+
+
+def scale(tokens: int, factor_percent: int) -> int:
+    return -(-tokens * factor_percent // 100)
+
+
+def _count_part(part: Part, texts: list[str]) -> int:
+    if part.text is not None:
+        texts.append(part.text)
+    if part.refusal is not None:
+        texts.append(part.refusal)
+    extra = 0
+    if part.image_url is not None:
+        is_small = isinstance(part.image_url, ImageUrl) and part.image_url.detail == "low"
+        extra += TOKENS_PER_SMALL_IMAGE if is_small else TOKENS_PER_IMAGE
+    for blob in (part.input_audio, part.file):
+        if blob is not None:
+            extra += len(bytes(blob)) // BYTES_PER_FILE_TOKEN
+    return extra
+
+
+def _decode(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
