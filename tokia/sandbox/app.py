@@ -51,6 +51,10 @@ class World:
         await self.llm.open()
         self.bank.resume()
 
+    def hurry(self) -> None:
+        """We are about to stop: nobody waits any longer."""
+        self.llm.hurry()
+
     async def close(self) -> None:
         await self.courier.close()
         await self.llm.close()
@@ -94,7 +98,8 @@ class World:
             headers = {"cache-control": "max-age=60"}
             return Response(body=pages.CSS.encode(), content_type="text/css; charset=utf-8", headers=headers)
         if path == "/healthz":
-            return json_response({"status": "ok", "model": "real" if await self.llm.local.is_alive() else "simulated"})
+            model = "real" if await self.llm.local.is_alive() else "simulated"
+            return json_response({"status": "ok", "model": model, "types": self.llm.types.loaded()})
         if path == "/":
             return html_response(await self._index_page())
         return html_response(pages.page(title="Não encontrado", body="<h1>Página não encontrada</h1>"), status=404)

@@ -60,8 +60,12 @@ class Llm:
         # A daemon thread: the packages take a second or two to import, and a stop must not wait for that.
         threading.Thread(target=self.types.load, daemon=True).start()
 
-    async def close(self) -> None:
+    def hurry(self) -> None:
+        """Let every stalled or slow call go on."""
+        self.chunk_seconds = 0.0
         self.gate.release()
+
+    async def close(self) -> None:
         await self.local.close()
 
     async def serve(self, request: Request) -> None:
@@ -83,10 +87,9 @@ class Llm:
 
     async def _serve_provider(self, request: Request, provider: Provider, path: str, request_id: str) -> None:
         _refuse_bad_key(request, provider)
-        if path.startswith(f"{provider.prefix}/"):
-            path = path.removeprefix(provider.prefix)
-        elif provider.slug == "deepseek" and path.startswith("/v1/"):
-            path = path.removeprefix("/v1")
+        prefix = "/v1" if provider.slug == "deepseek" and path.startswith("/v1/") else provider.prefix  # DeepSeek takes both
+        if path.startswith(f"{prefix}/"):
+            path = path.removeprefix(prefix)
         if request.method == "GET" and path == "/models":
             await request.answer(await self._list_models(provider, request_id))
             return

@@ -18,7 +18,7 @@ FIELDS = frozenset(
     {
         "model", "messages", "max_tokens", "system", "metadata", "stop_sequences", "stream", "temperature", "top_p",
         "top_k", "tools", "tool_choice", "thinking", "service_tier", "container", "cache_control", "inference_geo",
-        "output_config", "speed",
+        "output_config", "speed", "diagnostics", "user_profile_id", "workspace_id",
     }
 )  # fmt: skip
 SAMPLING_FIELDS = ("temperature", "top_p", "top_k")
@@ -32,7 +32,7 @@ TOOL_ID = re.compile(r"[a-zA-Z0-9_-]+")
 CACHE_BREAKPOINTS_MAX = 4
 THINKING_MIN = 1024
 # From 4.7 on (and 5) a model takes no sampling parameters and no fixed thinking budget, whatever the version.
-NEW_MODEL = re.compile(r"claude-(?:[a-z]+-)?(?:4-[789]|[5-9])|claude-[a-z]+-[5-9]")
+NEW_MODEL = re.compile(r"claude-(?:(?:[a-z]+-)?(?:4-[789]|[5-9])|mythos|fable)")
 
 
 def refuse_bad_headers(headers: Any) -> str:

@@ -114,7 +114,7 @@ class Delivery:
         except Broken:
             self._bill_partly(usage)
             ledger.close(self.call, BROKEN)
-            await self.request.watch_client()
+            await asyncio.wait({self.request.watch_client()})  # let the connection die before uvicorn looks at it
         finally:
             self.request.stop_watching()
             self._bill_partly(usage)

@@ -60,7 +60,7 @@ PROVIDERS: dict[str, Provider] = {
             slug="openai",
             prefix="/v1",
             dialect="openai",
-            chat_models=r"(gpt-|o\d|chatgpt-).*",
+            chat_models=r"(gpt-|o\d|chatgpt-|codex-).*",
             embedding_models=r"text-embedding-.*",
             unknown_fields="refuse",
             has_prompt_cache=True,
@@ -121,7 +121,7 @@ PROVIDERS: dict[str, Provider] = {
             unknown_fields="refuse",
             has_prompt_cache=True,
             context_tokens=200_000,
-            listed=("claude-opus-4-5", "claude-sonnet-4-5", "claude-haiku-4-5"),
+            listed=("claude-opus-5-5", "claude-sonnet-5-5", "claude-sonnet-4-6", "claude-haiku-4-5"),
         ),
         Provider(
             slug="local",

@@ -34,6 +34,10 @@ class PublishedTypes:
             for is_stream, suffix in ((False, "NonStreaming"), (True, "Streaming")):
                 self._adapters[dialect, is_stream] = TypeAdapter(getattr(module, class_name + suffix))
 
+    def loaded(self) -> list[str]:
+        """The dialects whose types are there."""
+        return sorted({dialect for dialect, _ in self._adapters})
+
     def find_slip(self, body: dict[str, Any], *, dialect: str) -> tuple[str, str] | None:
         """`(path, message)` of the first thing that the published types do not allow; None when they allow it all."""
         adapter = self._adapters.get((dialect, body.get("stream") is True))
