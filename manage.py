@@ -12,8 +12,9 @@ if __name__ == "__main__":
     if command != ["up"]:
         StackHome.of_environment().lend_environment()
     # Migrations own the tables; every other command works as the role that can't touch the ledger (see billing/sql).
-    if command == ["migrate"] and (owner := os.environ.get("DATABASE_OWNER_URL")):
-        os.environ["DATABASE_URL"] = owner
+    if command == ["migrate"]:
+        os.environ["DATABASE_URL"] = os.environ.get("DATABASE_OWNER_URL") or os.environ.get("DATABASE_URL", "")
+        sys.argv.append("--skip-checks")  # unfold's ask for permissions, of which an empty database has no table
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)
