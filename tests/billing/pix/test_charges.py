@@ -83,18 +83,14 @@ def test_it_builds_the_code_from_the_location_where_the_bank_sends_none(bank: Ba
     assert (fields["54"], fields["59"]) == ("50.00", "Tokia Tecnologia Ltda")
 
 
-def test_it_takes_the_charge_that_a_lost_answer_left_at_the_bank(
-    bank: BankControl, wallet: Wallet, settings: Settings
-) -> None:
+def test_it_takes_the_charge_that_a_lost_answer_left_at_the_bank(bank: BankControl, wallet: Wallet, settings: Settings) -> None:
     settings.PSP_TIMEOUT_SECONDS = 0.5
     bank.faults(create_cob={"kind": "timeout", "ms": 1_500})
     assert open_charge(wallet).status == Charge.Status.PENDING
     assert len(bank.state()["cobs"]) == 1
 
 
-def test_it_goes_on_with_a_charge_that_the_bank_never_heard_of(
-    bank: BankControl, wallet: Wallet, settings: Settings
-) -> None:
+def test_it_goes_on_with_a_charge_that_the_bank_never_heard_of(bank: BankControl, wallet: Wallet, settings: Settings) -> None:
     settings.PSP_TIMEOUT_SECONDS = 0.5
     bank.faults(create_cob={"kind": "timeout_before", "ms": 1_000})
     with pytest.raises(PspUnavailable):
