@@ -124,6 +124,7 @@ TEMPLATES = [
     }
 ]
 LANGUAGE_CODE = "pt-br"
+FORMAT_MODULE_PATH = ["tokia.formats"]
 LOCALE_PATHS = [BASE_DIR / "tokia" / "locale"]
 TIME_ZONE = "America/Sao_Paulo"
 USE_TZ = True

@@ -1,13 +1,13 @@
 """The only list of URL prefixes."""
 
+from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
-from django.contrib.auth.decorators import login_required
 from django.urls import URLPattern, URLResolver, include, path
 
 from tokia import health, home
 
 # The admin's own sign-in page has no limits: staff sign in like everybody else.
-admin.site.login = login_required(admin.site.login)  # type: ignore[method-assign]
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.landing, name="landing"),

@@ -1,0 +1,238 @@
+"""Finds and repairs people, organizations and keys. Acts call the verbs, ask a reason, and are logged with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.auth.models import Group
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.decorators import action, display
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from accounts.keys import revoke_key
+from accounts.members import cancel_invitation
+from accounts.models import ApiKey, Invitation, LimitProfile, Membership, Organization, User
+from accounts.suspension import reactivate, suspend
+
+admin.site.unregister(Group)  # roles are fixed (accounts.roles); staff have Django's own permissions
+
+
+class ReasonForm(forms.Form):
+    reason = forms.CharField(label="Motivo", max_length=200, widget=UnfoldAdminTextInputWidget())
+
+
+class LookOnly(ModelAdmin):  # type: ignore[misc]
+    """Rows that only verbs write."""
+
+    list_per_page = 50
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+    def has_repair_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        """The named acts of these rows: for staff who could change them in any other admin."""
+        user = cast(User, request.user)
+        return user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
+
+
+def ask_reason(
+    admin_: ModelAdmin, request: HttpRequest, object_: Any, *, title: str, button: str, act: Callable[[str], None]
+) -> HttpResponse:
+    """The page between a button and its act. The reason goes to the object's history, with who acted."""
+    form = ReasonForm(request.POST or None)
+    back = reverse(f"admin:{object_._meta.label_lower.replace('.', '_')}_change", args=[object_.pk])
+    if request.method == "POST" and form.is_valid():
+        reason = form.cleaned_data["reason"]
+        act(reason)
+        admin_.log_change(request, object_, f"{button}: {reason}")
+        messages.success(request, f"{button}: feito.")
+        return redirect(back)
+    context = {**admin_.admin_site.each_context(request), "title": title, "form": form, "button": button, "back": back}
+    return render(request, "admin/accounts/reason.html", context)
+
+
+def link(label: str, name: str, **query: object) -> SafeString | str:
+    """A link to another admin list; plain text where that list does not exist."""
+    try:
+        address = reverse(f"admin:{name}")
+    except NoReverseMatch:
+        return label
+    parameters = "&".join(f"{key}={value}" for key, value in query.items())
+    return format_html('<a class="text-primary-600 underline" href="{}?{}">{}</a>', address, parameters, label)
+
+
+class MembershipInline(TabularInline):  # type: ignore[misc]
+    model = Membership
+    fields = readonly_fields = ("user", "organization", "role", "last_seen_at", "created_at")
+    extra = 0
+    can_delete = False
+    show_change_link = True
+
+    def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+
+@admin.register(User)
+class UserAdmin(ModelAdmin):  # type: ignore[misc]
+    """People sign up by themselves; a lost password is reset by e-mail, never here."""
+
+    list_display = ("email", "name", "organizations", "is_active", "is_staff", "last_login", "date_joined")
+    list_filter = ("is_active", "is_staff")
+    search_fields = ("email", "name", "memberships__organization__name", "memberships__organization__tax_id")
+    ordering = ("-date_joined",)
+    list_per_page = 50
+    fields = ("email", "name", "is_active", "is_staff", "is_superuser", "last_login", "date_joined", "accepted_terms_at")
+    readonly_fields = ("email", "last_login", "date_joined", "accepted_terms_at")
+    inlines = (MembershipInline,)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).prefetch_related("memberships__organization")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: object = None) -> tuple[str, ...]:
+        """Only a superuser makes staff."""
+        given = self.readonly_fields
+        return given if getattr(request.user, "is_superuser", False) else (*given, "is_staff", "is_superuser")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+    @display(description="empresas")  # type: ignore[untyped-decorator]
+    def organizations(self, user: User) -> SafeString:
+        pairs = [
+            (reverse("admin:accounts_organization_change", args=[member.organization_id]), member.organization)
+            for member in user.memberships.all()
+        ]
+        return format_html_join(", ", '<a class="text-primary-600 underline" href="{}">{}</a>', pairs)
+
+
+@admin.register(Organization)
+class OrganizationAdmin(ModelAdmin):  # type: ignore[misc]
+    list_display = ("name", "trade_name", "tax_id", "state", "limit_profile", "links", "created_at")
+    list_filter = ("is_suspended", "tax_id_kind", "limit_profile")
+    list_select_related = ("limit_profile",)
+    search_fields = ("name", "trade_name", "tax_id", "memberships__user__email")
+    ordering = ("-created_at",)
+    list_per_page = 50
+    fields = (
+        "name", "trade_name", "tax_id_kind", "tax_id", "invoice_email", "municipal_registration", "address", "limit_profile",
+        "is_suspended", "suspended_reason", "created_at", "links",
+    )  # fmt: skip
+    readonly_fields = (
+        "name", "trade_name", "tax_id_kind", "tax_id", "invoice_email", "municipal_registration", "address", "is_suspended",
+        "suspended_reason", "created_at", "links",
+    )  # fmt: skip
+    inlines = (MembershipInline,)
+    actions_detail = ("suspend_organization", "reactivate_organization")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+    @display(description="situação", label={"Ativa": "success", "Suspensa": "danger"})  # type: ignore[untyped-decorator]
+    def state(self, organization: Organization) -> str:
+        return "Suspensa" if organization.is_suspended else "Ativa"
+
+    @display(description="ver")  # type: ignore[untyped-decorator]
+    def links(self, organization: Organization) -> SafeString:
+        query = {"organization__id__exact": organization.pk}
+        pairs = [
+            (link("Carteira", "billing_wallet_changelist", **query),),
+            (link("Chaves", "accounts_apikey_changelist", **query),),
+            (link("Uso", "billing_usagerecord_changelist", **query),),
+        ]
+        return format_html_join(" · ", "{}", pairs)
+
+    @action(description="Suspender", url_path="suspender", permissions=["change"])  # type: ignore[untyped-decorator]
+    def suspend_organization(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        organization = get_object_or_404(Organization, pk=object_id)
+        return ask_reason(
+            self, request, organization, title=f"Suspender {organization}", button="Suspender empresa",
+            act=lambda reason: suspend(organization, reason=reason),
+        )  # fmt: skip
+
+    @action(description="Reativar", url_path="reativar", permissions=["change"])  # type: ignore[untyped-decorator]
+    def reactivate_organization(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        organization = get_object_or_404(Organization, pk=object_id)
+        return ask_reason(
+            self, request, organization, title=f"Reativar {organization}", button="Reativar empresa",
+            act=lambda reason: reactivate(organization),
+        )  # fmt: skip
+
+
+@admin.register(Membership)
+class MembershipAdmin(LookOnly):
+    list_display = ("user", "organization", "role", "last_seen_at", "created_at")
+    list_filter = ("role",)
+    list_select_related = ("user", "organization")
+    search_fields = ("user__email", "organization__name", "organization__tax_id")
+
+
+@admin.register(Invitation)
+class InvitationAdmin(LookOnly):
+    list_display = ("email", "organization", "role", "invited_by", "created_at", "expires_at", "accepted_at", "cancelled_at")
+    list_filter = ("role",)
+    list_select_related = ("organization", "invited_by")
+    search_fields = ("email", "organization__name")
+    actions_detail = ("cancel",)
+
+    @action(description="Cancelar convite", url_path="cancelar", permissions=["repair"])  # type: ignore[untyped-decorator]
+    def cancel(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        invitation = get_object_or_404(Invitation.everywhere, pk=object_id)
+        return ask_reason(
+            self, request, invitation, title=f"Cancelar o convite de {invitation}", button="Cancelar convite",
+            act=lambda reason: cancel_invitation(invitation),
+        )  # fmt: skip
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(LookOnly):
+    """The secret was shown once, to its owner; its digest is nowhere on these pages."""
+
+    list_display = ("name", "masked", "organization", "created_by", "status", "expires_at", "created_at")
+    list_filter = ("status",)
+    list_select_related = ("organization", "created_by")
+    search_fields = ("name", "prefix", "suffix", "organization__name", "organization__tax_id")
+    ordering = ("-id",)
+    fields = (
+        "name", "masked", "organization", "created_by", "status", "expires_at", "allowed_routes", "requests_per_minute",
+        "created_at", "revoked_at",
+    )  # fmt: skip
+    readonly_fields = fields
+    actions_detail = ("revoke",)
+
+    @display(description="chave")  # type: ignore[untyped-decorator]
+    def masked(self, key: ApiKey) -> str:
+        return f"{key.prefix}…{key.suffix}"
+
+    @action(description="Revogar", url_path="revogar", permissions=["repair"])  # type: ignore[untyped-decorator]
+    def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        key = get_object_or_404(ApiKey.everywhere, pk=object_id)
+        return ask_reason(self, request, key, title=f"Revogar {key}", button="Revogar chave", act=lambda reason: revoke_key(key))
+
+
+@admin.register(LimitProfile)
+class LimitProfileAdmin(ModelAdmin):  # type: ignore[misc]
+    list_display = ("name", "requests_per_minute", "tokens_per_minute")
+    search_fields = ("name",)

@@ -1,0 +1,16 @@
+"""An organization that may not call: its keys are refused by every gateway within two seconds."""
+
+from __future__ import annotations
+
+from accounts.models import Organization
+
+
+def suspend(organization: Organization, *, reason: str) -> None:
+    """`reason` is shown to the customer."""
+    Organization.objects.filter(pk=organization.pk).update(is_suspended=True, suspended_reason=reason)
+    organization.refresh_from_db()
+
+
+def reactivate(organization: Organization) -> None:
+    Organization.objects.filter(pk=organization.pk).update(is_suspended=False, suspended_reason="")
+    organization.refresh_from_db()
