@@ -48,7 +48,7 @@ REFUSALS: list[tuple[dict[str, Any], str | None, str | None]] = [
     ({"model": "gpt-5", "max_tokens": 9}, "max_tokens", "unsupported_parameter"),
     ({"model": "o4-mini", "temperature": 0.2}, "temperature", "unsupported_value"),
     ({"max_tokens": 5, "max_completion_tokens": 5}, None, "invalid_parameter_combination"),
-    ({"messages": [{"role": "user", "content": "palavra " * 400_001}]}, "messages", "context_length_exceeded"),
+    ({"messages": [{"role": "user", "content": "ação " * 128_001}]}, "messages", "context_length_exceeded"),
 ]  # fmt: skip
 
 

@@ -167,7 +167,7 @@ class BankPages:
             return json_response({"refund_ms": self.bank.refund_seconds * 1000})
         if verb == "reset":
             self.bank.forget_everything()
-            self.courier.deliveries.clear()
+            self.courier.forget_everything()
             return json_response({"reset": True})
         raise Refused("NaoEncontrado", request.path)
 

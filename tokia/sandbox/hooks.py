@@ -45,6 +45,13 @@ class Courier:
         if self._client is not None:
             await self._client.aclose()
 
+    def forget_everything(self) -> None:
+        """Drop every notice that is still on its way."""
+        for task in list(self._tasks):
+            task.cancel()
+        self._waiting.clear()
+        self.deliveries.clear()
+
     def notify(self, pix: Record, copies: int, delay_seconds: float) -> None:
         """Send one Pix `copies` times, after a delay. Only a Pix with txid is told, as the standard says."""
         if "txid" not in pix or copies < 1:

@@ -54,8 +54,9 @@ def answer_messages(body: Body, *, provider: Provider, model: str, call_id: str,
     """The reply to a request that passed the rules. Raises ProviderError when the prompt does not fit."""
     prompt = render_prompt(body)
     usage = Usage(prompt_tokens=len(prompt.tokens))
-    if usage.prompt_tokens > provider.context_tokens:
-        raise ProviderError(400, f"prompt is too long: {usage.prompt_tokens} tokens > {provider.context_tokens} maximum")
+    context = provider.context_of(model)
+    if usage.prompt_tokens > context:
+        raise ProviderError(400, f"prompt is too long: {usage.prompt_tokens} tokens > {context} maximum")
     usage.cached_tokens, usage.cache_write_tokens = cache.match_breakpoints(
         scope=f"{provider.slug} {model}", tokens=prompt.tokens, ends=prompt.breakpoints
     )

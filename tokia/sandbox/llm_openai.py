@@ -62,9 +62,10 @@ def answer_chat(
     """The reply to a chat request that passed the rules. Raises ProviderError when the prompt does not fit."""
     prompt = render_prompt(body)
     usage = Usage(prompt_tokens=len(prompt))
-    if usage.prompt_tokens > provider.context_tokens:
+    context = provider.context_of(model)
+    if usage.prompt_tokens > context:
         text = (
-            f"This model's maximum context length is {provider.context_tokens} tokens. However, your messages resulted in "
+            f"This model's maximum context length is {context} tokens. However, your messages resulted in "
             f"{usage.prompt_tokens} tokens. Please reduce the length of the messages."
         )
         raise ProviderError(400, text, param="messages", code="context_length_exceeded")

@@ -47,6 +47,11 @@ class Provider:
     listed: tuple[str, ...] = ()
     has_prompt_cache: bool = False
     context_tokens: int = 128_000
+    contexts: tuple[tuple[str, int], ...] = ()  # model pattern → tokens, where it is not `context_tokens`
+
+    def context_of(self, model: str) -> int:
+        """The tokens that a prompt of this model may have."""
+        return next((tokens for pattern, tokens in self.contexts if re.match(pattern, model)), self.context_tokens)
 
     @property
     def key(self) -> str:
@@ -64,7 +69,8 @@ PROVIDERS: dict[str, Provider] = {
             embedding_models=r"text-embedding-.*",
             unknown_fields="refuse",
             has_prompt_cache=True,
-            context_tokens=400_000,
+            context_tokens=1_050_000,
+            contexts=((r"gpt-4o|chatgpt-4o", 128_000), (r"o\d", 200_000), (r"gpt-5(?!\.[4-9])", 400_000)),
             listed=("gpt-5", "gpt-5-mini", "gpt-4.1", "gpt-4o", "gpt-4o-mini", "o4-mini", "text-embedding-3-small"),
         ),
         Provider(
@@ -120,7 +126,8 @@ PROVIDERS: dict[str, Provider] = {
             chat_models=r"claude-.*",
             unknown_fields="refuse",
             has_prompt_cache=True,
-            context_tokens=200_000,
+            context_tokens=1_000_000,
+            contexts=((r"claude-(haiku-4|opus-4-5|sonnet-4-5|3)", 200_000),),
             listed=("claude-opus-5-5", "claude-sonnet-5-5", "claude-sonnet-4-6", "claude-haiku-4-5"),
         ),
         Provider(

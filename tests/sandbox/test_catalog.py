@@ -1,0 +1,34 @@
+"""Every model that Tokia sells from its first start is served here, in the wire format that the gateway uses for it."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.sandbox.conftest import ROOT, Sandbox
+
+CATALOG = tomllib.loads((ROOT / "gateway" / "catalog.toml").read_text())
+PROVIDERS = {provider["slug"]: provider for provider in CATALOG["providers"]}
+
+
+@pytest.mark.parametrize("route", CATALOG["routes"], ids=lambda route: str(route["name"]))
+def test_it_serves_the_model(sandbox: Sandbox, route: dict[str, Any]) -> None:
+    provider = PROVIDERS[route["provider"]]
+    base = f"/llm/{provider['slug']}{urlsplit(provider['base_url']).path}"
+    key = f"sandbox-{provider['slug']}"
+    hello = [{"role": "user", "content": "Oi"}]
+    if provider["dialect"] == "anthropic":
+        headers = {"x-api-key": key, "anthropic-version": "2023-06-01"}
+        body: dict[str, Any] = {"model": route["upstream_model"], "max_tokens": 200, "messages": hello}
+        answer = sandbox.http.post(f"{base}/v1/messages", json=body, headers=headers)
+        assert answer.json()["usage"]["output_tokens"] > 0, answer.text
+        return
+    if route.get("surface") == "embeddings":
+        body, path = {"model": route["upstream_model"], "input": "Oi"}, "/embeddings"
+    else:
+        body, path = {"model": route["upstream_model"], "messages": hello}, "/chat/completions"
+    answer = sandbox.http.post(base + path, json=body, headers={"authorization": f"Bearer {key}"})
+    assert answer.json()["usage"]["prompt_tokens"] > 0, answer.text
