@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
+from allauth.account.models import EmailAddress
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.models import Group
@@ -22,6 +23,7 @@ from accounts.members import cancel_invitation
 from accounts.models import ApiKey, Invitation, LimitProfile, Membership, Organization, User
 from accounts.suspension import reactivate, suspend
 
+admin.site.unregister(EmailAddress)  # an address is confirmed by its owner
 admin.site.unregister(Group)  # roles are fixed (accounts.roles); staff have Django's own permissions
 
 
@@ -150,6 +152,13 @@ class OrganizationAdmin(ModelAdmin):  # type: ignore[misc]
     def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
 
+    def has_suspend_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """unfold hands the id; each button shows only where it can be pressed."""
+        return bool(self.has_change_permission(request)) and Organization.objects.filter(pk=obj, is_suspended=False).exists()
+
+    def has_reactivate_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(self.has_change_permission(request)) and Organization.objects.filter(pk=obj, is_suspended=True).exists()
+
     @display(description="situação", label={"Ativa": "success", "Suspensa": "danger"})  # type: ignore[untyped-decorator]
     def state(self, organization: Organization) -> str:
         return "Suspensa" if organization.is_suspended else "Ativa"
@@ -164,7 +173,7 @@ class OrganizationAdmin(ModelAdmin):  # type: ignore[misc]
         ]
         return format_html_join(" · ", "{}", pairs)
 
-    @action(description="Suspender", url_path="suspender", permissions=["change"])  # type: ignore[untyped-decorator]
+    @action(description="Suspender", url_path="suspender", permissions=["suspend"])  # type: ignore[untyped-decorator]
     def suspend_organization(self, request: HttpRequest, object_id: str) -> HttpResponse:
         organization = get_object_or_404(Organization, pk=object_id)
         return ask_reason(
@@ -172,7 +181,7 @@ class OrganizationAdmin(ModelAdmin):  # type: ignore[misc]
             act=lambda reason: suspend(organization, reason=reason),
         )  # fmt: skip
 
-    @action(description="Reativar", url_path="reativar", permissions=["change"])  # type: ignore[untyped-decorator]
+    @action(description="Reativar", url_path="reativar", permissions=["reactivate"])  # type: ignore[untyped-decorator]
     def reactivate_organization(self, request: HttpRequest, object_id: str) -> HttpResponse:
         organization = get_object_or_404(Organization, pk=object_id)
         return ask_reason(

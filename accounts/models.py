@@ -45,6 +45,12 @@ class User(AbstractUser):
     def __str__(self) -> str:
         return self.email
 
+    def get_full_name(self) -> str:
+        return self.name or self.email
+
+    def get_short_name(self) -> str:
+        return self.name.split(" ")[0] or self.email
+
 
 class LimitProfile(models.Model):
     """Rate limits that many organizations share. The key's own limit, where set, can only be lower."""

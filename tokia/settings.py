@@ -290,6 +290,21 @@ UNFOLD = {
     "SITE_URL": "/app/",
     "ENVIRONMENT": "tokia.home.admin_environment",
     "SHOW_HISTORY": True,
+    "COLORS": {
+        "primary": {
+            "50": "#edfaf6",
+            "100": "#d2f2e8",
+            "200": "#a8e5d4",
+            "300": "#70d2ba",
+            "400": "#3bb89b",
+            "500": "#1a9c80",
+            "600": "#0b7a63",
+            "700": "#0a6553",
+            "800": "#0b5043",
+            "900": "#0a4238",
+            "950": "#042621",
+        },
+    },
 }
 
 # ── Production refuses to start unsafely ─────────────────────────────────────────────────────────────────────────────
