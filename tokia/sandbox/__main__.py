@@ -13,6 +13,15 @@ from tokia.sandbox.certs import ensure_certificates
 from tokia.sandbox.servers import HOST, PortBusy, bind, http_server, serve_until_stopped
 
 EXIT_REFUSED = 2
+ENVIRONMENT = """environment:
+  SANDBOX_LLM_DELAY_MS       pause before each chunk of a simulated model (default 15; tests: 0)
+  SANDBOX_LLM_TYPES          0: do not check requests with the openai and anthropic packages' types
+  SANDBOX_MODEL_KEY          the local model server's key (default sandbox-local)
+  SANDBOX_REFUND_MS          how long a refund is EM_PROCESSAMENTO (default 1000)
+  SANDBOX_PSP_CLIENT_ID      the bank's OAuth2 client (default tokia-sandbox)
+  SANDBOX_PSP_CLIENT_SECRET  its secret (default tokia-sandbox-secret)
+  PSP_PIX_KEY, RECEIVER_TAX_ID, RECEIVER_NAME, RECEIVER_CITY   who receives, as in Tokia's settings
+"""
 EXIT_PORT_BUSY = 3
 
 
@@ -33,7 +42,12 @@ def main() -> int:
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tokia.sandbox", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tokia.sandbox",
+        description=__doc__,
+        epilog=ENVIRONMENT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--home", type=Path, required=True, help="TOKIA_HOME; the sandbox lives in <home>/sandbox/")
     parser.add_argument("--http-port", type=int, default=8090, help="0 takes a free port")
     parser.add_argument("--psp-port", type=int, default=8091)

@@ -206,6 +206,8 @@ class Delivery:
 
     async def _misbehave(self, contents: int, frame: Frame) -> None:
         """What must happen after `contents` content chunks, before the next one."""
+        if not self.faults.faults:
+            return
         if self.faults.has("stallmid") and contents == self.faults.number("stallmid", CHUNKS_DEFAULT):
             await self.gate.wait(self.request, ms=None)
         if self.faults.has("reset") and contents == self.faults.number("reset", CHUNKS_DEFAULT):
@@ -226,6 +228,9 @@ class Delivery:
 
     def _encode(self, frame: Frame, number: int, contents: int) -> Iterator[bytes]:
         """A frame's bytes, dressed as its faults ask."""
+        if not self.faults.faults:
+            yield (b"" if frame.event is None else b"event: " + frame.event.encode() + b"\n") + b"data: " + frame.data + b"\n\n"
+            return
         end = (b"\r\n", b"\n", b"\r")[number % 3] if self.faults.has("crlf") else b"\n"
         if self.faults.has("comments"):
             yield b": keep-alive" + end + b"id: " + str(number).encode() + end + b"retry: 1000" + end
