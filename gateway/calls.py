@@ -80,8 +80,8 @@ class Part(msgspec.Struct):
     type: str
     text: str | None = None
     image_url: ImageUrl | str | None = None
-    input_audio: msgspec.Raw | None = None
-    file: msgspec.Raw | None = None
+    input_audio: dict[str, msgspec.Raw] | None = None
+    file: dict[str, msgspec.Raw] | None = None
     refusal: str | None = None
 
 
@@ -89,7 +89,7 @@ class Message(msgspec.Struct):
     role: str
     content: str | list[Part] | None = None
     name: str | None = None
-    tool_calls: msgspec.Raw | None = None
+    tool_calls: list[dict[str, msgspec.Raw]] | None = None
     reasoning_content: str | None = None
 
 

@@ -67,7 +67,7 @@ class ChatBody(msgspec.Struct):
 
 class EmbeddingsBody(msgspec.Struct):
     model: str
-    input: str | list[str] | list[int] | list[list[int]]
+    input: str | list[str | int | list[int]]
     encoding_format: str | None = None
     dimensions: int | None = None
     user: str | None = None
@@ -155,16 +155,19 @@ def parse_embeddings(body: bytes) -> EmbeddingsCall:
     )
 
 
-def _read_input(given: str | list[str] | list[int] | list[list[int]]) -> tuple[list[str], int, int]:
-    """The texts, the tokens that came as arrays, and how many inputs there are. An empty one gives no input at all."""
+def _read_input(given: str | list[str | int | list[int]]) -> tuple[list[str], int, int]:
+    """The texts, the tokens that came as arrays, and how many inputs there are. Raises BadRequest for a mixture."""
     if isinstance(given, str):
         return [given], 0, 1
+    kinds = set(map(type, given))
+    if len(kinds) > 1:
+        raise _invalid("input", "textos, ou listas de tokens", "strings, or arrays of tokens")
+    if kinds == {int}:
+        return [], len(given), 1
     texts = [item for item in given if isinstance(item, str)]
     arrays = [item for item in given if isinstance(item, list)]
-    if any(not item for item in arrays):
-        return [], 0, 0
-    if given and not texts and not arrays:
-        return [], len(given), 1
+    if not all(arrays):
+        raise _empty_input()
     return texts, sum(map(len, arrays)), len(given)
 
 

@@ -56,7 +56,7 @@ def count_chat_input(call: ChatCall, *, factor_percent: int) -> int:
         if message.name is not None:
             texts.append(message.name)
         if message.tool_calls is not None:
-            texts.append(_decode(bytes(message.tool_calls)))
+            texts += [_decode(bytes(value)) for tool_call in message.tool_calls for value in tool_call.values()]
         if message.reasoning_content is not None:
             texts.append(message.reasoning_content)
     for name in ("tools", "functions", "response_format"):
@@ -85,7 +85,7 @@ def _count_part(part: Part, texts: list[str]) -> int:
         extra += TOKENS_PER_SMALL_IMAGE if is_small else TOKENS_PER_IMAGE
     for blob in (part.input_audio, part.file):
         if blob is not None:
-            extra += len(bytes(blob)) // BYTES_PER_FILE_TOKEN
+            extra += sum(len(bytes(value)) for value in blob.values()) // BYTES_PER_FILE_TOKEN
     return extra
 
 

@@ -14,6 +14,8 @@ from gateway.calls import ChatCall, ServedDeployment, ServedRoute
 from gateway.dialects.base import Tally, UpstreamRequest, bucket_usage, error_of_status, malformed, text_of
 from gateway.errors import UpstreamError
 
+# Members of answers that clients echo in their history, and that strict hosts refuse in a request.
+ANSWER_ONLY = ("reasoning_content", "reasoning", "thinking_blocks", "annotations")
 _NO_RAW: Final = msgspec.Raw(b"null")
 _INCLUDE_USAGE: Final = msgspec.Raw(b'{"include_usage":true}')
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -141,14 +143,14 @@ def _stream_options(asked: msgspec.Raw | None) -> msgspec.Raw:
 def _fit_messages(raw: msgspec.Raw, habits: HostHabits, *, is_strict: bool) -> msgspec.Raw:
     """History that another provider wrote: reasoning that a strict host refuses, ids that a host can't read."""
     text = bytes(raw)
-    has_reasoning = is_strict and (b'"reasoning' in text or b'"thinking_blocks"' in text)
+    has_reasoning = is_strict and any(b'"%b"' % name.encode() in text for name in ANSWER_ONLY)
     has_foreign_ids = habits.tool_id_length > 0 and b'"tool_call' in text
     if not has_reasoning and not has_foreign_ids:
         return raw
     messages = _decode_objects(text)
     for message in messages:
         if has_reasoning:
-            for name in ("reasoning_content", "reasoning", "thinking_blocks"):
+            for name in ANSWER_ONLY:
                 message.pop(name, None)
         if has_foreign_ids:
             _fit_tool_ids(message, habits.tool_id_length)
