@@ -93,8 +93,19 @@ def _start(stack: Stack) -> None:
     supervisor.run("seed", [*manage, "seed", "--skip-checks", "--verbosity=0"], env=stack.env, cwd=CHECKOUT)
     if supervisor.await_ready("gateway", "web", "worker", "beat", *[child.name for child in outside if child.is_optional]):
         stack.has_model = False
-    supervisor.run("webhook", [*manage, "register_webhook", "--skip-checks"], env=stack.env, cwd=CHECKOUT)
+    _register_webhook(stack)
     supervisor.say(f"ready after {time.monotonic() - stack.started:.1f} s.")
+
+
+def _register_webhook(stack: Stack) -> None:
+    """Once: the sandbox's bank remembers the address."""
+    stamp = stack.home.folder / "sandbox" / "webhook.registered"
+    address = f"{stack.env['WEB_URL']} {stack.env['PSP_WEBHOOK_SECRET']} {stack.env['PSP_BASE_URL']}"
+    if stamp.exists() and stamp.read_text() == address:
+        return
+    manage = [sys.executable, "manage.py", "register_webhook", "--skip-checks"]
+    stack.supervisor.run("webhook", manage, env=stack.env, cwd=CHECKOUT)
+    stack.home.write_private(stamp, address)
 
 
 def _start_stores(stack: Stack) -> None:
@@ -189,7 +200,8 @@ def children_of(stack: Stack) -> dict[str, Child]:
         ],
         "web": [
             *("gunicorn", "tokia.wsgi:application", "--bind", f"{loopback}:{ports['web']}", "--workers", "2"),
-            *("--worker-class", "gthread", "--threads", "4", "--log-level", "warning", "--graceful-timeout", "5"),
+            *("--worker-class", "gthread", "--threads", "4", "--preload", "--log-level", "warning"),
+            *("--graceful-timeout", "5"),
         ],
     }
     children = {

@@ -25,6 +25,7 @@ from tokia.processes import SystemUser, spawn
 
 BACK_OFF_SECONDS_MAX = 30.0
 RESTARTS_MAX = 5
+TAIL_LINES = 15  # of a child's output, told when it fails
 STEADY_SECONDS = 60.0  # a child that ran for so long starts again without delay
 LOG_BYTES_MAX = 20 * 1_048_576
 _COLOURS = (36, 32, 33, 35, 34, 96, 92, 93, 95, 94)
@@ -66,7 +67,7 @@ class _Run:
     was_ready: bool = False
     failures: int = 0
     start_again_at: float | None = None
-    tail: deque[str] = field(default_factory=lambda: deque(maxlen=30))
+    tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
 
 
 class Supervisor:
@@ -151,7 +152,9 @@ class Supervisor:
     def stop(self) -> None:
         """Stop the children in reverse order of their start and wait for each."""
         for run in reversed(list(self._runs.values())):
+            began = time.monotonic()
             self._end(run)
+            self._write("tokia", f"{run.child.name} ended in {time.monotonic() - began:.1f} s", is_chatter=True)
         self._runs.clear()
         self.pids_file.unlink(missing_ok=True)
         self._log.close()
@@ -212,7 +215,7 @@ class Supervisor:
             )
         except OSError as error:
             raise StartFailed(f"{child.name} can't be started: {error}") from error
-        tail: deque[str] = deque(maxlen=30)
+        tail: deque[str] = deque(maxlen=TAIL_LINES)
         pump = threading.Thread(target=self._pump, args=(child, process, tail), name=f"log-{child.name}", daemon=True)
         pump.start()
         return _Run(child=child, process=process, pump=pump, tail=tail)

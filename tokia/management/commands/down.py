@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -26,7 +27,7 @@ class Command(BaseCommand):
             return
         os.kill(pid, signal.SIGTERM)
         started, has_insisted = time.monotonic(), False
-        while home.running_pid() == pid:
+        while Path(f"/proc/{pid}").exists() if Path("/proc/self").exists() else home.running_pid() == pid:
             waited = time.monotonic() - started
             if waited > PATIENCE_SECONDS / 2 and not has_insisted:
                 has_insisted = True

@@ -53,8 +53,9 @@ def start_in_background(home: StackHome, *, options: dict[str, Any]) -> None:
         try:
             while not (home.ready_file.exists() and home.running_pid() == process.pid):
                 if process.poll() is not None:
+                    show_progress(home, shown=shown)
                     errors.seek(0)
-                    raise StartFailed(errors.read().strip())
+                    raise StartFailed("It did not start." if shown else errors.read().strip())
                 time.sleep(0.1)
                 if home.running_pid() == process.pid:
                     shown = show_progress(home, shown=shown)
@@ -69,7 +70,7 @@ def show_progress(home: StackHome, *, shown: int) -> int:
     """Print the supervisor's own lines beyond the first `shown` ones; returns how many there are."""
     log = home.logs / "up.log"
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    said = [line.partition("│")[2].strip() for line in lines if line[9:].startswith("tokia ")]
+    said = [line.partition("│ ")[2] for line in lines if line[9:].startswith("tokia ")]
     for text in said[shown:]:
         print(text, flush=True)  # noqa: T201
     return max(shown, len(said))
