@@ -66,6 +66,12 @@ class Sandbox:
     def script(self, provider: str, *faults: str, times: int = 1) -> None:
         self.post("/llm/__script", {"provider": provider, "faults": list(faults), "times": times})
 
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
     def stop(self) -> int:
         self.http.close()
         self.process.terminate()

@@ -36,10 +36,11 @@ def with_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
         assert "local model" in process.stdout.readline()
         home = tmp_path_factory.mktemp("model-home")
         options = ("--model-url", f"http://127.0.0.1:{port}", "--model-key", "chave")
-        sandbox = start_sandbox(home, *options, SANDBOX_LLM_TYPES="0")
-        yield sandbox
-        assert sandbox.stop() == 0
-        process.terminate()
+        try:
+            with start_sandbox(home, *options, SANDBOX_LLM_TYPES="0") as sandbox:
+                yield sandbox
+        finally:
+            process.terminate()
         assert process.wait(10) == 0
 
 
@@ -91,12 +92,9 @@ def test_without_a_model_the_answer_says_that_it_is_simulated(fresh: Sandbox) ->
 
 
 def test_a_dead_model_server_falls_back_to_the_simulation(tmp_path: Path) -> None:
-    sandbox = start_sandbox(tmp_path, "--model-url", f"http://127.0.0.1:{free_port()}", SANDBOX_LLM_TYPES="0")
-    try:
+    with start_sandbox(tmp_path, "--model-url", f"http://127.0.0.1:{free_port()}", SANDBOX_LLM_TYPES="0") as sandbox:
         started = time.monotonic()
         with local_client(sandbox) as client:
             answer = client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "Oi"}])
         assert "simulada" in (answer.choices[0].message.content or "")
         assert time.monotonic() - started < 3
-    finally:
-        assert sandbox.stop() == 0

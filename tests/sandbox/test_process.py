@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.sandbox.conftest import ROOT, Sandbox, bank_client, start_sandbox
-from tests.sandbox.test_psp import open_cob, pay
+from tests.sandbox.test_psp import await_refund, open_cob, pay
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -53,23 +53,20 @@ def test_it_listens_on_loopback_only(sandbox: Sandbox) -> None:
 
 
 def test_the_bank_and_the_inbox_outlive_a_restart(tmp_path: Path) -> None:
-    first = start_sandbox(tmp_path, SANDBOX_LLM_TYPES="0", SANDBOX_REFUND_MS="60000")
-    with bank_client(first) as bank:
-        txid = open_cob(bank)["txid"]
-        (pix,) = pay(first, txid)
-        bank.put(f"/pix/{pix['endToEndId']}/devolucao/r1", json={"valor": "1.00"})
-    with smtplib.SMTP("127.0.0.1", first.smtp_port, timeout=5) as smtp:
-        smtp.sendmail("a@example.com", ["b@example.com"], "Subject: oi\r\n\r\ncorpo")
-    certificate = (first.folder / "client.pem").read_bytes()
-    assert first.stop() == 0
-    second = start_sandbox(tmp_path, SANDBOX_LLM_TYPES="0", SANDBOX_REFUND_MS="0")
-    try:
+    with start_sandbox(tmp_path, SANDBOX_LLM_TYPES="0", SANDBOX_REFUND_MS="60000") as first:
+        with bank_client(first) as bank:
+            txid = open_cob(bank)["txid"]
+            (pix,) = pay(first, txid)
+            bank.put(f"/pix/{pix['endToEndId']}/devolucao/r1", json={"valor": "1.00"})
+        with smtplib.SMTP("127.0.0.1", first.smtp_port, timeout=5) as smtp:
+            smtp.sendmail("a@example.com", ["b@example.com"], "Subject: oi\r\n\r\ncorpo")
+        certificate = (first.folder / "client.pem").read_bytes()
+    with start_sandbox(tmp_path, SANDBOX_LLM_TYPES="0", SANDBOX_REFUND_MS="0") as second:
         with bank_client(second) as bank:
             assert bank.get(f"/cob/{txid}").json()["status"] == "CONCLUIDA"
-            assert bank.get(f"/pix/{pix['endToEndId']}/devolucao/r1").json()["status"] == "DEVOLVIDO"
+            assert await_refund(bank, f"/pix/{pix['endToEndId']}/devolucao/r1")["status"] == "DEVOLVIDO"
         assert second.get("/inbox/api/messages?to=b@example.com")["messages"][0]["text"] == "corpo"
         assert (second.folder / "client.pem").read_bytes() == certificate
-    finally:
         assert second.stop() == 0
 
 
