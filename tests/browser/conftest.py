@@ -53,7 +53,7 @@ class Visitor:
         SHOTS.mkdir(exist_ok=True)
         for size, label in ((PHONE, "390"), (WIDE, "1440")):
             page.set_viewport_size(size)  # type: ignore[arg-type]
-            page.wait_for_timeout(150)
+            page.wait_for_timeout(350)
             page.screenshot(path=SHOTS / f"{name}-{label}.png", full_page=True)
             overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert overflow <= 0, f"{name} scrolls sideways by {overflow} px at {label}"
@@ -64,7 +64,7 @@ def visit(chromium: Browser) -> Iterator[Callable[[str], Visitor]]:
     visitors: list[Visitor] = []
 
     def open_visitor(web_url: str) -> Visitor:
-        context = chromium.new_context(viewport=WIDE, locale="pt-BR", timezone_id="America/Sao_Paulo")  # type: ignore[arg-type]
+        context = chromium.new_context(viewport=WIDE, locale="pt-BR", timezone_id="America/Sao_Paulo", reduced_motion="reduce")  # type: ignore[arg-type]
         context.grant_permissions(["clipboard-read", "clipboard-write"], origin=web_url)
         visitors.append(Visitor(context, web_url))
         return visitors[-1]

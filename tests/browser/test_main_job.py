@@ -110,7 +110,7 @@ def create_key(visitor: Visitor) -> tuple[str, str]:
     visitor.shoot("key-created")
     page.get_by_label("Já guardei a chave").check()
     page.get_by_role("link", name="Concluir").click()
-    expect(page.get_by_role("cell", name="produção")).to_be_visible()
+    expect(page.get_by_role("cell", name="produção", exact=True)).to_be_visible()
     assert secret not in page.content()
     visitor.shoot("keys")
     return secret, snippet
