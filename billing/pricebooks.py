@@ -47,6 +47,9 @@ class PriceLine:
     override_reason: str = ""  # needed where an override is below cost
 
 
+KIND_LABELS = {"gone": "sumiu", "up": "subiu", "down": "caiu", "new": "novo", "same": "igual"}
+
+
 @dataclass(frozen=True, slots=True)
 class PriceChange:
     """One unit of one route between two versions."""
@@ -58,6 +61,14 @@ class PriceChange:
     new_nanos: int | None
     percent: Decimal | None  # one decimal; empty for new, gone, and from zero
     markup: Decimal | None = None  # the new sale price over cost, three decimals
+
+    @property
+    def kind_label(self) -> str:
+        return KIND_LABELS[self.kind]
+
+    @property
+    def unit_label(self) -> str:
+        return str(Unit(self.unit).label)
 
 
 # ── Arithmetic ───────────────────────────────────────────────────────────────────────────────────────────────────────

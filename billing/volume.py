@@ -23,9 +23,13 @@ class PlanRefused(BillingError):
     status = 409
 
 
+def plan_in_force() -> VolumePlan | None:
+    return VolumePlan.objects.filter(is_default=True).first()
+
+
 def seed_plan() -> VolumePlan:
     """The plan in force; on an empty database, the default one, published."""
-    plan = VolumePlan.objects.filter(is_default=True).first()
+    plan = plan_in_force()
     if plan is not None:
         return plan
     with transaction.atomic():

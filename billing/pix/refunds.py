@@ -12,7 +12,7 @@ import uuid
 
 from django.db import transaction
 
-from accounts.models import Organization
+from accounts.suspension import suspend
 from billing import ledger
 from billing.errors import HoldAlreadyResolved, InsufficientBalance, NotReversible
 from billing.models import LedgerEntry, Lot, Refund, UnmatchedPix, Wallet
@@ -216,9 +216,7 @@ def book_dispute(receipt: Receipt, told: Devolucao) -> None:
                 kind=LedgerEntry.Kind.REVERSAL, reference=f"med:{told.rtr_id}", wallet=wallet,
                 amount_nanos=-told.amount_nanos, book="world:pix", reason=DISPUTE_REASON, actor="banco", reverses=entry,
             )  # fmt: skip
-            Organization.objects.filter(pk=wallet.organization_id).update(
-                is_suspended=True, suspended_reason="Um pagamento foi contestado no banco de origem."
-            )
+            suspend(wallet.organization, reason="Um pagamento foi contestado no banco de origem.")
     except (NotReversible, InsufficientBalance, HoldAlreadyResolved):
         # A second return of the same Pix, or one held by calls under way: the window is read again, and a person is told.
         log.critical("a dispute that the ledger can't book", extra={"rtr_id": told.rtr_id, "wallet": wallet.pk})

@@ -6,6 +6,7 @@ import datetime as dt
 import re
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -184,7 +185,7 @@ def test_a_post_without_a_token_is_refused(cast: Cast) -> None:
 
 
 # ── Money out ────────────────────────────────────────────────────────────────────────────────────────────────────────
-def settle_one(cast: Cast, *, route: str = "test/model", gross_nanos: int = 2_000_001, **fields: object) -> uuid.UUID:
+def settle_one(cast: Cast, *, route: str = "test/model", gross_nanos: int = 2_000_001, **fields: Any) -> uuid.UUID:
     from billing import holds
 
     wallet = wallet_of(cast.acme)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 
 import pytest
 from pytest_django import Settings
@@ -24,7 +25,7 @@ def make_paid_lot(bank: BankControl, wallet: Wallet, brl: str = "50.00") -> Lot:
     return Lot.everywhere.get(entry__reference=f"pix:{end_to_end_id(charge.pk)}")
 
 
-def end_to_end_id(charge_id: object) -> str:
+def end_to_end_id(charge_id: uuid.UUID) -> str:
     from billing.models import Charge
 
     found: str = Charge.everywhere.get(pk=charge_id).payments[0]["endToEndId"]
