@@ -140,7 +140,7 @@ async def start_stream(
     """One attempt up to its first frames. Raises UpstreamError, ClientGone."""
     dialect = DIALECTS[deployment.dialect]
     request = dialect.chat_request(call, open_call.route, deployment, open_call.output_tokens)
-    exchange = await process.upstream.begin(request, open_call.context)
+    exchange = await process.upstream.begin(request, open_call.context, is_stream=True)
     try:
         answer = exchange.answer
         if answer.status != 200:

@@ -116,14 +116,19 @@ class Upstream:
         if self._client is not None:
             await self._client.close()
 
-    async def begin(self, request: UpstreamRequest, context: CallContext) -> Exchange:
+    async def begin(self, request: UpstreamRequest, context: CallContext, *, is_stream: bool = False) -> Exchange:
         """Send, and give the answer once its head has come. Whoever calls it must `close` what it gives.
+
+        The client reads ahead before it shows the head, 64 KiB by default: good for a whole answer, fatal for a stream.
 
         Raises UpstreamError, ClientGone.
         """
         if self._client is None:
             raise RuntimeError("Upstream was not started.")
-        sending = self._client.post(request.url).headers(request.headers).body_bytes(request.body).build_streamed()
+        builder = self._client.post(request.url).headers(request.headers).body_bytes(request.body)
+        if is_stream:
+            builder = builder.streamed_read_buffer_limit(0)
+        sending = builder.build_streamed()
         with interruptible(context):
             response = await sending.__aenter__()
         return Exchange(sending, Answer(response, context))

@@ -17,11 +17,11 @@ from typing import Any
 import httpx
 from django.db import connection
 
+from accounts.keys import mint_key
 from accounts.models import ApiKey
 from billing.models import UsageRecord, Wallet
-from billing.wallets import wallet_of
 from gateway.models import Provider, Route
-from tests.make import make_key, make_organization, make_price, make_provider, make_route, make_wallet
+from tests.make import make_organization, make_price, make_provider, make_route, make_wallet
 from tokia.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -173,8 +173,8 @@ class World:
     def tenant(self, *, brl: str = "100.00", **key_fields: Any) -> Tenant:
         organization = make_organization()
         wallet = make_wallet(organization=organization, brl=brl)
-        key, secret = make_key(organization=organization, **key_fields)
-        return Tenant(wallet=wallet_of(organization) if wallet is None else wallet, key=key, secret=secret)
+        key, secret = mint_key(organization, user=None, name="teste", **key_fields)  # no user: hashing a password takes its second
+        return Tenant(wallet=wallet, key=key, secret=secret)
 
     def await_served(self, tenant: Tenant, *names: str, gateway: Gateway | None = None) -> None:
         """Until the gateway's snapshot has these routes."""
