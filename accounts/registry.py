@@ -15,7 +15,7 @@ _BYTES_MAX = 65_536
 
 
 @dataclass(frozen=True, slots=True)
-class Company:
+class Registration:
     name: str
     trade_name: str
     status: str  # "ATIVA", "BAIXADA", …
@@ -31,7 +31,7 @@ class RegistryAway(Exception):
     """No answer in time, or none that can be read: the person fills the form by hand."""
 
 
-def look_up_company(cnpj: str) -> Company | None:
+def look_up_company(cnpj: str) -> Registration | None:
     """What the registry knows about a valid, bare CNPJ; None if it has no such company. Raises RegistryAway.
 
     At most SECONDS_MAX, redirects not followed.
@@ -57,7 +57,7 @@ def look_up_company(cnpj: str) -> Company | None:
         raise RegistryAway from error
 
 
-def _read(answer: Any) -> Company:
+def _read(answer: Any) -> Registration:
     if not isinstance(answer, dict):
         raise RegistryAway
 
@@ -65,7 +65,7 @@ def _read(answer: Any) -> Company:
         value = answer.get(name)
         return str(value).strip()[:limit] if value is not None else ""
 
-    return Company(
+    return Registration(
         name=text("razao_social"),
         trade_name=text("nome_fantasia"),
         status=text("descricao_situacao_cadastral", 40),

@@ -28,7 +28,7 @@ class HoldItem:
     id: str
     wallet_id: int
     amount_nanos: int
-    void: Callable[[], None]  # settles the call at nothing, where its hold turns out placed and nobody waits for it
+    let_go: Callable[[], None]  # settles the call at nothing, where its hold turns out placed and nobody waits for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class HoldLane(Lane[HoldItem, HoldResult]):
         """A hold that nobody waits for any more is released."""
         answer = entry.answer
         if result.result in (1, 2) and (answer.cancelled() or answer.exception() is not None):
-            entry.item.void()
+            entry.item.let_go()
 
 
 @dataclass(frozen=True, slots=True)

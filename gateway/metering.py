@@ -118,7 +118,7 @@ class Meter:
     async def _place(self, call: OpenCall, amount: int) -> HoldResult:
         if self._holds.down_since is not None or not self.session.id or self._settlements.is_spool_broken:
             raise ledger_unavailable()
-        item = HoldItem(call.context.id, call.caller.wallet_id, amount, lambda: self._void(call))
+        item = HoldItem(call.context.id, call.caller.wallet_id, amount, lambda: self._let_go(call))
         try:
             return await self._holds.submit(item)
         except QueueFull:
@@ -126,7 +126,7 @@ class Meter:
         except ConnectionError:
             raise ledger_unavailable() from None
 
-    def _void(self, call: OpenCall) -> None:
+    def _let_go(self, call: OpenCall) -> None:
         row = _row(call, Usage(requests=0), 0, 0, outcome="failed", status=503, error_code="ledger_unavailable")
         answer = self._settlements.submit(SettleItem(call.context.id, row, 0))
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -1,0 +1,177 @@
+"""Every URL, asked by charlie (owner of Globex) and by nobody, with Acme's ids: nothing of Acme is shown or moved.
+
+Generated from the URL resolver: an address without a case here fails, so a new page is thought about once.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from accounts.members import invite
+from accounts.models import ApiKey, Invitation, Membership, Organization, Role
+from billing.models import Charge, UsageRecord
+from billing.money import BRL
+from tests.cast import Cast, make_cast
+from tests.make import make_key, make_usage, make_wallet
+from tokia import clock
+
+MARK = "segredo-da-acme"  # in all that Acme names
+# For everybody: no page of these shows anything of an organization.
+OPEN = {
+    "", "modelos/", "termos/", "privacidade/", "healthz", "readyz",
+    "conta/entrar/", "conta/sair/", "conta/cadastro/", "conta/inativa/", "conta/confirmar-email/", "conta/confirmar/",
+    "conta/senha/esqueci/", "conta/senha/esqueci/enviado/", "conta/senha/pronta/",
+    r"^conta/senha/nova/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$",
+    "webhooks/pix/<str:secret>/pix", "webhooks/pix/<str:secret>",
+}  # fmt: skip
+# Charlie sees his own there, never Acme's; nobody is sent to sign in.
+OWN = {
+    "conta/senha/trocar/", "app/", "app/parcial/saldo/", "app/parcial/primeira-chamada/", "app/parcial/passos/", "app/comecar/",
+    "app/comecar/cnpj/", "app/chaves/", "app/chaves/nova/", "app/equipe/", "app/configuracoes/empresa/", "app/recarregar/",
+    "app/extrato/", "app/extrato/extrato.csv", "app/uso/", "app/requisicoes/",
+}  # fmt: skip
+# Named by an id: Acme's are not found.
+OBJECTS = {
+    "app/chaves/<int:key_id>/revogar/", "app/equipe/convites/<int:invitation_id>/cancelar/",
+    "app/equipe/convites/<int:invitation_id>/reenviar/", "app/equipe/<int:membership_id>/papel/",
+    "app/equipe/<int:membership_id>/remover/", "app/empresas/trocar/", "app/recarregar/<uuid:charge_id>/",
+    "app/recarregar/<uuid:charge_id>/situacao/", "app/recarregar/<uuid:charge_id>/conferir/", "app/requisicoes/<uuid:call_id>/",
+}  # fmt: skip
+# Whoever has the token sees who invites; accepting takes the invited address.
+BY_TOKEN = {"app/convite/<str:token>/"}
+STAFF = "admin/"
+
+pytestmark = pytest.mark.django_db
+
+
+def routes(patterns: list[URLPattern | URLResolver] | None = None, prefix: str = "") -> Iterator[str]:
+    for pattern in get_resolver().url_patterns if patterns is None else patterns:
+        route = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from routes(pattern.url_patterns, route)
+        else:
+            yield route
+
+
+class World:
+    """Acme's things, and the values of every parameter of every address."""
+
+    def __init__(self, cast: Cast) -> None:
+        self.cast = cast
+        Organization.objects.filter(pk=cast.acme.pk).update(name=MARK, trade_name=MARK)
+        self.key, self.secret = make_key(organization=cast.acme, user=cast.alice, name=MARK)
+        alice = Membership.everywhere.select_related("organization", "user").get(user=cast.alice)
+        self.invitation, self.token = invite(alice, email=f"{MARK}@acme.com.br", role=Role.FINANCE)
+        self.wallet = make_wallet(organization=cast.acme)
+        make_wallet(organization=cast.globex, brl="10.00")
+        self.call_id = clock.new_id()
+        make_usage(wallet=self.wallet, gross_nanos=BRL, id_=self.call_id, route_name=f"{MARK}/model", api_key_id=self.key.pk)
+        now = clock.now()
+        self.charge = Charge.everywhere.create(
+            id=clock.new_id(), wallet=self.wallet, txid=f"txid{MARK.replace('-', '')}0000000000000", amount_nanos=77 * BRL,
+            status=Charge.Status.PENDING, brcode=MARK, created_at=now, expires_at=now + dt.timedelta(hours=1),
+        )  # fmt: skip
+        self.values = {
+            "key_id": self.key.pk, "invitation_id": self.invitation.pk, "charge_id": self.charge.pk, "call_id": self.call_id,
+            "membership_id": Membership.everywhere.get(user=cast.bob).pk, "token": self.token, "secret": "made-up",
+            "uidb36": "1", "key": "set-password",
+        }  # fmt: skip
+        self.form = {
+            "organization": str(cast.acme.pk), "organization_id": str(cast.acme.pk), "wallet": str(self.wallet.pk),
+            "wallet_id": str(self.wallet.pk), "key": str(self.key.pk), "api_key": str(self.key.pk), "chave": str(self.key.pk),
+            "charge": str(self.charge.pk), "membership": str(self.values["membership_id"]), "typed": MARK, "role": "owner",
+        }  # fmt: skip
+
+    def address(self, route: str) -> str:
+        for name, value in self.values.items():
+            for converter in ("int", "str", "uuid"):
+                route = route.replace(f"<{converter}:{name}>", str(value))
+        return "/" + route.replace(r"^conta/senha/nova/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$", "conta/senha/nova/1-set-password/")
+
+    def state(self) -> list[Any]:
+        """All of Acme that a stranger could have moved."""
+        acme = self.cast.acme
+        models = (
+            Organization.objects.filter(pk=acme.pk), Membership.everywhere.filter(organization=acme).exclude(user=None),
+            ApiKey.everywhere.filter(organization=acme), Invitation.everywhere.filter(organization=acme),
+            Charge.everywhere.filter(wallet=self.wallet), UsageRecord.everywhere.filter(organization=acme),
+        )  # fmt: skip
+        self.wallet.refresh_from_db()
+        return [[*rows.order_by("pk").values()] for rows in models] + [self.wallet.posted_nanos, self.wallet.held_nanos]
+
+
+@pytest.fixture
+def world() -> World:
+    cache.clear()
+    return World(make_cast())
+
+
+def test_it_has_a_case_for_every_address() -> None:
+    known = OPEN | OWN | OBJECTS | BY_TOKEN
+    found = {route for route in routes() if not route.startswith(STAFF)}
+    assert found - known == set(), "say in this file who may see the new address"
+    assert known - found == set()
+    assert not OPEN & OWN and not OWN & OBJECTS
+
+
+def test_it_shows_charlie_nothing_of_acme(world: World) -> None:
+    before = world.state()
+    for route in sorted(OPEN | OWN | OBJECTS):
+        for method in ("get", "post"):
+            client = Client()
+            client.force_login(world.cast.charlie)
+            response = getattr(client, method)(world.address(route), world.form)
+            where = f"{method} {route}"
+            assert response.status_code < 500, where
+            if route in OBJECTS:
+                assert response.status_code in (404, 405), where
+            assert MARK not in b"".join(response).decode(errors="replace").replace(f'value="{MARK}"', ""), where
+            assert world.state() == before, where
+
+
+def test_it_sends_nobody_to_sign_in(world: World) -> None:
+    before = world.state()
+    for route in sorted(OWN | OBJECTS):
+        for method in ("get", "post"):
+            response = getattr(Client(), method)(world.address(route), world.form)
+            where = f"{method} {route}"
+            assert response.status_code in (302, 404, 405), where
+            if response.status_code == 302:
+                assert response["Location"].startswith("/conta/entrar/"), where
+    for route in sorted(OPEN):
+        for method in ("get", "post"):
+            response = getattr(Client(), method)(world.address(route), world.form)
+            assert response.status_code < 500 and MARK not in b"".join(response).decode(errors="replace"), f"{method} {route}"
+    assert world.state() == before
+
+
+def test_it_lets_charlie_accept_no_invitation_of_acme(world: World) -> None:
+    client = Client()
+    client.force_login(world.cast.charlie)
+    before = world.state()
+    [route] = BY_TOKEN
+    assert client.post(world.address(route)).status_code == 404
+    assert world.state() == before
+
+
+def test_it_keeps_everybody_but_staff_out_of_the_admin(world: World) -> None:
+    cases = {route for route in routes() if route.startswith(STAFF)}
+    assert len(cases) > 20
+    for person in (world.cast.charlie, None):
+        client = Client()
+        if person is not None:
+            client.force_login(person)
+        for route in sorted(cases):
+            address = "/" + route.replace("<path:object_id>", str(world.key.pk)).replace("<id>", "1")
+            for method in ("get", "post"):
+                response = getattr(client, method)(address, world.form)
+                assert response.status_code in (302, 403, 404, 405), f"{method} {route}"
+                if response.status_code == 302:
+                    assert response["Location"].startswith(("/admin/login/", "/conta/entrar/", "/admin/")), route
