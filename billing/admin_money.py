@@ -16,8 +16,8 @@ from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 
 from billing import ledger
+from billing.admin_forms import AmountForm, GrantForm, ReasonForm, RefundForm
 from billing.admin_parts import LookOnly, LookOnlyInline, UncountedPaginator, act_page, brl, exact, posted, to, to_list, who
-from billing.forms import AmountForm, GrantForm, ReasonForm, RefundForm
 from billing.models import (
     ExpiredHold,
     GatewaySession,

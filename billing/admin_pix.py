@@ -13,8 +13,8 @@ from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 
 from accounts.models import Organization
+from billing.admin_forms import CreditForm, ReasonForm
 from billing.admin_parts import LookOnly, act_page, brl, change_url, posted, to, to_list, who
-from billing.forms import CreditForm, ReasonForm
 from billing.models import Charge, LedgerEntry, PixNotice, Refund, UnmatchedPix
 from billing.pix import charges, refunds
 from billing.pix.errors import PixResolved, PspUnavailable

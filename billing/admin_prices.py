@@ -17,8 +17,8 @@ from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from billing import costs, exchange, pricebooks, volume
+from billing.admin_forms import PublishForm
 from billing.admin_parts import LookOnly, act_page, change_url, dress, full, may_change, posted, to_list, who
-from billing.forms import PublishForm
 from billing.models import ExchangeRate, Price, PriceBook, PriceVersion, ProviderCost, VolumePlan, VolumeTier
 from billing.money import BRL, from_brl, to_brl
 from tokia.errors import TokiaError

@@ -21,7 +21,7 @@ from billing.models import Charge
 from billing.money import BRL, format_brl
 from billing.pix import brcode, charges, psp
 from billing.pix.errors import PspRefused, PspUnavailable, TooManyOpenCharges, TopUpRefused
-from billing.pix.receipts import read_receipt
+from billing.pix.received import parse_pix
 from billing.pricebooks import price_lists
 from billing.wallets import wallet_of
 from tokia import clock
@@ -130,7 +130,7 @@ def _ask_bank(found: Charge, *, end_to_end_id: str) -> str:
         charges.confirm_charge(found)
         pix = psp.read_pix(end_to_end_id) if end_to_end_id else None
         if pix is not None:
-            charges.place_pix(read_receipt(pix), told=pix)
+            charges.place_pix(parse_pix(pix), told=pix)
     except (PspUnavailable, PspRefused):
         return "O banco não respondeu agora. Continuamos perguntando sozinhos; seu dinheiro não se perde."
     if Charge.objects.filter(pk=found.pk, status=Charge.Status.PAID).exists():

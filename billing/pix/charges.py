@@ -24,7 +24,7 @@ from billing.models import Charge, LedgerEntry, Lot, PixNotice, UnmatchedPix, Wa
 from billing.money import BRL, format_brl, from_centavos
 from billing.pix import brcode, psp, refunds
 from billing.pix.errors import PspRefused, PspUnavailable, TooManyOpenCharges, TopUpRefused
-from billing.pix.receipts import Receipt, amount_text, read_receipt
+from billing.pix.received import ReceivedPix, amount_text, parse_pix
 from tokia import clock
 from tokia.crashpoints import crashpoint
 
@@ -151,9 +151,9 @@ def confirm_charge(charge: Charge) -> Charge:
         if refusal.http_status != 404:
             raise PspUnavailable(str(refusal)) from refusal
         cob = {}  # the bank never heard of it, or has forgotten: only time ends it
-    receipts = [read_receipt(pix) for pix in cob.get("pix") or []]
-    if receipts:
-        credit_charge(charge, receipts)
+    payments = [parse_pix(pix) for pix in cob.get("pix") or []]
+    if payments:
+        credit_charge(charge, payments)
     elif str(cob.get("status", "")).startswith("REMOVIDA"):
         Charge.everywhere.filter(pk=charge.pk, status__in=OPEN).update(status=Charge.Status.EXPIRED, bank_error=cob["status"])
     expire_charge(charge)
@@ -166,38 +166,38 @@ def expire_charge(charge: Charge) -> None:
     Charge.everywhere.filter(pk=charge.pk, status__in=OPEN, expires_at__lte=clock.now()).update(status=Charge.Status.EXPIRED)
 
 
-def credit_charge(charge: Charge, receipts: Sequence[Receipt]) -> None:
+def credit_charge(charge: Charge, payments: Sequence[ReceivedPix]) -> None:
     """Book the payments that the bank confirms for a charge: each at the amount paid, once, whatever the charge's state."""
     with transaction.atomic():
         locked = Charge.everywhere.select_for_update(of=("self",)).select_related("wallet").get(pk=charge.pk)
-        for receipt in receipts:
-            if not _has_payment(locked, receipt.end_to_end_id):
-                _credit_one(locked, receipt)
+        for received in payments:
+            if not _has_payment(locked, received.end_to_end_id):
+                _credit_one(locked, received)
         locked.save(update_fields=["payments", "received_nanos", "status", "paid_at", "bank_error"])
     crashpoint("charge_credited")
-    for receipt in receipts:
-        refunds.follow_devolucoes(receipt)
+    for received in payments:
+        refunds.follow_devolucoes(received)
 
 
 def _has_payment(charge: Charge, end_to_end_id: str) -> bool:
     return any(known["endToEndId"] == end_to_end_id for known in charge.payments)
 
 
-def _credit_one(charge: Charge, receipt: Receipt) -> None:
-    unmatched = UnmatchedPix.objects.select_for_update().filter(end_to_end_id=receipt.end_to_end_id).first()
+def _credit_one(charge: Charge, received: ReceivedPix) -> None:
+    unmatched = UnmatchedPix.objects.select_for_update().filter(end_to_end_id=received.end_to_end_id).first()
     if unmatched is not None and (unmatched.status != UnmatchedPix.Status.OPEN or unmatched.refunds.exists()):
         return  # a person already credited it or sent it back
-    credit_pix(charge.wallet, end_to_end_id=receipt.end_to_end_id, amount_nanos=receipt.amount_nanos, actor="pix")
+    credit_pix(charge.wallet, end_to_end_id=received.end_to_end_id, amount_nanos=received.amount_nanos, actor="pix")
     if unmatched is not None:
         unmatched.status, unmatched.resolved_by = UnmatchedPix.Status.CREDITED, "pix"
         unmatched.resolved_reason, unmatched.resolved_at = f"Encontrada a cobrança {charge.txid}", clock.now()
         unmatched.save()
     charge.payments = [
         *charge.payments,
-        {"endToEndId": receipt.end_to_end_id, "valor": receipt.amount, "horario": receipt.paid_at.isoformat()},
+        {"endToEndId": received.end_to_end_id, "valor": received.amount, "horario": received.paid_at.isoformat()},
     ]
-    charge.received_nanos += receipt.amount_nanos
-    charge.status, charge.paid_at, charge.bank_error = Charge.Status.PAID, charge.paid_at or receipt.paid_at, ""
+    charge.received_nanos += received.amount_nanos
+    charge.status, charge.paid_at, charge.bank_error = Charge.Status.PAID, charge.paid_at or received.paid_at, ""
     if charge.received_nanos != charge.amount_nanos:
         log.warning("paid another amount", extra={"txid": charge.txid, "received_nanos": charge.received_nanos})
 
@@ -237,25 +237,25 @@ def _follow(notice: PixNotice) -> None:
     if pix is None:
         log.warning("a notice of a Pix that the bank does not know", extra={"end_to_end_id": notice.end_to_end_id})
         return
-    place_pix(read_receipt(pix), told=pix)
+    place_pix(parse_pix(pix), told=pix)
 
 
-def place_pix(receipt: Receipt, *, told: psp.Json) -> None:
+def place_pix(received: ReceivedPix, *, told: psp.Json) -> None:
     """A payment that the bank confirms: to the charge of its txid, else to UnmatchedPix with all that the bank told."""
-    charge = Charge.everywhere.select_related("wallet").filter(txid=receipt.txid).first() if receipt.txid else None
+    charge = Charge.everywhere.select_related("wallet").filter(txid=received.txid).first() if received.txid else None
     if charge is not None:
-        credit_charge(charge, [receipt])
+        credit_charge(charge, [received])
         return
-    if not LedgerEntry.objects.filter(reference=f"pix:{receipt.end_to_end_id}").exists():
+    if not LedgerEntry.objects.filter(reference=f"pix:{received.end_to_end_id}").exists():
         _, is_new = UnmatchedPix.objects.get_or_create(
-            end_to_end_id=receipt.end_to_end_id,
+            end_to_end_id=received.end_to_end_id,
             defaults={
-                "txid": receipt.txid, "amount_nanos": receipt.amount_nanos, "payload": told, "paid_at": receipt.paid_at,
+                "txid": received.txid, "amount_nanos": received.amount_nanos, "payload": told, "paid_at": received.paid_at,
             },
         )  # fmt: skip
         if is_new:
-            log.error("money that no charge explains", extra={"end_to_end_id": receipt.end_to_end_id, "txid": receipt.txid})
-    refunds.follow_devolucoes(receipt)
+            log.error("money that no charge explains", extra={"end_to_end_id": received.end_to_end_id, "txid": received.txid})
+    refunds.follow_devolucoes(received)
 
 
 # ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -19,7 +19,7 @@ from billing.models import LedgerEntry, Lot, Refund, UnmatchedPix, Wallet
 from billing.money import format_brl, from_centavos
 from billing.pix import psp
 from billing.pix.errors import PixResolved, PspRefused, PspUnavailable, RefundRefused
-from billing.pix.receipts import Devolucao, Receipt, amount_text, read_devolucao
+from billing.pix.received import Devolucao, ReceivedPix, amount_text, read_devolucao
 from tokia import clock
 from tokia.crashpoints import crashpoint
 
@@ -179,32 +179,32 @@ def _finish(refund: Refund, *, status: str, bank_reason: str) -> None:
 
 
 # ── What the bank did by itself ──────────────────────────────────────────────────────────────────────────────────────
-def follow_devolucoes(receipt: Receipt) -> None:
+def follow_devolucoes(received: ReceivedPix) -> None:
     """Every devolução of a payment: ours moves its Refund, a stranger that took money back is booked as a dispute."""
-    for told in receipt.devolucoes:
-        refund = _ours(receipt, told)
+    for told in received.devolucoes:
+        refund = _ours(received, told)
         if refund is not None and refund.status != Refund.Status.REFUSED:
             follow_refund(refund, told)
         elif told.status == "DEVOLVIDO":
-            book_dispute(receipt, told)
+            book_dispute(received, told)
 
 
-def _ours(receipt: Receipt, told: Devolucao) -> Refund | None:
+def _ours(received: ReceivedPix, told: Devolucao) -> Refund | None:
     try:
         refund_id = uuid.UUID(hex=told.id)
     except ValueError:
         return None
-    return Refund.objects.filter(pk=refund_id, end_to_end_id=receipt.end_to_end_id).first()
+    return Refund.objects.filter(pk=refund_id, end_to_end_id=received.end_to_end_id).first()
 
 
-def book_dispute(receipt: Receipt, told: Devolucao) -> None:
+def book_dispute(received: ReceivedPix, told: Devolucao) -> None:
     """Take what the bank took: from the wallet what is there, the rest as overdraft, and the organization is suspended.
 
     A Pix that nobody placed is simply gone. Repeatable: the reference is the bank's id of the return.
     """
-    entry = LedgerEntry.objects.filter(reference=f"pix:{receipt.end_to_end_id}").first()
+    entry = LedgerEntry.objects.filter(reference=f"pix:{received.end_to_end_id}").first()
     if entry is None:
-        for unmatched in UnmatchedPix.objects.filter(end_to_end_id=receipt.end_to_end_id, status=UnmatchedPix.Status.OPEN):
+        for unmatched in UnmatchedPix.objects.filter(end_to_end_id=received.end_to_end_id, status=UnmatchedPix.Status.OPEN):
             resolve_unmatched(unmatched, status=UnmatchedPix.Status.REFUNDED, by="banco", reason=DISPUTE_REASON)
         return
     if LedgerEntry.objects.filter(reference=f"med:{told.rtr_id}").exists():

@@ -14,7 +14,7 @@ from django.db.models import F, Q
 from billing.models import Charge, LedgerEntry, PixNotice, Refund, UnmatchedPix
 from billing.pix import charges, psp, refunds
 from billing.pix.errors import PspRefused, PspUnavailable
-from billing.pix.receipts import Receipt, read_receipt
+from billing.pix.received import ReceivedPix, parse_pix
 from tokia import clock
 
 log = logging.getLogger("billing.pix")
@@ -80,15 +80,15 @@ def sweep_window(*, hours: int) -> int:
     placed = 0
     end = clock.now() + dt.timedelta(minutes=5)  # the bank's clock may be ahead
     for page in psp.list_pix(start=end - dt.timedelta(hours=hours), end=end):
-        told = {receipt.end_to_end_id: (receipt, pix) for pix in page if (receipt := _read(pix)) is not None}
+        told = {received.end_to_end_id: (received, pix) for pix in page if (received := _read(pix)) is not None}
         known = {reference[4:] for reference in _booked(list(told))}
         known |= set(UnmatchedPix.objects.filter(end_to_end_id__in=told).values_list("end_to_end_id", flat=True))
-        for end_to_end_id, (receipt, pix) in told.items():
-            if end_to_end_id not in known or _has_charge(receipt):
-                charges.place_pix(receipt, told=pix)
+        for end_to_end_id, (received, pix) in told.items():
+            if end_to_end_id not in known or _has_charge(received):
+                charges.place_pix(received, told=pix)
                 placed += end_to_end_id not in known
             else:
-                refunds.follow_devolucoes(receipt)
+                refunds.follow_devolucoes(received)
     return placed
 
 
@@ -97,17 +97,17 @@ def _booked(end_to_end_ids: list[str]) -> list[str]:
     return list(LedgerEntry.objects.filter(reference__in=references).values_list("reference", flat=True))
 
 
-def _has_charge(receipt: Receipt) -> bool:
+def _has_charge(received: ReceivedPix) -> bool:
     """Whether an unplaced Pix has found its charge since: the row was not there when the notice came."""
     return (
-        UnmatchedPix.objects.filter(end_to_end_id=receipt.end_to_end_id, status=UnmatchedPix.Status.OPEN).exists()
-        and Charge.everywhere.filter(txid=receipt.txid).exists()
+        UnmatchedPix.objects.filter(end_to_end_id=received.end_to_end_id, status=UnmatchedPix.Status.OPEN).exists()
+        and Charge.everywhere.filter(txid=received.txid).exists()
     )
 
 
-def _read(pix: psp.Json) -> Receipt | None:
+def _read(pix: psp.Json) -> ReceivedPix | None:
     try:
-        return read_receipt(pix)
+        return parse_pix(pix)
     except PspUnavailable:
         log.error("the bank lists a Pix that is none")
         return None

@@ -21,7 +21,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from billing.pix.receipts import AMOUNT, END_TO_END_ID, TXID, listed
+from billing.pix.received import AMOUNT, END_TO_END_ID, TXID, listed
 from tokia import clock
 
 log = logging.getLogger("billing.pix")

@@ -29,7 +29,7 @@ class Devolucao:
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
+class ReceivedPix:
     """One payment."""
 
     end_to_end_id: str
@@ -40,7 +40,7 @@ class Receipt:
     devolucoes: tuple[Devolucao, ...]
 
 
-def read_receipt(pix: Mapping[str, Any]) -> Receipt:
+def parse_pix(pix: Mapping[str, Any]) -> ReceivedPix:
     """Raises PspUnavailable for what is no Pix: then nothing is known, and the bank is asked again later."""
     try:
         end_to_end_id, amount, txid = pix["endToEndId"], pix["valor"], pix.get("txid") or ""
@@ -50,7 +50,7 @@ def read_receipt(pix: Mapping[str, Any]) -> Receipt:
         if amount_nanos == 0:
             raise ValueError
         paid_at = dt.datetime.fromisoformat(pix["horario"])
-        return Receipt(
+        return ReceivedPix(
             end_to_end_id=end_to_end_id, txid=txid, amount_nanos=amount_nanos, amount=amount,
             paid_at=paid_at if paid_at.tzinfo else paid_at.replace(tzinfo=dt.UTC),
             devolucoes=tuple(read_devolucao(devolucao) for devolucao in listed(pix.get("devolucoes"))),

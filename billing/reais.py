@@ -1,0 +1,17 @@
+"""Amounts of reais as a person in Brazil types them. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from billing.money import from_brl
+
+
+def read_reais(text: str) -> int:
+    """ "1.234,56", "R$ 500" or "500.00" as a person types it → nanos. Raises ValueError."""
+    bare = re.sub(r"^R\$|\s", "", text.strip(), flags=re.IGNORECASE)
+    if re.fullmatch(r"\d{1,3}(\.\d{3})*(,\d{1,2})?|\d{1,9}(,\d{1,2})?", bare, re.ASCII):
+        return from_brl(bare.replace(".", "").replace(",", "."))
+    if re.fullmatch(r"\d{1,9}\.\d{1,2}", bare, re.ASCII):
+        return from_brl(bare)
+    raise ValueError(text)
