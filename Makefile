@@ -30,12 +30,12 @@ seed: ## demo organization, catalog and prices again, on the running stack
 test: install-dev check ## lint, types, floors and every suite; what CI runs
 	@exec deploy/test.sh
 
-check: install-dev ## lint, format, types, import floors
+check: install-dev ## lint, format, types, import floors; shows long files
 	$(py) -m ruff check .
 	$(py) -m ruff format --check .
 	$(py) -m mypy
 	.venv/bin/lint-imports --no-logo
-	$(py) manage.py makemigrations --check --dry-run
+	@$(py) -m tests.house.lengths
 
 torture: install-dev ## the long form of the kills, crashes and floods
 	TORTURE=long $(py) -m pytest tests/torture -m torture --timeout 3600
