@@ -87,7 +87,8 @@ class Stack:
         return pids[name]
 
     def log(self) -> str:
-        return (self.home / "logs" / "up.log").read_text(errors="replace")
+        path = self.home / "logs" / "up.log"
+        return path.read_text(errors="replace") if path.exists() else "(the stack is gone)"
 
 
 def clean_environment() -> dict[str, str]:
