@@ -23,7 +23,7 @@
     const owed = Math.min(Number(form.dataset.overdraftNanos), credit);
     summary.querySelector("[data-credit]").textContent = reais(credit);
     summary.querySelector("[data-pay]").textContent = reais(credit);
-    summary.querySelector("[data-after]").textContent = reais(Number(form.dataset.balanceNanos) + credit - owed);
+    summary.querySelector("[data-after]").textContent = reais(Math.floor((Number(form.dataset.balanceNanos) + credit - owed) / 1e7) * 1e7); // a balance is never shown higher
     if (preview) {
       const tokens = (credit / Number(form.dataset.previewNanos)) * 1e6;
       const [unit, name] = tokens >= 1e9 ? [1e9, "bilhões"] : tokens >= 1e6 ? [1e6, "milhões"] : [1e3, "mil"];
