@@ -2,6 +2,7 @@
 
 from allauth.account import views as allauth
 from django.urls import URLPattern, path, re_path
+from django.views.generic import RedirectView
 
 from accounts import views
 
@@ -11,6 +12,8 @@ urlpatterns: list[URLPattern] = [
     path("conta/cadastro/", allauth.signup, name="account_signup"),
     path("conta/inativa/", allauth.account_inactive, name="account_inactive"),
     path("conta/confirmar-email/", allauth.email_verification_sent, name="account_email_verification_sent"),
+    # allauth sends people here whose address is confirmed already.
+    path("conta/email/", RedirectView.as_view(url="/app/"), name="account_email"),
     path("conta/confirmar/", allauth.reauthenticate, name="account_reauthenticate"),
     path("conta/senha/trocar/", allauth.password_change, name="account_change_password"),
     path("conta/senha/esqueci/", allauth.password_reset, name="account_reset_password"),

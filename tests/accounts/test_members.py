@@ -44,7 +44,7 @@ def test_it_invites_by_a_link_that_only_its_address_can_use(cast: Cast) -> None:
 
 def test_it_forgets_expired_cancelled_and_replaced_invitations(cast: Cast) -> None:
     alice = place_of(cast.alice)
-    old, old_token = members.invite(alice, email="dora@acme.com.br", role=Role.FINANCE)
+    _, old_token = members.invite(alice, email="dora@acme.com.br", role=Role.FINANCE)
     _, token = members.invite(alice, email="dora@acme.com.br", role=Role.DEVELOPER)
     with pytest.raises(InvitationGone):
         members.find_invitation(old_token)

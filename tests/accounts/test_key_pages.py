@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import logging
+import re
+
+import pytest
+from django.test import Client
+from pytest_django import Settings
+
+from accounts.keys import check_key, find_key
+from accounts.models import ApiKey
+from tests.cast import make_cast
+from tests.make import make_key
+
+pytestmark = pytest.mark.django_db
+
+
+def test_it_shows_a_new_key_once_with_filled_snippets(client: Client, settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    cast = make_cast()
+    client.force_login(cast.alice)
+    response = client.post("/app/chaves/nova/", {"name": "produção", "expires_in": "30", "requests_per_minute": "60"})
+    page = response.content.decode()
+    found = re.search(r"sk-tokia-[0-9A-Za-z]{49}", page)
+    assert found
+    secret = found[0]
+    assert "no-store" in response["Cache-Control"]
+    assert page.count(secret) == 6  # field, .env (twice), three snippets
+    assert f"{settings.GATEWAY_URL}/v1" in page
+    digest = check_key(secret)
+    key = find_key(digest) if digest else None
+    assert key is not None and key.name == "produção" and key.requests_per_minute == 60 and key.expires_at is not None
+    for url in ("/app/chaves/", "/app/", "/app/chaves/nova/"):
+        assert secret not in client.get(url).content.decode()
+    assert secret not in caplog.text
+
+
+def test_it_takes_only_well_formed_models(client: Client) -> None:
+    cast = make_cast()
+    client.force_login(cast.alice)
+    page = client.post("/app/chaves/nova/", {"name": "x", "allowed_routes": ["openai/gpt-5-mini", "'; DROP TABLE"]})
+    assert ApiKey.everywhere.count() == 0 and page.status_code == 200
+    client.post("/app/chaves/nova/", {"name": "x", "allowed_routes": ["openai/gpt-5-mini", "tokia/demo"]})
+    assert ApiKey.everywhere.get().allowed_routes == ["openai/gpt-5-mini", "tokia/demo"]
+
+
+def test_it_revokes_after_the_name_is_typed(client: Client) -> None:
+    cast = make_cast()
+    key, _ = make_key(organization=cast.acme, user=cast.alice, name="produção")
+    client.force_login(cast.alice)
+    client.post(f"/app/chaves/{key.pk}/revogar/", {"typed": "outra"})
+    key.refresh_from_db()
+    assert key.status == ApiKey.Status.ACTIVE
+    client.post(f"/app/chaves/{key.pk}/revogar/", {"typed": "produção"})
+    key.refresh_from_db()
+    assert key.status == ApiKey.Status.REVOKED
+    assert "Revogada" in client.get("/app/chaves/").content.decode()
+
+
+def test_it_shows_a_developer_only_own_keys(client: Client) -> None:
+    cast = make_cast()
+    make_key(organization=cast.acme, user=cast.bob, name="de bob")
+    hers, _ = make_key(organization=cast.acme, user=cast.alice, name="de alice")
+    client.force_login(cast.bob)
+    page = client.get("/app/chaves/").content.decode()
+    assert "de bob" in page and "de alice" not in page
+    assert client.post(f"/app/chaves/{hers.pk}/revogar/", {"typed": "de alice"}).status_code == 404
+
+
+def test_it_escapes_what_a_customer_writes(client: Client) -> None:
+    cast = make_cast()
+    client.force_login(cast.alice)
+    nasty = "<script>alert(1)</script>\"'"
+    client.post("/app/chaves/nova/", {"name": nasty})
+    client.post("/app/configuracoes/empresa/", {"tax_id_kind": "cnpj", "name": nasty, "trade_name": nasty})
+    for url in ("/app/chaves/", "/app/", "/app/equipe/", "/app/configuracoes/empresa/"):
+        assert "<script>alert(1)" not in client.get(url).content.decode()
