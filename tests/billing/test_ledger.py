@@ -170,6 +170,15 @@ def test_a_refund_holds_first_and_settles_once() -> None:
         ledger.reserve_refund(refund, lot=lot, amount_nanos=BRL)
 
 
+def test_a_refund_takes_no_more_than_its_own_lot_has_left() -> None:
+    wallet = make_wallet(brl="0")
+    older, _ = make_top_up(wallet=wallet, brl="10").lot, make_top_up(wallet=wallet, brl="10")
+    make_usage(wallet=wallet, gross_nanos=7 * BRL)
+    with pytest.raises(InsufficientBalance), transaction.atomic():
+        ledger.reserve_refund(uuid.uuid4(), lot=older, amount_nanos=3 * BRL + 1)
+    ledger.reserve_refund(uuid.uuid4(), lot=older, amount_nanos=3 * BRL)
+
+
 def test_a_refund_that_the_bank_refused_is_free_again() -> None:
     wallet = make_wallet(brl="10")
     refund, lot = uuid.uuid4(), Lot.everywhere.get(wallet=wallet)

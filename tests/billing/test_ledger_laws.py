@@ -133,7 +133,7 @@ class Books:
         if lots:
             refund = uuid.uuid4()
             lot = random.choice(lots)
-            ledger.reserve_refund(refund, lot=lot, amount_nanos=max(1, min(amount, ledger.lot_remaining(lot))))
+            ledger.reserve_refund(refund, lot=lot, amount_nanos=random.choice([amount, max(1, ledger.lot_remaining(lot))]))
             self.refunds.append(refund)
 
     def settle_refund(self, wallet: Wallet, amount: int, random: Random) -> None:
