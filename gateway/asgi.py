@@ -26,7 +26,6 @@ from gateway.errors import (  # noqa: E402
     ClientGone,
     GatewayError,
     SessionLost,
-    Unavailable,
     internal_error,
     ledger_unavailable,
     unknown_address,
@@ -35,6 +34,7 @@ from gateway.errors import (  # noqa: E402
 from gateway.exchange import JSON_TYPE, Exchange, Receive, Scope, Send  # noqa: E402
 from gateway.metering import overloaded  # noqa: E402
 from gateway.process import GatewayProcess  # noqa: E402
+from gateway.upstream import stopping  # noqa: E402
 from tokia.crashpoints import crashpoint  # noqa: E402
 from tokia.errors import TokiaError  # noqa: E402
 
@@ -114,7 +114,7 @@ async def answer(exchange: Exchange) -> Reply:
     if len(process.contexts) > settings.GATEWAY_CALLS_MAX:
         raise overloaded()
     if process.draining_since is not None:
-        raise _stopping()
+        raise stopping()
     caller = await authenticate(exchange)
     body = await exchange.read_body()
     crashpoint("recv")
@@ -161,10 +161,3 @@ def _too_slow() -> BadRequest:
     return BadRequest(
         "O corpo demorou demais para chegar.", "The body took too long to arrive.", code="request_timeout", status=408
     )
-
-
-def _stopping() -> Unavailable:
-    return Unavailable(
-        "O serviço está reiniciando. Tente de novo em instantes.", "The service is restarting. Try again in a moment.",
-        code="service_restarting", retry_after_seconds=1,
-    )  # fmt: skip

@@ -118,7 +118,7 @@ async def ask_whole(process: GatewayProcess, open_call: OpenCall, call: ChatCall
             raise dialect.read_error(upstream.status, upstream.retry_after, body, deployment)
         return dialect.read_chat(await upstream.read_all())
     finally:
-        await exchange.close()
+        exchange.close()
 
 
 async def finish_whole(process: GatewayProcess, open_call: OpenCall, call: ChatCall, answer: ChatAnswer) -> Reply:
@@ -140,7 +140,7 @@ async def start_stream(
     """One attempt up to its first frames. Raises UpstreamError, ClientGone."""
     dialect = DIALECTS[deployment.dialect]
     request = dialect.chat_request(call, open_call.route, deployment, open_call.output_tokens)
-    exchange = await process.upstream.begin(request, open_call.context, is_stream=True)
+    exchange = await process.upstream.begin(request, open_call.context)
     try:
         answer = exchange.answer
         if answer.status != 200:
@@ -151,7 +151,7 @@ async def start_stream(
         relay = Relay(exchange, dialect, call)
         return relay, await relay.first()
     except BaseException:
-        await exchange.close()
+        exchange.close()
         raise
 
 
@@ -182,7 +182,7 @@ async def relay_frames(
     else:
         yield last
     finally:
-        await relay.close()
+        relay.close()
 
 
 async def finish_stream(process: GatewayProcess, open_call: OpenCall, call: ChatCall, relay: Relay) -> bytes:

@@ -114,7 +114,7 @@ async def ask(process: GatewayProcess, context: CallContext, call: EmbeddingsCal
             raise read_error(upstream.status, upstream.retry_after, body, deployment)
         body = await upstream.read_all()
     finally:
-        await exchange.close()
+        exchange.close()
     try:
         answer = _decode_answer(body)
     except (msgspec.DecodeError, RecursionError):

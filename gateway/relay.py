@@ -65,8 +65,8 @@ class Relay:
                     while await self._exchange.answer.read_some() is not None:
                         pass
 
-    async def close(self) -> None:
-        await self._exchange.close()
+    def close(self) -> None:
+        self._exchange.close()
 
 
 def cut() -> UpstreamError:

@@ -1,4 +1,4 @@
-"""The pooled client towards providers, behind a small interface: one attempt, its timeouts, its caps.
+"""The pool of connections towards providers, behind a small interface: one attempt, its timeouts, its caps.
 
 No redirects, no cookies, no compression, TLS verified; of an upstream's headers only what `Answer` names is ever looked at.
 Failures come out as UpstreamError, which says whether another deployment may be asked.
@@ -7,41 +7,40 @@ Failures come out as UpstreamError, which says whether another deployment may be
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from datetime import timedelta
-from typing import Any
+import ssl
+import time
+from functools import lru_cache
+from urllib.parse import urlsplit
 
 from django.conf import settings
-from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import PyreqwestError, RequestTimeoutError
 
 from gateway.calls import CallContext
 from gateway.dialects.base import UpstreamRequest, malformed, timed_out
 from gateway.errors import ClientGone, Unavailable, UpstreamError
+from gateway.wire import Connection, WireError, WireTimeout
 
 JSON_BYTES_MAX = 32 * 1_048_576
 ERROR_BYTES_MAX = 65_536
+IDLE_SECONDS = 20.0  # an unused connection is closed before most servers close theirs
+SWEEP_SECONDS = 0.25
+
+Origin = tuple[str, str, int]  # scheme, host, port
 
 
 class Answer:
     """One upstream answer whose head has come."""
 
-    __slots__ = ("_context", "_response", "content_type", "retry_after", "status")
+    __slots__ = ("_connection", "_context", "content_type", "retry_after", "status")
 
-    def __init__(self, response: Any, context: CallContext) -> None:
-        self._response = response
+    def __init__(self, connection: Connection, context: CallContext) -> None:
+        self._connection = connection
         self._context = context
-        self.status: int = response.status
-        self.content_type: str = response.get_header("content-type") or ""
-        self.retry_after: str | None = response.get_header("retry-after") if self.status >= 400 else None
+        self.status = connection.status
+        self.content_type = connection.headers.get(b"content-type", b"").decode("latin-1").lower()
+        self.retry_after = connection.headers[b"retry-after"].decode("latin-1") if b"retry-after" in connection.headers else None
 
     async def read_all(self, limit: int = JSON_BYTES_MAX) -> bytes:
         """The whole body. Raises UpstreamError: too large, cut, too slow; ClientGone."""
-        length = self._response.get_header("content-length")
-        if length is not None and length.isdigit() and int(length) <= limit:
-            with interruptible(self._context):
-                whole: bytes = (await self._response.bytes()).to_bytes()
-            return whole
         parts: list[bytes] = []
         size = 0
         while (part := await self.read_some()) is not None:
@@ -49,13 +48,12 @@ class Answer:
             if size > limit:
                 raise malformed("The provider's answer is too large.")
             parts.append(part)
-        return b"".join(parts)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def read_some(self) -> bytes | None:
         """The next bytes as they come; None at the end. Raises UpstreamError, ClientGone."""
         with interruptible(self._context):
-            chunk = await self._response.body_reader.read_chunk()
-        return None if chunk is None else chunk.to_bytes()
+            return await self._connection.read()
 
 
 class interruptible:
@@ -74,7 +72,7 @@ class interruptible:
         if context.is_gone:
             raise ClientGone
         if context.is_draining:
-            raise _stopping()
+            raise stopping()
         context.is_interruptible = True
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
@@ -89,63 +87,150 @@ class interruptible:
                     task.uncancel()
                 if context.is_gone:
                     raise ClientGone from None
-                raise _stopping() from None
-        elif isinstance(error, RequestTimeoutError):
+                raise stopping() from None
+        elif isinstance(error, WireTimeout | TimeoutError):
             raise timed_out() from error
-        elif isinstance(error, PyreqwestError):
+        elif isinstance(error, OSError):
             raise _broken() from error
 
 
+class Exchange:
+    """A request under way and its answer. `close` gives the connection back, or ends it where the answer was not read whole."""
+
+    __slots__ = ("_connection", "_origin", "_upstream", "answer")
+
+    def __init__(self, upstream: Upstream, origin: Origin, connection: Connection, answer: Answer) -> None:
+        self._upstream = upstream
+        self._origin = origin
+        self._connection: Connection | None = connection
+        self.answer = answer
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._upstream.give_back(self._origin, connection)
+
+
 class Upstream:
-    """The client of this process."""
+    """The pool of this process."""
 
     def __init__(self) -> None:
-        self._client: Client | None = None
+        self._idle: dict[Origin, list[Connection]] = {}
+        self._busy: set[Connection] = set()
+        self._places: asyncio.Semaphore | None = None
+        self._tls: ssl.SSLContext | None = None
+        self._sweeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        builder = ClientBuilder().follow_redirects(False).referer(False).no_proxy().user_agent("tokia")
-        builder = builder.gzip(False).brotli(False).zstd(False).deflate(False)
-        builder = builder.max_connections(settings.GATEWAY_UPSTREAM_CONNECTIONS).pool_timeout(timedelta(seconds=10))
-        builder = builder.pool_max_idle_per_host(settings.GATEWAY_UPSTREAM_CONNECTIONS)
-        builder = builder.pool_idle_timeout(timedelta(seconds=30))
-        builder = builder.connect_timeout(timedelta(milliseconds=settings.GATEWAY_CONNECT_TIMEOUT_MS))
-        builder = builder.read_timeout(timedelta(milliseconds=settings.GATEWAY_IDLE_TIMEOUT_MS))
-        self._client = builder.timeout(timedelta(milliseconds=settings.GATEWAY_TOTAL_TIMEOUT_MS)).build()
+        self._places = asyncio.Semaphore(settings.GATEWAY_UPSTREAM_CONNECTIONS)
+        self._tls = ssl.create_default_context()
+        self._tls.set_alpn_protocols(["http/1.1"])
+        self._sweeper = asyncio.create_task(self._sweep(), name="upstream-sweep")
 
     async def stop(self) -> None:
-        if self._client is not None:
-            await self._client.close()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
+        for connection in [*self._busy, *(connection for kept in self._idle.values() for connection in kept)]:
+            connection.abort()
 
-    async def begin(self, request: UpstreamRequest, context: CallContext, *, is_stream: bool = False) -> Exchange:
+    async def begin(self, request: UpstreamRequest, context: CallContext) -> Exchange:
         """Send, and give the answer once its head has come. Whoever calls it must `close` what it gives.
-
-        The client reads ahead before it shows the head, 64 KiB by default: good for a whole answer, fatal for a stream.
 
         Raises UpstreamError, ClientGone.
         """
-        if self._client is None:
-            raise RuntimeError("Upstream was not started.")
-        builder = self._client.post(request.url).headers(request.headers).body_bytes(request.body)
-        if is_stream:
-            builder = builder.streamed_read_buffer_limit(0)
-        sending = builder.build_streamed()
+        origin, head = head_of(request.url, tuple(request.headers))
+        assert self._places is not None, "Upstream was not started."
+        head += b"%d\r\n\r\n" % len(request.body)
         with interruptible(context):
-            response = await sending.__aenter__()
-        return Exchange(sending, Answer(response, context))
+            await self._places.acquire()
+            try:
+                connection = await self._exchange(origin, head, request.body)
+            except BaseException:
+                self._places.release()
+                raise
+        return Exchange(self, origin, connection, Answer(connection, context))
+
+    async def _exchange(self, origin: Origin, head: bytes, body: bytes) -> Connection:
+        """Send over a kept connection or a new one; once more over a new one where the kept one had just ended."""
+        for is_second in (False, True):
+            connection = None if is_second else self._take_idle(origin)
+            if connection is None:
+                connection = await self._connect(origin)
+            self._busy.add(connection)
+            try:
+                connection.send(head, body)
+                await connection.read_head()
+                return connection
+            except BaseException as error:
+                self._busy.discard(connection)
+                connection.abort()
+                if is_second or not (isinstance(error, WireError) and error.is_stale):
+                    raise
+        raise AssertionError("unreachable")
+
+    def give_back(self, origin: Origin, connection: Connection) -> None:
+        self._busy.discard(connection)
+        if connection.is_reusable:
+            connection.idle_since = time.monotonic()
+            self._idle.setdefault(origin, []).append(connection)
+        else:
+            connection.abort()
+        if self._places is not None:
+            self._places.release()
+
+    def _take_idle(self, origin: Origin) -> Connection | None:
+        kept = self._idle.get(origin)
+        while kept:
+            connection = kept.pop()
+            if connection.is_reusable:
+                return connection
+            connection.abort()
+        return None
+
+    async def _connect(self, origin: Origin) -> Connection:
+        scheme, host, port = origin
+        loop = asyncio.get_running_loop()
+        seconds = settings.GATEWAY_CONNECT_TIMEOUT_MS / 1000
+        try:
+            async with asyncio.timeout(seconds):
+                _, connection = await loop.create_connection(
+                    _new_connection, host, port, ssl=self._tls if scheme == "https" else None
+                )
+        except TimeoutError:
+            raise WireError("The upstream could not be connected in time.") from None
+        return connection
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            now = time.monotonic()
+            for connection in list(self._busy):
+                connection.check_deadlines(now)
+            for kept in self._idle.values():
+                for connection in [old for old in kept if old.is_closed or now - old.idle_since > IDLE_SECONDS]:
+                    kept.remove(connection)
+                    connection.abort()
 
 
-class Exchange:
-    """A request under way and its answer."""
+def _new_connection() -> Connection:
+    return Connection(idle_seconds=settings.GATEWAY_IDLE_TIMEOUT_MS / 1000, total_seconds=settings.GATEWAY_TOTAL_TIMEOUT_MS / 1000)
 
-    __slots__ = ("_sending", "answer")
 
-    def __init__(self, sending: Any, answer: Answer) -> None:
-        self._sending = sending
-        self.answer = answer
-
-    async def close(self) -> None:
-        with contextlib.suppress(PyreqwestError):
-            await self._sending.__aexit__(None, None, None)
+@lru_cache(maxsize=4_096)
+def head_of(url: str, headers: tuple[tuple[str, str], ...]) -> tuple[Origin, bytes]:
+    """Where a request goes, and its head up to the value of Content-Length. Raises ValueError for what no head may hold."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        raise ValueError("An upstream's address is http(s)://host[:port]/path.")
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    lines = [f"POST {path} HTTP/1.1", f"host: {parts.netloc}", "user-agent: tokia", "accept: */*", "accept-encoding: identity"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    if any(not line.isprintable() or not line.isascii() for line in lines):
+        raise ValueError("An upstream's address and headers are printable ASCII.")
+    head = ("\r\n".join(lines) + "\r\ncontent-length: ").encode()
+    return (parts.scheme, parts.hostname, port), head
 
 
 def _broken() -> UpstreamError:
@@ -156,8 +241,10 @@ def _broken() -> UpstreamError:
     )
 
 
-def _stopping() -> Unavailable:
+def stopping() -> Unavailable:
     return Unavailable(
-        "O serviço está reiniciando. Tente de novo em instantes.", "The service is restarting. Try again in a moment.",
-        code="service_restarting", retry_after_seconds=1,
-    )  # fmt: skip
+        "O serviço está reiniciando. Tente de novo em instantes.",
+        "The service is restarting. Try again in a moment.",
+        code="service_restarting",
+        retry_after_seconds=1,
+    )
