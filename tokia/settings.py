@@ -288,6 +288,7 @@ UNFOLD = {
     "SITE_TITLE": "Tokia",
     "SITE_HEADER": "Tokia",
     "SITE_URL": "/app/",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "/static/tokia/icon.svg"}],
     "ENVIRONMENT": "tokia.home.admin_environment",
     "SHOW_HISTORY": True,
     "COLORS": {
