@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from decimal import Decimal
 from typing import Any
 
 import django
@@ -18,8 +17,9 @@ def sell(upstream: str) -> dict[str, Any]:
     from accounts.keys import mint_key
     from accounts.models import LimitProfile, Organization
     from billing.ledger import grant
+    from billing.models import Price
     from billing.money import from_brl
-    from billing.pricebooks import PriceLine, draft_from_current, publish_version, set_lines
+    from billing.pricebooks import draft_from_current, publish_version
     from billing.wallets import wallet_of
     from gateway.models import Credential, Deployment, Provider, Route
     from gateway.secrets import encrypt
@@ -31,9 +31,8 @@ def sell(upstream: str) -> dict[str, Any]:
     )
     Deployment.objects.create(route=route, provider=provider, upstream_model="bench-model")
     draft = draft_from_current()
-    prices = {"input": from_brl("0.80"), "output": from_brl("3.20")}
-    line = PriceLine(route_name=ROUTE, provider_name="bench", upstream_model="bench-model", markup=Decimal("1.5"), overrides=prices)
-    set_lines(draft, lines=[line])
+    for unit, amount in (("input", from_brl("0.80")), ("output", from_brl("3.20"))):
+        Price.objects.create(version=draft, route_name=ROUTE, unit=unit, override_nanos=amount, amount_nanos=amount)
     publish_version(draft, by="bench")
     limits = LimitProfile.objects.create(name="bench", requests_per_minute=100_000_000, tokens_per_minute=2_000_000_000)
     organization = Organization.objects.create(name="Bench Ltda", limit_profile=limits)
