@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -110,9 +111,13 @@ def test_it_answers_200_without_a_broker(
     monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
     def down(*args: object, **kwargs: object) -> None:
+        time.sleep(1)
         raise ConnectionError("no broker")
 
     monkeypatch.setattr("celery.app.base.Celery.send_task", down)
+    began = time.monotonic()
     with django_capture_on_commit_callbacks(execute=True):
         assert tell({"pix": [PIX]}) == 200
+    assert time.monotonic() - began < 0.9
     assert PixNotice.objects.get().status == PixNotice.Status.DUE
+    time.sleep(1.2)
