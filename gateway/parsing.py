@@ -17,7 +17,8 @@ from gateway.calls import ChatCall, EmbeddingsCall, Message
 from gateway.errors import BadRequest
 
 DEPTH_MAX = 64
-MEMBERS_MAX = 200_000  # strings, or commas between values, outside of strings
+QUOTES_MAX = 200_000  # of strings, keys included: two each
+MEMBERS_MAX = 200_000  # commas, or brackets, outside of strings
 MEMBERS_UNCHECKED_BYTES = 131_072  # a smaller body can't hold enough of them to hurt
 TOKEN_ARRAY_MAX = 2_000_000  # commas in an embeddings body: token arrays are long
 MODEL_NAME_MAX = 200
@@ -181,7 +182,7 @@ def _parse(
         fields = _decode_members(body)
     except msgspec.ValidationError as error:
         raise _wrong_type(str(error)) from None
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise _not_json() from None
     except RecursionError:
         raise _too_deep() from None
@@ -203,11 +204,17 @@ def _parse(
 
 
 def _check_size(body: bytes, *, members_max: int) -> None:
-    """Bounds the work of the passes that come: a quick count first, an exact one without the strings where it is high."""
+    """Bounds the work of the passes that come: quotes first (no escaped quote begins a string), then what stands outside of them."""
+    if body.count(b'"') > QUOTES_MAX and body.count(b'"') - body.count(b'\\"') > QUOTES_MAX:
+        raise _too_many()
     if body.count(b",") > members_max or body.count(b"{") + body.count(b"[") > members_max:
         bare = _STRINGS.sub(b"", body)
         if bare.count(b",") > members_max or bare.count(b"{") + bare.count(b"[") > members_max:
-            raise BadRequest("O corpo tem valores demais.", "The body has too many values.", code="invalid_json")
+            raise _too_many()
+
+
+def _too_many() -> BadRequest:
+    return BadRequest("O corpo tem valores demais.", "The body has too many values.", code="invalid_json")
 
 
 def _check_depth(body: bytes) -> None:

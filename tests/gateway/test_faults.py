@@ -111,9 +111,7 @@ def test_it_gives_a_status_to_an_error_that_is_the_first_event(
 
 @pytest.mark.parametrize("slug", MODELS)
 @pytest.mark.parametrize("fault", ["onebyte", "crlf", "bom", "comments", "nospace", "multiline", "separators"])
-def test_it_reads_streams_as_the_standard_says(
-    world: World, ready: Tenant, routes: dict[str, str], slug: str, fault: str
-) -> None:
+def test_it_reads_streams_as_the_standard_says(world: World, ready: Tenant, routes: dict[str, str], slug: str, fault: str) -> None:
     world.sandbox.script(slug, fault)
     body = chat_body(routes[slug], stream=True, stream_options={"include_usage": True}, max_tokens=60)
     events = sse_events(ask(world, ready, body).text)
@@ -219,6 +217,7 @@ def test_it_closes_the_upstream_when_the_caller_hangs_up(
 
 def test_it_lets_a_slow_reader_hold_back_the_upstream(world: World, ready: Tenant, routes: dict[str, str]) -> None:
     """Memory stays flat: 40 callers who do not read, each of an answer of some hundred KiB."""
+
     def rss_kib() -> int:
         with open(f"/proc/{world.gateway.pid}/statm") as statm:
             return int(statm.read().split()[1]) * 4
@@ -228,7 +227,9 @@ def test_it_lets_a_slow_reader_hold_back_the_upstream(world: World, ready: Tenan
 
     def read_slowly() -> None:
         body = chat_body(routes["openai"], stream=True, max_tokens=4_000)
-        with httpx.stream("POST", f"{world.gateway.url}/v1/chat/completions", json=body, headers=ready.headers, timeout=30) as answer:
+        with httpx.stream(
+            "POST", f"{world.gateway.url}/v1/chat/completions", json=body, headers=ready.headers, timeout=30
+        ) as answer:
             for _ in answer.iter_raw(64):
                 if stop.wait(0.05):
                     return

@@ -101,9 +101,10 @@ class Sandbox(ServerProcess):
         self.post("/llm/__script", {"provider": provider, "faults": list(faults), "times": times})
 
     def base_url(self, slug: str) -> str:
-        paths = {"openai": "/v1", "anthropic": "", "mistral": "/v1", "groq": "/openai/v1", "deepseek": "", "cohere": "/compatibility/v1",
-                 "google": "/v1beta/openai", "local": "/v1"}  # fmt: skip
-        return f"{self.url}/llm/{slug}{paths[slug]}"
+        paths = {
+            "anthropic": "", "cohere": "/compatibility/v1", "deepseek": "", "google": "/v1beta/openai", "groq": "/openai/v1",
+        }  # fmt: skip
+        return f"{self.url}/llm/{slug}{paths.get(slug, '/v1')}"
 
 
 class Gateway(ServerProcess):
@@ -161,8 +162,9 @@ class World:
         return self.providers[slug]
 
     def route(self, slug: str, upstream_model: str, *, name: str = "", units: dict[str, str] | None = None, **fields: Any) -> Route:
-        route = make_route(name=name or f"{slug}/{upstream_model}".lower(), provider=self.provider(slug), upstream_model=upstream_model,
-                           **fields)  # fmt: skip
+        route = make_route(
+            name=name or f"{slug}/{upstream_model}".lower(), provider=self.provider(slug), upstream_model=upstream_model, **fields
+        )
         make_price(route=route, units=units)
         return route
 

@@ -1,0 +1,161 @@
+"""Providers, their keys, models and routes. A key goes in and never comes out again: only its last four characters are shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Count, Field, Q, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.widgets import UnfoldAdminPasswordWidget
+
+from gateway.models import Credential, Deployment, Provider, Route
+from gateway.secrets import encrypt
+
+SECRET_MIN = 8
+
+
+class CredentialForm(forms.ModelForm):  # type: ignore[type-arg]
+    """The secret is written, never read back; empty keeps the one that is there."""
+
+    new_secret = forms.CharField(
+        label="chave do provedor",
+        required=False,
+        min_length=SECRET_MIN,
+        max_length=500,
+        widget=UnfoldAdminPasswordWidget(render_value=False, attrs={"autocomplete": "off"}),
+        help_text="Guardada cifrada e nunca mais mostrada. Em branco: fica a atual.",
+    )
+
+    class Meta:
+        model = Credential
+        fields = ["provider", "label", "is_active"]
+
+    def clean_new_secret(self) -> str:
+        secret: str = self.cleaned_data["new_secret"].strip()
+        if not secret and self.instance.pk is None:
+            raise forms.ValidationError("Informe a chave.")
+        if not secret.isascii() or not secret.isprintable() or " " in secret:
+            raise forms.ValidationError("A chave tem caracteres que nenhum provedor usa.")
+        return secret
+
+    def save(self, commit: bool = True) -> Credential:
+        if secret := self.cleaned_data.get("new_secret"):
+            self.instance.secret = encrypt(secret)
+            self.instance.last4 = secret[-4:]
+        return super().save(commit)
+
+
+class CredentialInline(TabularInline):  # type: ignore[misc]
+    model = Credential
+    form = CredentialForm
+    fields = ["label", "new_secret", "last4", "is_active"]
+    readonly_fields = ["last4"]
+    extra = 0
+    verbose_name_plural = "chaves do provedor"
+
+
+class DeploymentInline(TabularInline):  # type: ignore[misc]
+    model = Deployment
+    fields = ["route", "provider", "upstream_model", "priority", "weight", "is_active"]
+    autocomplete_fields = ["route", "provider"]
+    extra = 0
+    show_change_link = True
+
+
+@admin.register(Provider)
+class ProviderAdmin(ModelAdmin):  # type: ignore[misc]
+    list_display = ["name", "slug", "dialect", "base_url", "deployment_count", "has_credential", "is_simulated", "is_active"]
+    list_filter = ["is_active", "is_simulated", "dialect"]
+    search_fields = ["name", "slug", "base_url"]
+    inlines = [CredentialInline, DeploymentInline]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Provider]:
+        found: QuerySet[Provider] = super().get_queryset(request)
+        return found.annotate(
+            active_deployments=Count("deployments", filter=Q(deployments__is_active=True), distinct=True),
+            active_credentials=Count("credentials", filter=Q(credentials__is_active=True), distinct=True),
+        )
+
+    def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "base_url":
+            kwargs["assume_scheme"] = "https"
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+    @admin.display(description="rotas", ordering="active_deployments")
+    def deployment_count(self, provider: Any) -> str:
+        url = f"{reverse('admin:gateway_deployment_changelist')}?provider__id__exact={provider.pk}"
+        return format_html('<a href="{}">{}</a>', url, provider.active_deployments)
+
+    @admin.display(description="com chave", boolean=True, ordering="active_credentials")
+    def has_credential(self, provider: Any) -> bool:
+        return bool(provider.active_credentials)
+
+
+@admin.register(Credential)
+class CredentialAdmin(ModelAdmin):  # type: ignore[misc]
+    form = CredentialForm
+    list_display = ["label", "provider", "shown_end", "is_active", "created_at"]
+    list_filter = ["is_active", "provider"]
+    list_select_related = ["provider"]
+    search_fields = ["label", "provider__name", "last4"]
+    fields = ["provider", "label", "new_secret", "last4", "is_active", "created_at"]
+    readonly_fields = ["last4", "created_at"]
+    autocomplete_fields = ["provider"]
+
+    @admin.display(description="final")
+    def shown_end(self, credential: Credential) -> str:
+        return f"…{credential.last4}"
+
+
+@admin.register(Route)
+class RouteAdmin(ModelAdmin):  # type: ignore[misc]
+    list_display = ["name", "display_name", "maker", "surface", "context_tokens", "served_by", "is_featured", "is_active"]
+    list_filter = ["is_active", "is_featured", "surface", "maker", "deployments__provider"]
+    list_editable = ["is_featured", "is_active"]
+    search_fields = ["name", "display_name", "maker", "aliases", "deployments__upstream_model"]
+    inlines = [DeploymentInline]
+    list_per_page = 50
+    fieldsets = [
+        (None, {"fields": ["name", "aliases", "display_name", "maker", "surface", "description"]}),
+        (
+            "Limites",
+            {"fields": ["context_tokens", "output_tokens_max", "output_tokens_default", "token_factor_percent"]},
+        ),
+        ("O que sabe fazer", {"fields": ["capabilities", "is_reasoning"]}),
+        ("Vitrine", {"fields": ["is_active", "is_featured"]}),
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Route]:
+        found: QuerySet[Route] = super().get_queryset(request)
+        return found.prefetch_related("deployments__provider")
+
+    @admin.display(description="atendido por")
+    def served_by(self, route: Route) -> str:
+        slugs = [deployment.provider.slug for deployment in route.deployments.all() if deployment.is_active]
+        return ", ".join(slugs) or "ninguém"
+
+
+@admin.register(Deployment)
+class DeploymentAdmin(ModelAdmin):  # type: ignore[misc]
+    list_display = ["upstream_model", "route_link", "provider_link", "priority", "weight", "is_active"]
+    list_filter = ["is_active", "provider", "route__surface"]
+    list_editable = ["priority", "weight", "is_active"]
+    list_select_related = ["route", "provider"]
+    search_fields = ["upstream_model", "route__name", "provider__name"]
+    autocomplete_fields = ["route", "provider"]
+    list_per_page = 50
+
+    @admin.display(description="modelo", ordering="route__name")
+    def route_link(self, deployment: Deployment) -> str:
+        url = reverse("admin:gateway_route_change", args=[deployment.route_id])
+        return format_html('<a href="{}">{}</a>', url, deployment.route.name)
+
+    @admin.display(description="provedor", ordering="provider__name")
+    def provider_link(self, deployment: Deployment) -> str:
+        url = reverse("admin:gateway_provider_change", args=[deployment.provider_id])
+        return format_html('<a href="{}">{}</a>', url, deployment.provider.name)
