@@ -71,8 +71,8 @@ def measure(*, name: str, is_stream: bool, home: Path, demo: Row, key: str, upst
     url = f"{demo['base_url']}/chat/completions"
     direct = f"{upstream}/v1/chat/completions"
     connections = 96 if is_stream else 64
-    full = {"is_stream": is_stream, "rate": 0.0, "connections": connections}
-    slow = {"is_stream": is_stream, "rate": 40.0 if is_stream else 150.0, "connections": 32}
+    full: Row = {"is_stream": is_stream, "rate": 0.0, "connections": connections}
+    slow: Row = {"is_stream": is_stream, "rate": 40.0 if is_stream else 150.0, "connections": 32}
     load(url, key, body, **full, seconds=1.5)
     rows: list[Row] = []
     for _ in range(args.rounds):
