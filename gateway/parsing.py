@@ -204,7 +204,7 @@ def _parse(
 
 
 def _check_size(body: bytes, *, members_max: int) -> None:
-    """Bounds the work of the passes that come: quotes first (no escaped quote begins a string), then what stands outside of them."""
+    """Bounds the work of the passes that come: quotes first (no escaped one begins a string), then what stands outside."""
     if body.count(b'"') > QUOTES_MAX and body.count(b'"') - body.count(b'\\"') > QUOTES_MAX:
         raise _too_many()
     if body.count(b",") > members_max or body.count(b"{") + body.count(b"[") > members_max:

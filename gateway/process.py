@@ -11,6 +11,8 @@ import time
 from types import FrameType
 from typing import Any
 
+from django.conf import settings
+
 from gateway.balance import BalanceReader
 from gateway.calls import CallContext
 from gateway.limits import Limits
@@ -19,9 +21,7 @@ from gateway.snapshots import Snapshots
 from gateway.upstream import Upstream
 
 log = logging.getLogger(__name__)
-BODY_SECONDS = 30.0  # a body that has not come by then: 408
 READER_SECONDS = 60.0  # a caller that reads nothing for so long is gone
-DRAIN_SECONDS = 25.0  # after SIGTERM: streams may finish until then
 SWEEP_SECONDS = 1.0
 
 
@@ -73,9 +73,10 @@ class GatewayProcess:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             now = time.monotonic()
-            is_over = self.draining_since is not None and now - self.draining_since > DRAIN_SECONDS
+            is_over = self.draining_since is not None and now - self.draining_since > settings.GATEWAY_DRAIN_SECONDS
             for context in list(self.contexts):
-                if context.waits_since and now - context.waits_since > (BODY_SECONDS if context.is_reading else READER_SECONDS):
+                patience = settings.GATEWAY_BODY_SECONDS if context.is_reading else READER_SECONDS
+                if context.waits_since and now - context.waits_since > patience:
                     context.is_late = True
                     context.waits_since = 0.0
                     if context.task is not None:

@@ -260,6 +260,8 @@ CNPJ_URL: str = env.str("CNPJ_URL", "" if IS_PRODUCTION else f"{SANDBOX_URL}/cnp
 
 # ── The gateway's numbers, side by side ──────────────────────────────────────────────────────────────────────────────
 GATEWAY_BODY_BYTES_MAX: int = env.int("GATEWAY_BODY_BYTES_MAX", 20 * 1_048_576)
+GATEWAY_BODY_SECONDS: int = env.int("GATEWAY_BODY_SECONDS", 30)  # a body that has not come by then: 408
+GATEWAY_DRAIN_SECONDS: int = env.int("GATEWAY_DRAIN_SECONDS", 25)  # after SIGTERM, streams may finish until then
 GATEWAY_UPSTREAM_CONNECTIONS: int = env.int("GATEWAY_UPSTREAM_CONNECTIONS", 512)  # per process
 GATEWAY_CALLS_MAX: int = env.int("GATEWAY_CALLS_MAX", 2_000)  # in flight per process; beyond it 503 overloaded
 GATEWAY_CONNECT_TIMEOUT_MS: int = env.int("GATEWAY_CONNECT_TIMEOUT_MS", 5_000)
