@@ -66,6 +66,7 @@ class PriceInline(TabularInline):
     model = Price
     form = PriceForm
     extra = 0
+    hide_title = True
     per_page = 40  # a form has at most 1 000 fields
     ordering = ("route_name", "id")
     readonly_fields = ("price", "margin")
@@ -292,6 +293,7 @@ class TierInline(TabularInline):
     model = VolumeTier
     form = TierForm
     extra = 0
+    hide_title = True
     ordering = ("above_nanos",)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -19,6 +19,11 @@ app.conf.beat_schedule = {
     "expire holds": {"task": "billing.tasks.expire_holds", "schedule": 10.0},
     "sweep charges": {"task": "billing.tasks.sweep_charges", "schedule": 60.0},
     "reconcile with the bank and the books": {"task": "billing.tasks.reconcile", "schedule": crontab(minute="*/5")},
+    "read the bank's last eight days": {
+        "task": "billing.tasks.sweep_window",
+        "schedule": crontab(hour=2, minute=40),
+        "kwargs": {"hours": 192},
+    },
     "fetch the exchange rate": {"task": "billing.tasks.fetch_exchange_rate", "schedule": crontab(minute=10)},
     "propose costs": {"task": "billing.tasks.propose_costs", "schedule": crontab(hour=4, minute=20)},
     "ensure partitions": {"task": "billing.tasks.ensure_partitions", "schedule": crontab(hour=3, minute=5)},

@@ -40,7 +40,7 @@ class ExchangeRate(models.Model):
         get_latest_by = "quoted_at"
 
     def __str__(self) -> str:
-        return f"R$ {self.rate} ({self.source})"
+        return f"R$ {self.rate.normalize():f} ({self.source})".replace(".", ",", 1)
 
 
 class ProviderCost(models.Model):
@@ -136,6 +136,9 @@ class Price(models.Model):
             models.CheckConstraint(condition=Q(amount_nanos__gte=0), name="price_not_negative"),
             models.CheckConstraint(condition=Q(per_units__gt=0), name="price_per_units_positive"),
         ]
+
+    def __str__(self) -> str:
+        return f"{self.route_name}: {self.get_unit_display().lower()}"
 
 
 class VolumePlan(models.Model):
