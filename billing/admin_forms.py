@@ -20,7 +20,6 @@ class ReasonForm(forms.Form):
 class AmountForm(ReasonForm):
     """A credit or debit by a person."""
 
-    field_order = ("amount", "expires_on", "reason")
     amount = forms.CharField(label="Valor em reais", max_length=20)
 
     def clean_amount(self) -> int:
@@ -66,7 +65,6 @@ class RefundForm(AmountForm):
 class CreditForm(ReasonForm):
     """To whom an unmatched Pix belongs."""
 
-    field_order = ("organization", "reason")
     organization = forms.IntegerField(label="Número da empresa", min_value=1)
 
 

@@ -101,7 +101,8 @@ def act_page(
 
 
 def dress(form: forms.Form) -> None:
-    """Unfold's widgets on a plain form."""
+    """Unfold's widgets on a plain form; the reason comes last."""
+    form.order_fields([*(name for name in form.fields if name != "reason"), "reason"])
     for field in form.fields.values():
         attributes = {name: value for name, value in field.widget.attrs.items() if name != "class"}
         if isinstance(field.widget, forms.Textarea):
