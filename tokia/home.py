@@ -168,7 +168,7 @@ def first_call(request: MemberRequest) -> HttpResponse:
         tokens = worked.input_tokens + worked.cached_input_tokens + worked.cache_write_tokens
         tokens += worked.output_tokens + worked.reasoning_tokens
         text = f"Funcionou! {worked.route_name}, {num(tokens)} tokens, {brl_fino(worked.net_nanos)}."
-        response = render(request, "home/_first_call.html", {"worked": text}, status=STOP_POLLING)
+        response = render(request, "home/_first_call.html", {"worked": text, "call": worked}, status=STOP_POLLING)
         response["HX-Trigger"] = "saldo-mudou"
         return response
     return render(request, "home/_first_call.html", {"failed": calls.first()})

@@ -142,3 +142,13 @@ def test_it_walks_from_invitation_to_member(cast: Cast, client: Client) -> None:
     assert client.post(address)["Location"] == "/app/"
     assert Membership.everywhere.filter(organization=cast.acme, user__email="dora@acme.com.br", role=Role.DEVELOPER).exists()
     assert client.get(address).status_code == 404
+
+
+def test_it_brings_a_guest_who_signs_up_back_to_the_invitation(cast: Cast, client: Client) -> None:
+    _, token = members.invite(place_of(cast.alice), email="dora@acme.com.br", role=Role.FINANCE)
+    form = {"email": "dora@acme.com.br", "password1": "uma frase bem comprida", "terms": "on", "next": f"/app/convite/{token}/"}
+    client.post("/conta/cadastro/", form)
+    code = re.search(r"^(\d{6})$", str(mail.outbox[-1].body), re.MULTILINE)
+    assert code
+    assert client.post("/conta/confirmar-email/", {"code": code[1]})["Location"] == f"/app/convite/{token}/"
+    assert "Aceitar convite" in client.get(f"/app/convite/{token}/").content.decode()

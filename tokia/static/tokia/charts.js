@@ -5,10 +5,14 @@
   const css = getComputedStyle(document.documentElement);
   const color = (name) => css.getPropertyValue(name).trim();
   const palette = ["--color-primary", "--color-secondary", "--color-accent", "--color-info", "--color-error", "--color-warning"];
-  const reais = (value) => value.toLocaleString("pt-BR", { style: "currency", currency: "BRL" });
+  const writer = (most) => {
+    const digits = most >= 1 ? 2 : most >= 0.01 ? 4 : 6; // small spends would all read R$ 0,00
+    return (value) => value.toLocaleString("pt-BR", { style: "currency", currency: "BRL", minimumFractionDigits: 2, maximumFractionDigits: digits });
+  };
 
   for (const canvas of document.querySelectorAll("canvas[data-chart]")) {
     const { labels, series } = JSON.parse(document.querySelector(canvas.dataset.chart).textContent);
+    const reais = writer(Math.max(...labels.map((_, at) => series.reduce((sum, one) => sum + one.reais[at], 0))));
     new Chart(canvas, {
       type: "bar",
       data: {
