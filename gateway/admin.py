@@ -47,7 +47,8 @@ class CredentialForm(forms.ModelForm):  # type: ignore[type-arg]
         if secret := self.cleaned_data.get("new_secret"):
             self.instance.secret = encrypt(secret)
             self.instance.last4 = secret[-4:]
-        return super().save(commit)
+        saved: Credential = super().save(commit)
+        return saved
 
 
 class CredentialInline(TabularInline):  # type: ignore[misc]

@@ -27,7 +27,7 @@ Connection = psycopg.AsyncConnection[Any]
 
 STATEMENT_TIMEOUT_MS = 5_000
 LOCK_TIMEOUT_MS = 2_000
-SILENCE_SECONDS = 8.0  # longer than any statement may take: the connection is dead
+SILENCE_SECONDS = 6.0  # longer than any statement may take: the connection is dead
 RETRY_SECONDS = 0.05
 PATIENCE_SECONDS = 2.0  # one broken connection is repaired unseen; more, or longer than this, is an outage
 RECONNECT_SECONDS = 0.25
@@ -73,7 +73,7 @@ class Lane(ABC, Generic[Item, Result]):
         self._idle.set()
         self._connection: Connection | None = None
         self._last_size = 0
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     # ── for subclasses ───────────────────────────────────────────────────────────────────────────────────────────────
     @abstractmethod
@@ -91,6 +91,9 @@ class Lane(ABC, Generic[Item, Result]):
     async def on_fenced(self) -> bool:
         """This process was declared dead (TK001). True: send the batch again."""
         return False
+
+    async def watch(self) -> None:
+        """Runs beside the lane, for those who wait too long."""
 
     async def on_down(self, batch: list[Entry[Item, Result]]) -> list[Entry[Item, Result]]:
         """The database does not answer: the part of the batch that is worth sending again."""
@@ -113,7 +116,10 @@ class Lane(ABC, Generic[Item, Result]):
         return [*self._in_flight, *self._queue]
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name=f"lane-{self.name}")
+        self._tasks = [
+            asyncio.create_task(self._run(), name=f"lane-{self.name}"),
+            asyncio.create_task(self.watch(), name=f"lane-{self.name}-watch"),
+        ]
 
     async def drain(self, seconds: float) -> bool:
         """Wait until nothing waits; False where it still does."""
@@ -123,9 +129,9 @@ class Lane(ABC, Generic[Item, Result]):
         return self._idle.is_set()
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._disconnect()
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -21,6 +21,8 @@ from gateway.spool import Spool
 
 log = logging.getLogger(__name__)
 FENCED_WAIT_SECONDS = 2.0
+HOLD_PATIENCE_SECONDS = 2.5
+WATCH_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +81,28 @@ class HoldLane(Lane[HoldItem, HoldResult]):
         return True
 
     async def on_down(self, batch: list[Entry[HoldItem, HoldResult]]) -> list[Entry[HoldItem, HoldResult]]:
-        for entry in (*batch, *self._queue):
-            if not entry.answer.done():
-                entry.answer.set_exception(ledger_unavailable())
+        _refuse_waiting([*batch, *self._queue])
         self._queue.clear()  # never sent
         return batch
+
+    async def watch(self) -> None:
+        """Nobody waits longer than that for a statement that hangs, either."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            late = time.monotonic() - HOLD_PATIENCE_SECONDS
+            _refuse_waiting([entry for entry in self.entries if entry.queued_at < late])
 
     def on_answer(self, entry: Entry[HoldItem, HoldResult], result: HoldResult) -> None:
         """A hold that nobody waits for any more is released."""
         answer = entry.answer
         if result.result in (1, 2) and (answer.cancelled() or answer.exception() is not None):
             entry.item.let_go()
+
+
+def _refuse_waiting(entries: Sequence[Entry[HoldItem, HoldResult]]) -> None:
+    for entry in entries:
+        if not entry.answer.done():
+            entry.answer.set_exception(ledger_unavailable())
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,17 +129,6 @@ class SettleLane(Lane[SettleItem, Settled]):
         self.is_spool_broken = False
         self._session = session
         self._spool = spool
-        self._watch: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        super().start()
-        self._watch = asyncio.create_task(self._watch_overdue(), name="lane-settle-watch")
-
-    async def stop(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
-        await super().stop()
 
     def new_key(self) -> str:
         return str(uuid.uuid4())
@@ -176,8 +178,8 @@ class SettleLane(Lane[SettleItem, Settled]):
         for entry in overdue:
             entry.answer.set_result(Settled(entry.item.gross_nanos, entry.item.gross_nanos, is_estimate=True))
 
-    async def _watch_overdue(self) -> None:
+    async def watch(self) -> None:
         seconds = settings.GATEWAY_SPOOL_AFTER_MS / 1000
         while True:
-            await asyncio.sleep(min(0.2, seconds / 4))
+            await asyncio.sleep(min(WATCH_SECONDS, seconds / 4))
             self.spool_overdue(older_seconds=seconds)

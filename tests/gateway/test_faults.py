@@ -151,6 +151,7 @@ def test_it_never_believes_usage_that_can_not_be(
     assert answer.status_code == 200
     [record] = ready.records()
     assert (record.outcome, record.usage_source) == ("completed", source)
+    assert record.hold_nanos is not None
     assert 0 < record.net_nanos <= record.hold_nanos * 200
     assert 0 < record.output_tokens <= 4_000
     assert ready.fresh().posted_nanos > 0

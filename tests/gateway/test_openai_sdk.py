@@ -101,7 +101,7 @@ def test_it_calls_tools_and_takes_their_results(client: openai.OpenAI, routes: d
                 pass
             message = stream.get_final_completion().choices[0].message
     else:
-        message = client.chat.completions.create(messages=MESSAGES, **kwargs).choices[0].message  # type: ignore[assignment]
+        message = client.chat.completions.create(messages=MESSAGES, **kwargs).choices[0].message
     assert message.tool_calls
     call = message.tool_calls[0]
     assert call.function.name == "get_weather"
