@@ -18,11 +18,11 @@ import pytest
 from django.core.cache import cache
 from django.db import connections
 from psycopg import sql
-from pytest_django import DjangoDbBlocker
+from pytest_django import DjangoDbBlocker, Settings
 
 from billing.reconcile import find_violations
 from tests.stores import stores
-from tokia.processes import free_port
+from tokia.processes import free_port, spawn
 
 ROOT = Path(__file__).resolve().parent.parent
 # Rows that migrations made, or that belong to Django: they outlive a test.
@@ -39,6 +39,12 @@ def django_db_setup(django_db_blocker: DjangoDbBlocker) -> None:
         cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert migrated.returncode == 0, migrated.stdout + migrated.stderr
+
+
+@pytest.fixture(autouse=True)
+def cheap_passwords(settings: Settings) -> None:
+    """Argon2 is slow on purpose; the cast's passwords are nobody's secret. (Processes of a stack keep the real hasher.)"""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture
@@ -104,10 +110,9 @@ def stack() -> Iterator[Stack]:
         home.chmod(0o711)
         ports = {f"TOKIA_{name}_PORT": str(free_port()) for name in ("WEB", "GATEWAY", "SANDBOX", "PSP", "SMTP", "MODEL")}
         env = {**clean_environment(), **ports, "TOKIA_HOME": folder}
-        process = subprocess.Popen(
-            [sys.executable, "manage.py", "up"], cwd=ROOT, env=env, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        # It ends with us, even if we are killed: the kernel asks it to stop, and it stops its children.
+        argv = [sys.executable, "manage.py", "up"]
+        process = spawn(argv, env=env, cwd=ROOT, output=subprocess.DEVNULL)
         try:
             demo = _await_demo(process, home, env)
             lines = (home / "env").read_text().splitlines()

@@ -29,8 +29,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def cast(db: None, settings: Settings) -> Cast:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # nobody types a password here
+def cast(db: None) -> Cast:
     return make_cast()
 
 

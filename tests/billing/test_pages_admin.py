@@ -10,7 +10,6 @@ from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
-from pytest_django import Settings
 
 from accounts.models import User
 from billing import costs, exchange, ledger, pricebooks, volume
@@ -39,8 +38,7 @@ GPT = PriceLine(route_name="openai/gpt-5", provider_name="openai", upstream_mode
 
 
 @pytest.fixture
-def staff(db: None, settings: Settings) -> Client:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+def staff(db: None) -> Client:
     person = User.objects.create_superuser("ana@tokia.test", "a long enough password")
     client = Client()
     client.force_login(person)
