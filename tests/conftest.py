@@ -150,6 +150,13 @@ def _stop(process: subprocess.Popen[bytes], home: Path) -> None:
         print("── the stack's last lines ──", *log.read_text(errors="replace").splitlines()[-60:], sep="\n")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The browser's suite goes last: Playwright's event loop stays in this thread, and Django's ORM refuses to work beside one."""
+    items.sort(
+        key=lambda item: (item.path.is_relative_to(ROOT / "tests" / "browser"), item.get_closest_marker("torture") is not None)
+    )
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from tests.conftest import ROOT, Stack, clean_environment
-from tokia.processes import answers_http, free_port
+from tokia.processes import answers_http, free_port, spawn
 
 DEMO_KEYS = {
     "base_url", "api_key", "web_url", "email", "password", "admin_url", "admin_email", "admin_password", "sandbox_url",
@@ -96,7 +96,8 @@ def test_it_leaves_nothing_behind(number: signal.Signals) -> None:
         home.chmod(0o711)
         ports = {f"TOKIA_{name}_PORT": str(free_port()) for name in ("WEB", "GATEWAY", "SANDBOX", "PSP", "SMTP", "MODEL")}
         env = {**clean_environment(), **ports, "TOKIA_HOME": folder, "TOKIA_MARK": folder}
-        process = subprocess.Popen([sys.executable, "manage.py", "up", "--quiet", "--no-model"], cwd=ROOT, env=env)
+        argv = [sys.executable, "manage.py", "up", "--quiet", "--no-model"]
+        process = spawn(argv, env=env, cwd=ROOT, output=subprocess.DEVNULL)
         pids, deadline = home / "logs" / "pids.json", time.monotonic() + 60
         while not (pids.exists() and "gateway" in json.loads(pids.read_text())) and time.monotonic() < deadline:
             time.sleep(0.05)
