@@ -29,7 +29,7 @@ class HoldResult(IntEnum):
     INSUFFICIENT = 0
     PLACED = 1
     ALREADY_PLACED = 2
-    ALREADY_SETTLED = 3
+    ALREADY_SETTLED = 3  # or expired: the call is over
     CLOCK_OFF = 4  # the id's instant is more than 60 s off the database's clock
     UNKNOWN_WALLET = 5
 

@@ -73,7 +73,7 @@ class HoldLane(Lane[HoldItem, HoldResult]):
             entry.answer.set_exception(ledger_unavailable())
 
     async def on_fenced(self) -> bool:
-        """Another session, then the same ids again: under the old one nothing was placed."""
+        """Another session, then the same ids again: one that the old session had placed is over and is not placed again."""
         self._session.note_fenced(self._session.id)
         deadline = time.monotonic() + FENCED_WAIT_SECONDS
         while not self._session.id and time.monotonic() < deadline:

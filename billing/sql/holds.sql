@@ -1,6 +1,7 @@
 -- Places holds, first come first served per wallet. Idempotent by id: the same batch again changes nothing.
--- result: 1 placed · 2 already placed · 3 already settled · 0 insufficient · 4 the id's instant is more than 60 s off the
--- database's clock · 5 unknown wallet. available_nanos is what the wallet has left after (0: what there is).
+-- result: 1 placed · 2 already placed · 3 over already: settled, or expired with its session · 0 insufficient · 4 the id's instant
+-- is more than 60 s off the database's clock · 5 unknown wallet. available_nanos is what the wallet has left after (0: what there
+-- is).
 -- Raises TK001 when the session is not live. The same id twice in one batch is a caller's bug (23505).
 CREATE OR REPLACE FUNCTION billing_hold_batch(p_session bigint, p_ids uuid[], p_wallets bigint[], p_amounts bigint[])
 RETURNS TABLE (ord int, result smallint, available_nanos bigint)
@@ -31,12 +32,13 @@ BEGIN
   PERFORM 1 FROM billing_wallet w WHERE w.id = ANY(p_wallets) ORDER BY w.id FOR NO KEY UPDATE;
   FOR c IN
     SELECT i.ord, i.id, i.wallet_id, i.amount, w.posted_nanos - w.held_nanos AS available,
-           h.id IS NOT NULL AS is_placed, u.id IS NOT NULL AS is_settled
+           h.id IS NOT NULL AS is_placed, u.id IS NOT NULL OR e.id IS NOT NULL AS has_ended
     FROM unnest(p_ids, p_wallets, p_amounts) WITH ORDINALITY AS i (id, wallet_id, amount, ord)
     -- LIMIT: one index probe per id, whatever the planner believes about the tables' sizes
     LEFT JOIN LATERAL (SELECT x.* FROM billing_wallet x WHERE x.id = i.wallet_id LIMIT 1) w ON true
     LEFT JOIN LATERAL (SELECT x.id FROM billing_hold x WHERE x.id = i.id LIMIT 1) h ON true
     LEFT JOIN LATERAL (SELECT x.id FROM billing_usagerecord x WHERE x.id = i.id LIMIT 1) u ON true
+    LEFT JOIN LATERAL (SELECT x.id FROM billing_expiredhold x WHERE x.id = i.id LIMIT 1) e ON true
     ORDER BY i.wallet_id, i.ord
   LOOP
     IF wallet IS DISTINCT FROM c.wallet_id THEN
@@ -44,7 +46,7 @@ BEGIN
       available := c.available;
     END IF;
     result := CASE
-      WHEN c.is_settled THEN 3
+      WHEN c.has_ended THEN 3
       WHEN c.is_placed THEN 2
       WHEN available IS NULL THEN 5
       WHEN abs(billing_ms_of_id(c.id) - extract(epoch FROM clock_timestamp()) * 1000) > 60000 THEN 4
@@ -78,7 +80,8 @@ CREATE OR REPLACE FUNCTION billing_hold_one(p_session bigint, p_id uuid, p_walle
 LANGUAGE plpgsql AS $$
 BEGIN
   SELECT w.posted_nanos - w.held_nanos INTO available_nanos FROM billing_wallet w WHERE w.id = p_wallet FOR NO KEY UPDATE;
-  IF EXISTS (SELECT 1 FROM billing_usagerecord u WHERE u.id = p_id) THEN
+  IF EXISTS (SELECT 1 FROM billing_usagerecord u WHERE u.id = p_id)
+     OR EXISTS (SELECT 1 FROM billing_expiredhold e WHERE e.id = p_id) THEN
     result := 3;
   ELSIF EXISTS (SELECT 1 FROM billing_hold h WHERE h.id = p_id) THEN
     result := 2;

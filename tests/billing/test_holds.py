@@ -76,6 +76,17 @@ def test_the_same_hold_again_changes_nothing(others: int) -> None:
     assert fresh(wallet).held_nanos == 0
 
 
+@pytest.mark.parametrize("others", [0, 2])
+def test_a_hold_that_expired_is_never_placed_again(others: int) -> None:
+    """Its answer was lost, its process declared dead; the process lives and sends the same ids under another session."""
+    wallet, session = make_wallet(brl="10"), make_session()
+    orders = [(clock.new_id(), wallet.pk, BRL) for _ in range(1 + others)]
+    holds.place_holds(session, holds=orders)
+    holds.close_session(session)
+    assert {answer.result for answer in holds.place_holds(make_session(), holds=orders)} == {HoldResult.ALREADY_SETTLED}
+    assert fresh(wallet).held_nanos == 0
+
+
 @pytest.mark.parametrize("others", [0, 1])
 def test_it_refuses_an_id_off_the_clock_and_an_unknown_wallet(others: int) -> None:
     wallet, session = make_wallet(brl="10"), make_session()
