@@ -10,6 +10,7 @@ import atexit
 import os
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -61,6 +62,7 @@ def refuse_the_outside(event: str, args: tuple[object, ...]) -> None:
 
 
 def start() -> PrivateStores:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cancelled run tidies up as after Ctrl-C
     stores = PrivateStores()
     atexit.register(stores.stop)
     stores.start()
