@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -29,6 +30,7 @@ from tokia.processes import answers_http
 
 LEDGER_CALLS = 20_000
 MILLION = 1_000_000
+SILENCE = "UPDATE billing_gatewaysession SET expires_at = now() - interval '1 hour'"
 
 
 @dataclass
@@ -57,6 +59,11 @@ class Arena:
 
     def spooled(self) -> list[Path]:
         return list(self.spool.glob("settlements-*.spool")) if self.spool.exists() else []
+
+    def spooled_bytes(self) -> int:
+        with contextlib.suppress(FileNotFoundError):  # replayed this instant
+            return sum(path.stat().st_size for path in self.spooled())
+        return 0
 
     def app(self) -> psycopg.Connection[Any]:
         """As the application's role."""
@@ -105,16 +112,25 @@ class Arena:
                 time.sleep(0.1)
         tenant.credited_nanos += nanos
 
-    def reap(self, *, but: int = 0) -> int:
-        """Let every dead gateway's session be silent for an hour, and reap. `but`: the pid that lives. Gives the expired holds."""
+    def reap(self, *, dead: int = 0) -> int:
+        """Let a dead gateway's sessions be silent for an hour, and reap; gives the expired holds. No pid: all but today's."""
+        condition = f"host LIKE '%:{dead}'" if dead else f"host NOT LIKE '%:{self.stack.pid_of('gateway')}'"
         with self.owner() as connection:
-            connection.execute(
-                "UPDATE billing_gatewaysession SET expires_at = now() - interval '1 hour'"
-                " WHERE state <> 'reaped' AND host NOT LIKE %s",
-                (f"%:{but or self.stack.pid_of('gateway')}",),
-            )
-            row = connection.execute("SELECT billing_reap_sessions(30)").fetchone()
-            return int(row[0]) if row else 0
+            connection.execute(f"{SILENCE} WHERE state <> 'reaped' AND {condition}".encode())
+            [(expired,)] = connection.execute("SELECT billing_reap_sessions(30)").fetchall()
+            return int(expired)
+
+    def kill_nobody(self) -> Callable[[], bool]:
+        """A session of no process, silent for an hour; the answer tells whether the worker has reaped it."""
+        with self.owner() as connection:
+            [(session,)] = connection.execute("SELECT billing_open_session('nobody:0', 0)").fetchall()
+            connection.execute(f"{SILENCE} WHERE id = {session}".encode())
+
+        def is_reaped() -> bool:
+            with self.app() as db:
+                return db.execute("SELECT state FROM billing_gatewaysession WHERE id = %s", (session,)).fetchone() == ("reaped",)
+
+        return is_reaped
 
 
 def await_true(check: Callable[[], bool], *, seconds: float, why: str) -> float:

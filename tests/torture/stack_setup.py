@@ -30,7 +30,6 @@ class Tenant:
 ROUTES = {
     "openai": ("openai", "/v1", "gpt-4o-mini"),
     "anthropic": ("anthropic", "", "claude-haiku-4-5"),
-    "stall": ("groq", "/openai/v1", "llama-3.1-8b-instant"),
     "fails": ("mistral", "/v1", "fault-503-mistral-small-latest"),
     "cuts": ("openai", "/v1", "fault-reset3-gpt-4o-mini"),
 }
