@@ -119,3 +119,13 @@ def test_it_takes_its_version_from_the_changelog() -> None:
     headings = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert headings
     assert re.fullmatch(r"\d+\.\d+\.\d+", headings[0])
+
+
+@pytest.mark.parametrize("name", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "deploy/README.md"])
+def test_it_names_files_that_exist(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|sql|toml|md|yaml|conf|sh|css|example))\b", text))
+    named |= set(re.findall(r"\]\(([^)#:]+)\)", text))
+    assert named
+    folder = (ROOT / name).parent
+    assert sorted(path for path in named if not (ROOT / path).exists() and not (folder / path).exists()) == []
