@@ -6,13 +6,12 @@ the ledger) and for finding out who the tenant is. Idea: a query without a scope
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar
 
 from django.db import models
-from django.http import HttpRequest, HttpResponse
 
 if TYPE_CHECKING:
     from accounts.models import Organization
@@ -51,20 +50,3 @@ class TenantManager(models.Manager[M]):
 
     def get_queryset(self) -> models.QuerySet[M]:
         return super().get_queryset().filter(**{self.path: current_tenant()})
-
-
-class TenantMiddleware:
-    """Sets `request.membership` and the tenant for a signed-in person, for as long as the view runs."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        from accounts.members import membership_at_work  # the model layer is not ready when this module loads
-
-        membership = membership_at_work(request)
-        request.membership = membership  # type: ignore[attr-defined]
-        if membership is None:
-            return self.get_response(request)
-        with tenant(membership.organization):
-            return self.get_response(request)

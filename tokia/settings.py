@@ -104,7 +104,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    "accounts.tenancy.TenantMiddleware",
+    "accounts.middleware.TenantMiddleware",
 ]
 ROOT_URLCONF = "tokia.urls"
 WSGI_APPLICATION = "tokia.wsgi.application"
