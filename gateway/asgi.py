@@ -14,6 +14,8 @@ import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tokia.settings")
 django.setup()
+# uvicorn asks this logger, not its own setting, whether to write a line per request: usage records say more, and cost less.
+logging.getLogger("uvicorn.access").propagate = False
 
 from django.conf import settings  # noqa: E402 - the apps are ready from here on
 

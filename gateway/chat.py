@@ -22,7 +22,7 @@ from gateway.parsing import parse_chat
 from gateway.pricetag import cost_header, with_cost
 from gateway.relay import Relay, cut
 from gateway.routing import attempt_order
-from gateway.tokens import count_chat_input
+from gateway.tokens import bound_chat_input, count_chat_input
 from gateway.upstream import ERROR_BYTES_MAX
 from gateway.usage import basis_of, basis_of_part, shown_usage
 from tokia.crashpoints import crashpoint
@@ -66,7 +66,8 @@ async def hold_chat(process: GatewayProcess, context: CallContext, caller: Calle
         context.on_stream()
     await process.meter.hold_for(
         open_call,
-        input_tokens=min(count_chat_input(call, factor_percent=route.token_factor_percent), route.context_tokens),
+        input_tokens=lambda: min(count_chat_input(call, factor_percent=route.token_factor_percent), route.context_tokens),
+        input_bytes=bound_chat_input(call),
         choices=call.choices,
         is_ceiling_ours=asked is None,
     )

@@ -63,7 +63,7 @@ async def embed(process: GatewayProcess, context: CallContext, caller: Caller, b
     open_call = OpenCall(context=context, caller=caller, route=route, prices=route.prices, is_stream=False, output_tokens=0)
     counted = count_input(call)
     most = scale(counted, route.token_factor_percent) + call.inputs * TOKENS_PER_INPUT
-    await process.meter.hold_for(open_call, input_tokens=most, choices=1, is_ceiling_ours=False)
+    await process.meter.hold_for(open_call, input_tokens=lambda: most, input_bytes=most, choices=1, is_ceiling_ours=False)
     crashpoint("after_hold_commit")
     try:
         answer = await attempt_embeddings(process, open_call, call)

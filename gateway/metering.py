@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +28,8 @@ from tokia.crashpoints import crashpoint
 log = logging.getLogger(__name__)
 OUTPUT_TOKENS_FLOOR = 64  # an answer that the balance must at least afford where the caller named no maximum
 CLAMP_TRIES = 3
+RICH_FACTOR = 200
+WALLETS_MAX = 50_000
 DRAIN_SECONDS = 8.0
 SPOOL_SCAN_SECONDS = 30.0
 INT_MAX = 2_147_483_647
@@ -65,6 +68,7 @@ class Meter:
         self._holds = HoldLane(self.session)
         self._settlements = SettleLane(self.session, self._spool)
         self._scan: asyncio.Task[None] | None = None
+        self._available: dict[int, int] = {}  # what each wallet had left at its last hold; a hint, never a decision
 
     async def start(self) -> None:
         self.session.start()
@@ -90,26 +94,35 @@ class Meter:
         return bool(self.session.id) and self._holds.down_since is None and not self._settlements.is_spool_broken
 
     # ── Hold ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-    async def hold_for(self, call: OpenCall, *, input_tokens: int, choices: int, is_ceiling_ours: bool) -> None:
+    async def hold_for(
+        self, call: OpenCall, *, input_tokens: Callable[[], int], input_bytes: int, choices: int, is_ceiling_ours: bool
+    ) -> None:
         """Reserve the most that the call can cost. Raises InsufficientBalance (402), Unavailable (503).
 
-        Where the caller named no maximum (`is_ceiling_ours`), the output is cut to what the balance affords, down to
-        OUTPUT_TOKENS_FLOOR; `call.output_tokens` tells what it came to.
+        Counting tokens is the dearest step of a call, so a wallet that had RICH_FACTOR times as much at its last hold is held by
+        the bytes of the input (a token is at least one), and only the others by their count. Where the caller named no maximum
+        (`is_ceiling_ours`), the output is cut to what the balance affords, down to OUTPUT_TOKENS_FLOOR; `call.output_tokens` tells
+        what it came to.
         """
+        wallet_id = call.caller.wallet_id
+        by_bytes = price_ceiling(call.prices, input_tokens=input_bytes, output_tokens=call.output_tokens * choices)
+        if by_bytes * RICH_FACTOR < self._available.get(wallet_id, 0):
+            placed = await self._place(call, by_bytes)
+            if placed.result in (PLACED, ALREADY_PLACED):
+                return
+        counted = input_tokens()
         for _ in range(CLAMP_TRIES):
-            amount = max(1, price_ceiling(call.prices, input_tokens=input_tokens, output_tokens=call.output_tokens * choices))
+            amount = max(1, price_ceiling(call.prices, input_tokens=counted, output_tokens=call.output_tokens * choices))
             placed = await self._place(call, amount)
             if placed.result in (PLACED, ALREADY_PLACED):
-                call.hold_nanos, call.session_id = amount, placed.session_id
                 return
             if placed.result == CLOCK_OFF:
                 log.critical("this machine's clock is more than 60 s off the database's: no calls are admitted")
-                raise ledger_unavailable()
-            if placed.result == SETTLED_BEFORE:
+            if placed.result in (CLOCK_OFF, SETTLED_BEFORE):
                 raise ledger_unavailable()
             affordable = 0
             if is_ceiling_ours and placed.result == INSUFFICIENT:
-                affordable = affordable_output(call.prices, placed.available_nanos, input_tokens, choices, call.output_tokens - 1)
+                affordable = affordable_output(call.prices, placed.available_nanos, counted, choices, call.output_tokens - 1)
             if affordable < OUTPUT_TOKENS_FLOOR:
                 raise _insufficient(amount, placed.available_nanos)
             call.output_tokens = affordable
@@ -120,11 +133,17 @@ class Meter:
             raise ledger_unavailable()
         item = HoldItem(call.context.id, call.caller.wallet_id, amount, lambda: self._let_go(call))
         try:
-            return await self._holds.submit(item)
+            placed = await self._holds.submit(item)
         except QueueFull:
             raise overloaded() from None
         except ConnectionError:
             raise ledger_unavailable() from None
+        if len(self._available) >= WALLETS_MAX:
+            self._available.clear()
+        self._available[item.wallet_id] = placed.available_nanos
+        if placed.result in (PLACED, ALREADY_PLACED):
+            call.hold_nanos, call.session_id = amount, placed.session_id
+        return placed
 
     def _let_go(self, call: OpenCall) -> None:
         row = _row(call, Usage(requests=0), 0, 0, outcome="failed", status=503, error_code="ledger_unavailable")
@@ -154,9 +173,9 @@ class Meter:
         return await self.await_settled(call)
 
     async def await_settled(self, call: OpenCall) -> Settled:
-        """The figures of a settlement that was begun. A caller that is cancelled meanwhile does not stop it."""
+        """The figures of a settlement that was begun. A caller that is cancelled meanwhile does not stop it: the lane goes on."""
         assert call.settling is not None
-        settled = await asyncio.shield(call.settling)
+        settled = await call.settling
         crashpoint("after_settle")
         return settled
 

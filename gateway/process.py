@@ -52,7 +52,7 @@ class GatewayProcess:
         take_over_sigterm(self)
         gc.collect()
         gc.freeze()  # what the start made stays: the collector need not look at it again
-        gc.set_threshold(10_000, 20, 20)
+        gc.set_threshold(50_000, 20, 50)
 
     async def stop(self) -> None:
         """The server has finished its connections. Money first: what waits is settled before anything closes."""

@@ -66,6 +66,15 @@ def count_chat_input(call: ChatCall, *, factor_percent: int) -> int:
     return extra + scale(count_texts(texts), factor_percent)
 
 
+def bound_chat_input(call: ChatCall) -> int:
+    """A cruder bound that costs nothing: every byte of the body a token, and the pictures."""
+    bound = call.body_bytes + TOKENS_PER_CALL + TOKENS_PER_MESSAGE * len(call.messages)
+    for message in call.messages:
+        if isinstance(message.content, list):
+            bound += TOKENS_PER_IMAGE * sum(part.image_url is not None for part in message.content)
+    return bound
+
+
 def count_texts(texts: Iterable[str]) -> int:
     return count_text("\n".join(texts))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
+from collections import deque
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ JSON_BYTES_MAX = 32 * 1_048_576
 ERROR_BYTES_MAX = 65_536
 IDLE_SECONDS = 20.0  # an unused connection is closed before most servers close theirs
 SWEEP_SECONDS = 0.25
+PLACE_SECONDS = 10.0  # longest wait for one of GATEWAY_UPSTREAM_CONNECTIONS
 
 Origin = tuple[str, str, int]  # scheme, host, port
 
@@ -117,12 +119,13 @@ class Upstream:
     def __init__(self) -> None:
         self._idle: dict[Origin, list[Connection]] = {}
         self._busy: set[Connection] = set()
-        self._places: asyncio.Semaphore | None = None
+        self._free = 0  # places for connections
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._tls: ssl.SSLContext | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        self._places = asyncio.Semaphore(settings.GATEWAY_UPSTREAM_CONNECTIONS)
+        self._free = settings.GATEWAY_UPSTREAM_CONNECTIONS
         self._tls = ssl.create_default_context()
         self._tls.set_alpn_protocols(["http/1.1"])
         self._sweeper = asyncio.create_task(self._sweep(), name="upstream-sweep")
@@ -140,14 +143,15 @@ class Upstream:
         Raises UpstreamError, ClientGone.
         """
         origin, head = head_of(request.url, tuple(request.headers))
-        assert self._places is not None, "Upstream was not started."
         head += b"%d\r\n\r\n" % len(request.body)
         with interruptible(context):
-            await self._places.acquire()
+            if self._free <= 0:
+                await self._await_place()
+            self._free -= 1
             try:
                 connection = await self._exchange(origin, head, request.body)
             except BaseException:
-                self._places.release()
+                self._leave_place()
                 raise
         return Exchange(self, origin, connection, Answer(connection, context))
 
@@ -176,8 +180,23 @@ class Upstream:
             self._idle.setdefault(origin, []).append(connection)
         else:
             connection.abort()
-        if self._places is not None:
-            self._places.release()
+        self._leave_place()
+
+    async def _await_place(self) -> None:
+        """Raises UpstreamError after PLACE_SECONDS."""
+        async with asyncio.timeout(PLACE_SECONDS):
+            while self._free <= 0:
+                place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._waiting.append(place)
+                await place
+
+    def _leave_place(self) -> None:
+        self._free += 1
+        while self._waiting:
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
 
     def _take_idle(self, origin: Origin) -> Connection | None:
         kept = self._idle.get(origin)

@@ -60,7 +60,6 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None
         self.status, self.headers, self.has_head, self.is_complete = 0, {}, False, False
         self._ends_by_eof, self._head_bytes, self._error = False, 0, None
-        self._parser = httptools.HttpResponseParser(self)
         self._began = self._heard = time.monotonic()
         self._exchanges += 1
         self._transport.writelines([head, body]) if len(body) > BUFFER_BYTES_LOW else self._transport.write(head + body)
@@ -109,6 +108,7 @@ class Connection(asyncio.Protocol):
     # ── asyncio.Protocol ─────────────────────────────────────────────────────────────────────────────────────────────
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._parser = httptools.HttpResponseParser(self)  # one for all answers of the connection, as they follow each other
 
     def data_received(self, data: bytes) -> None:
         if self.is_complete:  # bytes that nobody asked for: whatever they are, not the next answer
