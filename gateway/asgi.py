@@ -120,7 +120,7 @@ async def answer(exchange: Exchange) -> Reply:
     caller = await authenticate(exchange)
     body = await exchange.read_body()
     crashpoint("recv")
-    exchange.watch_caller()
+    exchange.expect_long()
     return await parent(process, exchange.context, caller, body)
 
 

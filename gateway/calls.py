@@ -158,6 +158,8 @@ class CallContext:
     is_reading: bool = False  # it reads the body
     is_late: bool = False  # the body, or the caller's reading, took too long
     on_stream: Callable[[], None] | None = None  # told when the answer will be a stream
+    watch: Callable[[], None] | None = None  # begins to watch the caller
+    is_watched: bool = False
     headers: Headers = field(default_factory=list)  # rate limit headers, for answers and refusals alike
 
     def interrupt(self) -> None:

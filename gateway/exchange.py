@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from typing import Any, cast
@@ -22,6 +23,8 @@ Send = Callable[[Message], Awaitable[None]]
 
 SLOW_START_SECONDS = 15.0  # a stream that has not begun by then gets its 200 and comments, so that proxies keep it open
 KEEP_ALIVE_SECONDS = 15.0
+_FIXED_BITS = 0xF << 76 | 0x3 << 62  # of a UUID's 128: version and variant
+_VERSION_7 = 0x7 << 76 | 0x2 << 62
 JSON_TYPE = (b"content-type", b"application/json")
 SSE_TYPE = (b"content-type", b"text/event-stream; charset=utf-8")
 
@@ -44,7 +47,7 @@ class Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
-        self.context = CallContext(id=str(clock.new_id()), started_ns=time.monotonic_ns(), task=asyncio.current_task())
+        self.context = CallContext(id=new_id(), started_ns=time.monotonic_ns(), task=asyncio.current_task())
         self.headers: dict[bytes, bytes] = {}
         self.is_committed = False
         self._receive = receive
@@ -91,10 +94,15 @@ class Exchange:
         context.is_reading, context.waits_since = False, 0.0
         return body
 
-    def watch_caller(self) -> None:
-        """From now on the caller's hanging up interrupts the call. The server wakes the task when the answer is out."""
-        self._watch = asyncio.create_task(self._await_disconnect())
+    def expect_long(self) -> None:
+        """The body is read: the process's sweep may begin to watch the caller. A call that ends before that saves the task."""
+        self.context.watch = self._watch_caller
         self.context.on_stream = self._expect_stream
+
+    def _watch_caller(self) -> None:
+        """From now on the caller's hanging up interrupts the call. The server wakes the task when the answer is out."""
+        self.context.is_watched = True
+        self._watch = asyncio.create_task(self._await_disconnect())
 
     async def _await_disconnect(self) -> None:
         message = await self._receive()
@@ -174,6 +182,14 @@ class Exchange:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._keep_alive
             self._keep_alive = None
+
+
+def new_id() -> str:
+    """The text of a UUIDv7, as `tokia.clock.new_id` makes them, without the object."""
+    random = os.urandom(10)
+    digits = (clock.unix_ms() << 80 | int.from_bytes(random, "big")) & ~_FIXED_BITS | _VERSION_7
+    text = f"{digits:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def _too_large(limit: int) -> BodyTooLarge:
