@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 
 import django
 
-KEY_LIMIT = 30  # requests per minute of the tenant "limited"
+KEY_LIMIT = 10  # requests per minute of the tenant "limited"
 
 
 @dataclass
