@@ -92,6 +92,20 @@ def test_it_tells_wrong_keys_apart_from_those_that_may_not(world: World, ready: 
     await_true(lambda: ask(ready.secret)[0] == 200, seconds=3)
 
 
+def test_it_shows_a_key_its_own_organization_and_no_session_anything(world: World, ready: Tenant) -> None:
+    stranger = world.tenant(brl="7.00", requests_per_minute=77)
+    paths = ("/v1/models", "/v1/credits", "/v1/key")
+    for path in paths:
+        assert httpx.get(world.gateway.url + path, cookies={"sessionid": "a" * 32}).status_code == 401
+    credits = httpx.get(f"{world.gateway.url}/v1/credits", headers=stranger.headers).json()["data"]
+    assert (credits["total_credits"], credits["total_usage"]) == (7, 0)
+    limits = [
+        httpx.get(f"{world.gateway.url}/v1/key", headers=tenant.headers).json()["data"]["rate_limit"]["requests"]
+        for tenant in (stranger, ready)
+    ]
+    assert limits[0] == 77 != limits[1]
+
+
 def test_it_refuses_a_revoked_key_within_two_seconds(world: World, ready: Tenant) -> None:
     def status() -> int:
         return httpx.get(f"{world.gateway.url}/v1/models", headers=ready.headers).status_code

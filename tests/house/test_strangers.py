@@ -137,18 +137,21 @@ def test_it_shows_charlie_nothing_of_acme(world: World) -> None:
             assert world.state() == before, where
 
 
-def test_it_sends_nobody_to_sign_in(world: World) -> None:
+@pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer {key}"}], ids=["nobody", "key"])
+def test_it_sends_nobody_to_sign_in(world: World, headers: dict[str, str]) -> None:
+    """An API key, even Acme's own, is no session: the pages know it not."""
     before = world.state()
+    headers = {name: value.format(key=world.secret) for name, value in headers.items()}
     for route in sorted(OWN | OBJECTS):
         for method in ("get", "post"):
-            response = getattr(Client(), method)(world.address(route), world.form)
+            response = getattr(Client(headers=headers), method)(world.address(route), world.form)
             where = f"{method} {route}"
             assert response.status_code in (302, 404, 405), where
             if response.status_code == 302:
                 assert response["Location"].startswith("/conta/entrar/"), where
     for route in sorted(OPEN):
         for method in ("get", "post"):
-            response = getattr(Client(), method)(world.address(route), world.form)
+            response = getattr(Client(headers=headers), method)(world.address(route), world.form)
             assert response.status_code < 500 and MARK not in b"".join(response).decode(errors="replace"), f"{method} {route}"
     assert world.state() == before
 
