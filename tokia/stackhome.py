@@ -4,6 +4,7 @@ up.lock       held by the running supervisor; its number is inside
 ready         exists while everything answers
 secrets.json  made at the first start and remembered; 0600
 ports.json    where PostgreSQL and Valkey listen
+steps.json    which migrations and seeds were done, by fingerprint
 env           what every process of the stack gets; 0600; `manage.py` lends it to its other commands
 demo.key      the demo key's secret, which the database does not know; 0600
 logs/  postgres/  valkey/  sandbox/  spool/
@@ -128,6 +129,15 @@ class StackHome:
 
     def remember_ports(self, ports: Mapping[str, int]) -> None:
         self.write_private(self.folder / "ports.json", json.dumps(dict(ports)))
+
+    def steps_done(self) -> dict[str, str]:
+        """What was done on this stack's database, and the fingerprint of what it depended on."""
+        path = self.folder / "steps.json"
+        done: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        return done
+
+    def remember_steps(self, done: Mapping[str, str]) -> None:
+        self.write_private(self.folder / "steps.json", json.dumps(dict(done)))
 
     def write_private(self, path: Path, text: str) -> None:
         """Whole or not at all, readable by us alone from the first byte."""

@@ -121,11 +121,11 @@ class Postgres:
             return False
         return self._run("pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)).returncode == 0
 
-    def settle_roles(self) -> None:
+    def settle_roles(self, database: str = DATABASE) -> None:
         """Create the database and the two roles, or give them today's passwords. The server runs."""
-        if DATABASE not in self._psql("postgres", "SELECT datname FROM pg_database").splitlines():
-            self._psql("postgres", f"CREATE DATABASE {DATABASE}")
-        self._psql(DATABASE, ROLES_SQL.read_text(encoding="utf-8"))
+        if database not in self._psql("postgres", "SELECT datname FROM pg_database").splitlines():
+            self._psql("postgres", f"CREATE DATABASE {database}")
+        self._psql(database, ROLES_SQL.read_text(encoding="utf-8"))
 
     def remove(self) -> None:
         """Delete the cluster; it does not run. Only tests do this."""
@@ -136,7 +136,7 @@ class Postgres:
         argv = [str(self._bin / "psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1",
                 "-p", str(self.port), "-U", SUPERUSER, "-d", database, "-f", "-"]  # fmt: skip
         # By standard input, so that no password stands in an argument list that every account can read.
-        variables = {"database": DATABASE, "owner_password": self.passwords.owner, "app_password": self.passwords.app}
+        variables = {"database": database, "owner_password": self.passwords.owner, "app_password": self.passwords.app}
         script = "".join(f"\\set {name} '{value}'\n" for name, value in variables.items()) + sql
         result = run_as(self.user, argv, env=env, text_in=script)
         if result.returncode:

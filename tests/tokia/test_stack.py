@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from tests.conftest import ROOT, Stack, clean_environment
+from tests.stores import stores
 from tokia.processes import answers_http, free_port, spawn
 
 DEMO_KEYS = {
@@ -86,6 +87,33 @@ def test_it_keeps_secrets_out_of_its_log(stack: Stack) -> None:
     secrets = json.loads((stack.home / "secrets.json").read_text())
     assert [name for name, text in secrets.items() if text in log and name != "home_id"] == []
     assert stack.demo["api_key"] not in log
+
+
+def test_it_starts_again_with_the_data_and_on_your_own_servers() -> None:
+    """A start on servers of yours starts none of its own; the second one finds what the first one left."""
+    stores.postgres.settle_roles("yours")
+    urls = {name: stores.environment()[name].removesuffix("tokia") + "yours" for name in ("DATABASE_URL", "DATABASE_OWNER_URL")}
+    with tempfile.TemporaryDirectory(prefix="tokia-yours-", ignore_cleanup_errors=True) as folder:
+        ports = {f"TOKIA_{name}_PORT": str(free_port()) for name in ("WEB", "GATEWAY", "SANDBOX", "PSP", "SMTP", "MODEL")}
+        valkey = {"VALKEY_URL": stores.valkey.url.removesuffix("0") + "7"}
+        env = {**clean_environment(), **ports, **urls, **valkey, "TOKIA_HOME": folder}
+        demos = []
+        for _ in range(2):
+            argv = [sys.executable, "manage.py", "up", "--no-model", "--detach"]
+            up = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+            assert up.returncode == 0, up.stdout + up.stderr
+            pids = json.loads((Path(folder) / "logs" / "pids.json").read_text())
+            assert set(pids) == {"sandbox", "gateway", "web", "worker", "beat"}
+            assert answers_http(int(ports["TOKIA_WEB_PORT"]), "/readyz")
+            lent = {name: text for name, text in env.items() if name not in {**urls, **valkey}}
+            for words in (["demo"], ["down"]):
+                done = subprocess.run(
+                    [sys.executable, "manage.py", *words], cwd=ROOT, env=lent, capture_output=True, text=True, check=False
+                )
+                assert done.returncode == 0, done.stderr
+                demos += [json.loads(done.stdout)] if words == ["demo"] else []
+        assert demos[0] == demos[1]
+        assert processes_of(folder) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
