@@ -14,9 +14,9 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+import msgspec
 import psycopg
 from django.conf import settings
 
@@ -37,13 +37,12 @@ AGAIN = frozenset({"40001", "40P01", "55P03", "57014"})
 UNKNOWN_CLASSES = ("08", "53", "57", "58", "XX")
 
 
-@dataclass(slots=True)
-class Entry(Generic[Item, Result]):
+class Entry(msgspec.Struct, Generic[Item, Result]):
     """One caller's item and the answer it waits for."""
 
     item: Item
     answer: asyncio.Future[Result]
-    queued_at: float = field(default_factory=time.monotonic)
+    queued_at: float = msgspec.field(default_factory=time.monotonic)
 
 
 def is_worth_repeating(error: BaseException) -> bool:

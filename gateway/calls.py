@@ -1,10 +1,13 @@
-"""What walks through a call: frozen snapshots of who calls and what serves, the parsed call, and its answer."""
+"""What walks through a call: frozen snapshots of who calls and what serves, the parsed call, and its answer.
+
+What is made once per call is a msgspec.Struct, which costs a tenth of a frozen dataclass to make.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -93,8 +96,7 @@ class Message(msgspec.Struct):
     reasoning_content: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ChatCall:
+class ChatCall(msgspec.Struct, frozen=True):
     """A chat completion as it was asked for. `fields` are the body's top-level members, byte for byte."""
 
     model: str
@@ -108,8 +110,7 @@ class ChatCall:
     choices: int  # n
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddingsCall:
+class EmbeddingsCall(msgspec.Struct, frozen=True):
     model: str
     fields: Mapping[str, msgspec.Raw]
     texts: list[str]
@@ -119,8 +120,7 @@ class EmbeddingsCall:
     wants_base64: bool
 
 
-@dataclass(slots=True)
-class Attempt:
+class Attempt(msgspec.Struct):
     """One try at one deployment, kept on the usage record."""
 
     provider: str
@@ -133,8 +133,7 @@ class Attempt:
         return {"provider": self.provider, "model": self.model, "status": self.status, "error": self.error, "ms": self.ms}
 
 
-@dataclass(slots=True)
-class Reply:
+class Reply(msgspec.Struct):
     """A whole answer, or the frames of a stream. Whoever sends `frames` closes them, sent or not."""
 
     status: int
@@ -143,8 +142,7 @@ class Reply:
     frames: AsyncIterator[bytes] | None = None
 
 
-@dataclass(slots=True, eq=False)
-class CallContext:
+class CallContext(msgspec.Struct, eq=False):
     """What the edge knows of one request: identity, clock, and whether the caller is still there."""
 
     id: str  # a UUIDv7: of the request, the hold and the usage record
@@ -160,7 +158,7 @@ class CallContext:
     on_stream: Callable[[], None] | None = None  # told when the answer will be a stream
     watch: Callable[[], None] | None = None  # begins to watch the caller
     is_watched: bool = False
-    headers: Headers = field(default_factory=list)  # rate limit headers, for answers and refusals alike
+    headers: Headers = []  # rate limit headers, for answers and refusals alike
 
     def interrupt(self) -> None:
         """Wake the call where it waits for the upstream; elsewhere it sees the flags by itself."""

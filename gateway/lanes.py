@@ -8,9 +8,9 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import psycopg
 from django.conf import settings
 
@@ -25,16 +25,14 @@ HOLD_PATIENCE_SECONDS = 2.5
 WATCH_SECONDS = 0.25
 
 
-@dataclass(frozen=True, slots=True)
-class HoldItem:
+class HoldItem(msgspec.Struct, frozen=True):
     id: str
     wallet_id: int
     amount_nanos: int
     let_go: Callable[[], None]  # settles the call at nothing, where its hold turns out placed and nobody waits for it
 
 
-@dataclass(frozen=True, slots=True)
-class HoldResult:
+class HoldResult(msgspec.Struct, frozen=True):
     """`result` as `billing_hold_batch` says: 1 placed, 2 already placed, 3 settled, 0 insufficient, 4 clock, 5 no wallet."""
 
     result: int
@@ -105,15 +103,13 @@ def _refuse_waiting(entries: Sequence[Entry[HoldItem, HoldResult]]) -> None:
             entry.answer.set_exception(ledger_unavailable())
 
 
-@dataclass(frozen=True, slots=True)
-class SettleItem:
+class SettleItem(msgspec.Struct, frozen=True):
     id: str
     row: bytes  # a JSON object with UsageRecord's columns
     gross_nanos: int
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True):
     """What a call came to. `is_estimate`: the database has not answered yet, the discount is unknown."""
 
     gross_nanos: int

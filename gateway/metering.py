@@ -9,7 +9,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -36,8 +35,7 @@ INT_MAX = 2_147_483_647
 PLACED, ALREADY_PLACED, SETTLED_BEFORE, INSUFFICIENT, CLOCK_OFF = 1, 2, 3, 0, 4
 
 
-@dataclass(slots=True)
-class OpenCall:
+class OpenCall(msgspec.Struct):
     """A call that has a hold: what is known of it until it is settled."""
 
     context: CallContext
@@ -49,7 +47,7 @@ class OpenCall:
     hold_nanos: int = 0
     session_id: int = 0
     deployment: ServedDeployment | None = None
-    attempts: list[Attempt] = field(default_factory=list)
+    attempts: list[Attempt] = []
     upstream_ns: int = 0  # spent waiting for upstreams
     first_token_ns: int = 0  # since the start; 0: none came
     settling: asyncio.Future[Settled] | None = None  # from then on the lane has it

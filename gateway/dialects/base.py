@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
@@ -16,18 +15,16 @@ FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "f
 TEXTS_JOINED = 256  # pieces of a stream that are joined into one, so that a long stream holds few objects
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamRequest:
+class UpstreamRequest(msgspec.Struct, frozen=True):
     url: str
     headers: list[tuple[str, str]]
     body: bytes
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(msgspec.Struct):
     """What an answer has brought so far: enough to bill it wherever it ends."""
 
-    texts: list[str] = field(default_factory=list)  # text, reasoning and tool arguments that were delivered
+    texts: list[str] = []  # text, reasoning and tool arguments that were delivered
     delivered_bytes: int = 0
     usage: Usage | None = None  # as the upstream says, in our buckets
     usage_raw: bytes | None = None  # the same in OpenAI's shape, for the caller
