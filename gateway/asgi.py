@@ -100,6 +100,7 @@ async def serve(exchange: Exchange) -> None:
         await exchange.send_error(internal_error())
     finally:
         process.contexts.discard(context)
+        context.let_go()
 
 
 async def answer(exchange: Exchange) -> Reply:

@@ -160,6 +160,10 @@ class CallContext(msgspec.Struct, eq=False):
     is_watched: bool = False
     headers: Headers = []  # rate limit headers, for answers and refusals alike
 
+    def let_go(self) -> None:
+        """The request is over: nothing here points back at who served it, so that no cycle waits for the collector."""
+        self.task = self.on_stream = self.watch = None
+
     def interrupt(self) -> None:
         """Wake the call where it waits for the upstream; elsewhere it sees the flags by itself."""
         if self.is_interruptible and self.task is not None:

@@ -222,6 +222,7 @@ def children_of(stack: Stack) -> dict[str, Child]:
         ],
         "gateway": [
             *("uvicorn", "gateway.asgi:app", "--host", loopback, "--port", str(ports["gateway"]), "--no-access-log"),
+            *("--no-proxy-headers", "--no-server-header", "--no-date-header"),
             *("--loop", "uvloop", "--http", "httptools", "--lifespan", "on", "--log-level", "warning"),
             *("--timeout-graceful-shutdown", "10"),
         ],

@@ -79,6 +79,13 @@ class Load:
         _, client = await asyncio.get_running_loop().create_connection(lambda: Client(self), self.host, self.port)
         return client
 
+    def rested(self) -> Client | None:
+        """An idle connection that the server has not closed meanwhile."""
+        while self.idle:
+            if not (client := self.idle.pop()).transport.is_closing():
+                return client
+        return None
+
     def start(self, client: Client, due: float) -> None:
         self.pending += 1
         client.send(due)
@@ -107,7 +114,7 @@ class Load:
                 due = began + i / rate
                 if (wait := due - clock()) > 0:
                     await asyncio.sleep(wait)
-                self.start(self.idle.pop() if self.idle else await self.connect(), due)
+                self.start(self.rested() or await self.connect(), due)
         else:
             self.until = began + seconds
             for client in clients:
