@@ -22,6 +22,8 @@ from typing import IO
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+# What a script's `… &`, nohup or `trap ''` makes a process ignore, and with it every program that it executes.
+_SHELL_IGNORES = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ def spawn(
     """Start a child in a session of its own (the terminal's Ctrl-C reaches only the supervisor).
 
     The kernel sends it `death_signal` when the thread that called us ends, however that happens: call from the main
-    thread only.
+    thread only. Whatever our own caller ignores or blocks, the child hears every signal from its first instant: one that
+    is ignored until a program has set its handlers is lost, and PostgreSQL would outlive the stop that we asked for.
     """
     return subprocess.Popen(
         list(argv),
@@ -111,18 +114,23 @@ def spawn(
         group=user.gid if user else None,
         extra_groups=[] if user else None,
         start_new_session=True,
-        preexec_fn=_die_with_parent(death_signal, parent=os.getpid()),  # runs after the change of user, which clears it
+        preexec_fn=_settle_signals(death_signal, parent=os.getpid()),  # runs after the change of user, which clears it
     )
 
 
-def _die_with_parent(death_signal: signal.Signals, *, parent: int) -> Callable[[], None]:
-    def ask_kernel() -> None:
+def _settle_signals(death_signal: signal.Signals, *, parent: int) -> Callable[[], None]:
+    """What the child does between fork and exec: hear every signal, and die with its parent."""
+
+    def settle() -> None:
+        for number in _SHELL_IGNORES:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         if _libc is not None:
             _libc.prctl(_PR_SET_PDEATHSIG, int(death_signal))
             if os.getppid() != parent:  # it died between fork and prctl
                 os._exit(1)
 
-    return ask_kernel
+    return settle
 
 
 def free_port() -> int:
