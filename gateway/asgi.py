@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import django
 
@@ -36,14 +37,21 @@ from gateway.errors import (  # noqa: E402
 from gateway.exchange import JSON_TYPE, Exchange, Receive, Scope, Send  # noqa: E402
 from gateway.metering import overloaded  # noqa: E402
 from gateway.process import GatewayProcess  # noqa: E402
+from gateway.surfaces.registry import CHAT, SURFACES  # noqa: E402
 from gateway.upstream import stopping  # noqa: E402
 from tokia.crashpoints import crashpoint  # noqa: E402
 from tokia.errors import TokiaError  # noqa: E402
 
 log = logging.getLogger(__name__)
 Parent = Callable[[GatewayProcess, CallContext, Caller, bytes], Awaitable[Reply]]
+# Reads its own body, by its own bound, and knows its methods; the path is given without what it was found by.
+Resource = Callable[[GatewayProcess, Exchange, Caller, str], Awaitable[Reply]]
 
-PARENTS: dict[str, Parent] = {"/v1/chat/completions": complete_chat, "/v1/embeddings": embed}
+PARENTS: dict[str, Parent] = {
+    **{path: partial(complete_chat, surface=surface) for path, surface in SURFACES.items()},
+    "/v1/embeddings": embed,
+}
+RESOURCES: dict[str, Resource] = {}  # by the first two segments of the path
 READS = frozenset({"/v1/models", "/v1/credits", "/v1/key"})
 PROBES = frozenset({"/healthz", "/readyz"})
 MODELS = "/v1/models/"
@@ -111,18 +119,35 @@ async def answer(exchange: Exchange) -> Reply:
         path = path[:-1]
     parent = PARENTS.get(path)
     if parent is None:
-        return await answer_read(exchange, path, method)
+        return await answer_resource(exchange, path, method)
     if method != "POST":
         raise wrong_method(method)
-    if len(process.contexts) > settings.GATEWAY_CALLS_MAX:
-        raise overloaded()
-    if process.draining_since is not None:
-        raise stopping()
-    caller = await authenticate(exchange)
+    exchange.surface = SURFACES.get(path, CHAT)
+    caller = await admit(exchange)
     body = await exchange.read_body()
     crashpoint("recv")
     exchange.expect_long()
     return await parent(process, exchange.context, caller, body)
+
+
+async def admit(exchange: Exchange) -> Caller:
+    """Raises GatewayError: no room, a drain, an unknown key."""
+    if len(process.contexts) > settings.GATEWAY_CALLS_MAX:
+        raise overloaded()
+    if process.draining_since is not None:
+        raise stopping()
+    return await authenticate(exchange)
+
+
+async def answer_resource(exchange: Exchange, path: str, method: str) -> Reply:
+    """What is not a plain POST of JSON: a path with an id, a form, another method."""
+    _, _, rest = path.removeprefix("/v1/").partition("/")
+    found = path.removesuffix(f"/{rest}") if rest else path
+    resource = RESOURCES.get(path) or RESOURCES.get(found)
+    if resource is None:
+        return await answer_read(exchange, path, method)
+    caller = await admit(exchange)
+    return await resource(process, exchange, caller, "" if path in RESOURCES else rest)
 
 
 async def answer_read(exchange: Exchange, path: str, method: str) -> Reply:

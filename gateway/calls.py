@@ -108,6 +108,9 @@ class ChatCall(msgspec.Struct, frozen=True):
     wants_usage: bool  # asked for the usage chunk
     output_tokens_asked: int | None
     choices: int  # n
+    drops_unsupported: bool = False  # leave out what a model can't take, rather than refuse the call
+    native: Mapping[str, msgspec.Raw] | None = None  # the body in the words of the surface it came by, where that is not chat
+    told: Any = None  # what the surface has to remember until the answer
 
 
 class EmbeddingsCall(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ import base64
 import sys
 import time
 from array import array
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -17,9 +17,9 @@ from billing.pricing import Usage
 from gateway.calls import Attempt, CallContext, Caller, EmbeddingsCall, Reply, ServedDeployment, ServedRoute
 from gateway.catalog import route_for
 from gateway.chat import ATTEMPTS_MAX, JSON_TYPE, answer_headers, end_undelivered
-from gateway.dialects.base import UpstreamRequest, malformed
-from gateway.dialects.openai import read_error, request_headers
-from gateway.errors import UpstreamError, internal_error
+from gateway.dialects.base import EmbeddingsAnswer, EmbeddingsDialect, UpstreamRequest, malformed
+from gateway.dialects.registry import EMBEDDERS
+from gateway.errors import BadRequest, GatewayError, UpstreamError, internal_error
 from gateway.metering import OpenCall
 from gateway.parsing import parse_embeddings
 from gateway.pricetag import cost_header, with_cost
@@ -35,38 +35,20 @@ SURFACE = "embeddings"
 TOKENS_PER_INPUT = 2
 
 
-class _Vector(msgspec.Struct):
-    embedding: list[float] | str
-    index: int = 0
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    total_tokens: int | None = None
-
-
-class _Answer(msgspec.Struct):
-    data: list[_Vector]
-    model: str | None = None
-    usage: _Usage | None = None
-
-
-_decode_answer = msgspec.json.Decoder(_Answer).decode
-
-
 async def embed(process: GatewayProcess, context: CallContext, caller: Caller, body: bytes) -> Reply:
     """Raises GatewayError, ClientGone; the call is then settled at nothing, or was never begun."""
     call = parse_embeddings(body)
     route = route_for(process.snapshots.catalog, call.model, caller=caller, surface=SURFACE)
     await process.limits.admit(caller, context.headers)
     assert route.prices is not None  # route_for has seen to it
+    plan = plan_attempts(process, call, route)
     open_call = OpenCall(context=context, caller=caller, route=route, prices=route.prices, is_stream=False, output_tokens=0)
     counted = count_input(call)
     most = scale(counted, route.token_factor_percent) + call.inputs * TOKENS_PER_INPUT
     await process.meter.hold_for(open_call, input_tokens=lambda: most, input_bytes=most, choices=1, is_ceiling_ours=False)
     crashpoint("after_hold_commit")
     try:
-        answer = await attempt_embeddings(process, open_call, call)
+        answer = await attempt_embeddings(process, open_call, call, plan)
         usage, source = basis_of(call, answer, counted=counted)
         settled = await process.meter.settle_for(open_call, usage, outcome="completed", source=source, finish_reason="stop")
     except BaseException as error:
@@ -81,60 +63,88 @@ def count_input(call: EmbeddingsCall) -> int:
     return call.token_count + sum(count_text(text) for text in call.texts)
 
 
-async def attempt_embeddings(process: GatewayProcess, open_call: OpenCall, call: EmbeddingsCall) -> _Answer:
-    order = attempt_order(open_call.route.deployments, process.rng)[:ATTEMPTS_MAX]
-    for number, deployment in enumerate(order, start=1):
+class Plan(NamedTuple):
+    """Who may be asked, in order, and the first one's requests."""
+
+    order: list[ServedDeployment]
+    first: list[UpstreamRequest]
+
+
+def plan_attempts(process: GatewayProcess, call: EmbeddingsCall, route: ServedRoute) -> Plan:
+    """Raises BadRequest where no deployment can say the call; nothing is held then."""
+    order = attempt_order(route.deployments, process.rng)[:ATTEMPTS_MAX]
+    refusal: BadRequest | None = None
+    for place, deployment in enumerate(order):
+        try:
+            return Plan(order[place:], EMBEDDERS[deployment.dialect].embeddings_requests(call, deployment))
+        except BadRequest as error:
+            refusal = refusal or error
+    raise refusal or internal_error()  # a route always has a deployment
+
+
+async def attempt_embeddings(process: GatewayProcess, open_call: OpenCall, call: EmbeddingsCall, plan: Plan) -> EmbeddingsAnswer:
+    """Ask one deployment after the other until one answers. Raises the last one's UpstreamError."""
+    failure: GatewayError = internal_error()
+    for number, deployment in enumerate(plan.order, start=1):
+        dialect = EMBEDDERS[deployment.dialect]
+        try:
+            requests = plan.first if number == 1 else dialect.embeddings_requests(call, deployment)
+        except BadRequest:  # this one can't say it: the next
+            continue
         open_call.deployment = deployment
         attempt = Attempt(deployment.provider_slug, deployment.upstream_model)
         open_call.attempts.append(attempt)
         started_ns = time.monotonic_ns()
         crashpoint("before_upstream")
         try:
-            answer = await ask(process, open_call.context, call, deployment)
+            answer = await ask(process, open_call.context, call, deployment, dialect, requests)
             attempt.status = 200
+            open_call.dropped = requests[0].dropped
             return answer
         except UpstreamError as error:
             attempt.status, attempt.error = error.upstream_status, error.code
-            if not error.retryable or number == len(order):
+            failure = error
+            if not error.retryable:
                 raise
         finally:
             elapsed_ns = time.monotonic_ns() - started_ns
             attempt.ms = elapsed_ns // 1_000_000
             open_call.upstream_ns += elapsed_ns
-    raise internal_error()  # a route always has a deployment
+    raise failure
 
 
-async def ask(process: GatewayProcess, context: CallContext, call: EmbeddingsCall, deployment: ServedDeployment) -> _Answer:
-    """One attempt. Raises UpstreamError, ClientGone."""
-    exchange = await process.upstream.begin(upstream_request(call, deployment), context)
-    try:
-        upstream = exchange.answer
-        if upstream.status != 200:
-            body = await upstream.read_all(ERROR_BYTES_MAX)
-            raise read_error(upstream.status, upstream.retry_after, body, deployment)
-        body = await upstream.read_all()
-    finally:
-        exchange.close()
-    try:
-        answer = _decode_answer(body)
-    except (msgspec.DecodeError, RecursionError):
-        raise malformed() from None
-    if len(answer.data) != call.inputs:
+async def ask(
+    process: GatewayProcess,
+    context: CallContext,
+    call: EmbeddingsCall,
+    deployment: ServedDeployment,
+    dialect: EmbeddingsDialect,
+    requests: list[UpstreamRequest],
+) -> EmbeddingsAnswer:
+    """One attempt: every request in turn. Raises UpstreamError, ClientGone."""
+    whole = EmbeddingsAnswer([], input_tokens=0)
+    for request in requests:
+        exchange = await process.upstream.begin(request, context)
+        try:
+            upstream = exchange.answer
+            if upstream.status != 200:
+                body = await upstream.read_all(ERROR_BYTES_MAX)
+                raise dialect.read_error(upstream.status, upstream.retry_after, body, deployment)
+            answer = dialect.read_embeddings(await upstream.read_all())
+        finally:
+            exchange.close()
+        whole.vectors += answer.vectors
+        whole.model = answer.model
+        known = whole.input_tokens is not None and answer.input_tokens is not None
+        whole.input_tokens = (whole.input_tokens or 0) + (answer.input_tokens or 0) if known else None
+    if len(whole.vectors) != call.inputs:
         raise malformed("The provider gave another number of vectors.")
-    answer.data.sort(key=lambda vector: vector.index)
-    return answer
+    return whole
 
 
-def upstream_request(call: EmbeddingsCall, deployment: ServedDeployment) -> UpstreamRequest:
-    fields = dict(call.fields)
-    fields.pop("encoding_format", None)
-    fields["model"] = msgspec.Raw(msgspec.json.encode(deployment.upstream_model))
-    return UpstreamRequest(deployment.base_url + "/embeddings", request_headers(deployment), msgspec.json.encode(fields))
-
-
-def basis_of(call: EmbeddingsCall, answer: _Answer, *, counted: int) -> tuple[Usage, str]:
+def basis_of(call: EmbeddingsCall, answer: EmbeddingsAnswer, *, counted: int) -> tuple[Usage, str]:
     """What is billed: the upstream's count within the bytes of the input, else ours."""
-    said = answer.usage.prompt_tokens if answer.usage else None
+    said = answer.input_tokens
     if said is None:
         return Usage(input_tokens=counted), "counted"
     bound = call.body_bytes + call.inputs * TOKENS_PER_INPUT
@@ -143,10 +153,10 @@ def basis_of(call: EmbeddingsCall, answer: _Answer, *, counted: int) -> tuple[Us
     return Usage(input_tokens=said), "upstream"
 
 
-def write_answer(call: EmbeddingsCall, route: ServedRoute, answer: _Answer, usage_raw: bytes) -> bytes:
+def write_answer(call: EmbeddingsCall, route: ServedRoute, answer: EmbeddingsAnswer, usage_raw: bytes) -> bytes:
     data: list[dict[str, Any]] = [
-        {"object": "embedding", "index": index, "embedding": _shaped(vector.embedding, call.wants_base64)}
-        for index, vector in enumerate(answer.data)
+        {"object": "embedding", "index": index, "embedding": _shaped(vector, call.wants_base64)}
+        for index, vector in enumerate(answer.vectors)
     ]
     return msgspec.json.encode(
         {"object": "list", "data": data, "model": answer.model or route.name, "usage": msgspec.Raw(usage_raw)}

@@ -13,7 +13,8 @@ from django.conf import settings
 
 from gateway import sse
 from gateway.calls import CallContext, Headers, Reply
-from gateway.errors import BadRequest, BodyTooLarge, ClientGone, GatewayError, as_openai
+from gateway.errors import BadRequest, BodyTooLarge, ClientGone, GatewayError
+from gateway.surfaces.registry import CHAT
 from tokia import clock
 
 Scope = MutableMapping[str, Any]
@@ -42,7 +43,7 @@ class Exchange:
         "headers",
         "is_committed",
         "scope",
-        "secret",
+        "surface",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,6 +51,7 @@ class Exchange:
         self.context = CallContext(id=new_id(), started_ns=time.monotonic_ns(), task=asyncio.current_task())
         self.headers: dict[bytes, bytes] = {}
         self.is_committed = False
+        self.surface = CHAT  # whose words a refusal is written in
         self._receive = receive
         self._send = send
         self._watch: asyncio.Task[None] | None = None
@@ -60,7 +62,7 @@ class Exchange:
         self.context.is_english = self.headers.get(b"accept-language", b"")[:2].lower() == b"en"
 
     # ── In ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-    async def read_body(self) -> bytes:
+    async def read_body(self, *, limit: int | None = None) -> bytes:
         """The body, bounded by the bytes that really come. Raises BodyTooLarge, BadRequest (415), ClientGone."""
         encoding = self.headers.get(b"content-encoding")
         if encoding is not None and encoding.lower() != b"identity":
@@ -68,7 +70,7 @@ class Exchange:
                 "Envie o corpo sem compressão (sem Content-Encoding).", "Send the body uncompressed (no Content-Encoding).",
                 code="unsupported_encoding", status=415,
             )  # fmt: skip
-        limit = settings.GATEWAY_BODY_BYTES_MAX
+        limit = limit or settings.GATEWAY_BODY_BYTES_MAX
         length = self.headers.get(b"content-length", b"")
         if length.isdigit() and int(length) > limit:
             raise _too_large(limit)
@@ -119,11 +121,13 @@ class Exchange:
 
     async def send_error(self, error: GatewayError) -> None:
         """JSON with the status; in a stream that was begun for the sake of keep-alive, an event."""
-        body = as_openai(error, is_english=self.context.is_english)
+        is_english, request_id = self.context.is_english, self.context.id
         await self._end_keep_alive()
         if self.is_committed:
-            await self._send_body(sse.frame(body), more=False)
+            frame = self.surface.error_frame(error, is_english=is_english, request_id=request_id)
+            await self._send_body(frame, more=False)
             return
+        body = self.surface.error_body(error, is_english=is_english, request_id=request_id)
         headers: Headers = [JSON_TYPE]
         if error.retry_after_seconds is not None:
             headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after_seconds))))

@@ -44,6 +44,8 @@ class OpenCall(msgspec.Struct):
     prices: PriceList
     is_stream: bool
     output_tokens: int  # held for, and sent upstream
+    surface: str = ""  # by which it was asked; empty: the route's own
+    dropped: tuple[str, ...] = ()  # parameters that the model could not take
     hold_nanos: int = 0
     session_id: int = 0
     deployment: ServedDeployment | None = None
@@ -281,7 +283,7 @@ def _row(
         "wallet_id": call.caller.wallet_id,
         "organization_id": call.caller.organization_id,
         "api_key_id": call.caller.api_key_id,
-        "surface": call.route.surface,
+        "surface": call.surface or call.route.surface,
         "is_stream": call.is_stream,
         "route_name": call.route.name,
         "provider_name": deployment.provider_slug if deployment else "",

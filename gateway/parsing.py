@@ -66,6 +66,7 @@ class ChatBody(msgspec.Struct):
     parallel_tool_calls: bool | None = None
     response_format: dict[str, msgspec.Raw] | None = None
     user: str | None = None
+    drop_params: bool | None = None  # ours: leave out what the model can't take
 
 
 class EmbeddingsBody(msgspec.Struct):
@@ -123,6 +124,8 @@ def parse_chat(body: bytes) -> ChatCall:
             "'stream_options' is only allowed when 'stream' is true.",
             param="stream_options",
         )
+    if typed.drop_params is not None:
+        fields.pop("drop_params")
     return ChatCall(
         model=typed.model,
         fields=fields,
@@ -133,6 +136,7 @@ def parse_chat(body: bytes) -> ChatCall:
         wants_usage=bool(typed.stream_options and typed.stream_options.include_usage),
         output_tokens_asked=asked,
         choices=n,
+        drops_unsupported=bool(typed.drop_params),
     )
 
 

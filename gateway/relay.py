@@ -8,7 +8,8 @@ import contextlib
 from gateway.calls import ChatCall
 from gateway.dialects.base import ChatReader, Dialect, Tally, malformed
 from gateway.errors import UpstreamError
-from gateway.sse import LineTooLong, SseParser
+from gateway.sse import LineTooLong
+from gateway.surfaces.base import Shaper
 from gateway.upstream import Exchange
 
 TAIL_SECONDS = 0.05  # how long a finished upstream may take to end its body, so that its connection can serve again
@@ -17,9 +18,10 @@ TAIL_SECONDS = 0.05  # how long a finished upstream may take to end its body, so
 class Relay:
     """Reads one answer to its end. `close` is due in any case."""
 
-    def __init__(self, exchange: Exchange, dialect: Dialect, call: ChatCall) -> None:
+    def __init__(self, exchange: Exchange, dialect: Dialect, call: ChatCall, shaper: Shaper) -> None:
         self._exchange = exchange
-        self._parser = SseParser()
+        self._parser = dialect.open_parser()
+        self.shaper = shaper
         reader, tally = dialect.open_stream(call)
         self.reader: ChatReader = reader
         self.tally: Tally = tally
@@ -41,8 +43,8 @@ class Relay:
         try:
             if chunk is None:
                 self._is_at_end = True
-                return self.reader.read(self._parser.close())
-            return self.reader.read(self._parser.feed(chunk))
+                return self.shaper.read(self.reader.read(self._parser.close()))
+            return self.shaper.read(self.reader.read(self._parser.feed(chunk)))
         except LineTooLong:
             raise malformed("A line of the provider's stream is too long.") from None
 

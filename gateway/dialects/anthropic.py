@@ -7,13 +7,17 @@ from typing import Any
 
 import msgspec
 
+from gateway import sse
 from gateway.calls import ChatCall, ServedDeployment, ServedRoute
 from gateway.dialects.anthropic_answer import ChatAnswer, ChatReader, read_chat
 from gateway.dialects.anthropic_request import translate_chat
 from gateway.dialects.base import Tally, UpstreamRequest, error_of_status, text_of
 from gateway.errors import UpstreamError
 
-__all__ = ["ChatAnswer", "ChatReader", "chat_request", "open_stream", "read_chat", "read_error"]
+__all__ = ["ChatAnswer", "ChatReader", "chat_request", "open_parser", "open_stream", "read_chat", "read_error", "stream_type"]
+
+stream_type = "text/event-stream"
+open_parser = sse.SseParser
 
 VERSION = "2023-06-01"
 # error.type → HTTP status, for error events that come inside a stream of status 200

@@ -8,8 +8,8 @@ import msgspec
 
 from billing.pricing import Usage
 from gateway import sse
-from gateway.calls import ChatCall, ServedDeployment, ServedRoute
-from gateway.errors import UpstreamError, scrub
+from gateway.calls import ChatCall, EmbeddingsCall, ServedDeployment, ServedRoute
+from gateway.errors import BadRequest, UpstreamError, scrub
 
 FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
 TEXTS_JOINED = 256  # pieces of a stream that are joined into one, so that a long stream holds few objects
@@ -19,6 +19,7 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
     url: str
     headers: list[tuple[str, str]]
     body: bytes
+    dropped: tuple[str, ...] = ()  # parameters that the format can't say and that were left out; the caller is told their names
 
 
 class Tally(msgspec.Struct):
@@ -65,11 +66,24 @@ class ChatAnswer(Protocol):
         """The answer's body in OpenAI's shape with this usage object."""
 
 
+class EventParser(Protocol):
+    """Bytes of a stream in, however they were cut; whole events out."""
+
+    def feed(self, chunk: bytes) -> list[sse.Event]:
+        """Raises sse.LineTooLong, UpstreamError."""
+
+    def close(self) -> list[sse.Event]: ...
+
+
 class Dialect(Protocol):
     """A wire format. All of it is pure."""
 
+    stream_type: str  # media type of a streamed answer
+
     def chat_request(self, call: ChatCall, route: ServedRoute, deployment: ServedDeployment, output_tokens: int) -> UpstreamRequest:
-        """Raises BadRequest for what the format can't say."""
+        """Asked for before money is held. Raises BadRequest, naming the parameter, for what the format can't say (`refuse`)."""
+
+    def open_parser(self) -> EventParser: ...
 
     def read_chat(self, body: bytes) -> ChatAnswer:
         """Raises UpstreamError where the body is not an answer."""
@@ -79,8 +93,38 @@ class Dialect(Protocol):
     def read_error(self, status: int, retry_after: str | None, body: bytes, deployment: ServedDeployment) -> UpstreamError: ...
 
 
-class BadUsage(ValueError):
-    """A usage object that can't be true."""
+class EmbeddingsAnswer(msgspec.Struct):
+    """One answer's vectors, in the order of its inputs. `input_tokens` None: the upstream did not say."""
+
+    vectors: list[list[float] | str]  # numbers, or base64 of little-endian float32
+    input_tokens: int | None = None
+    model: str = ""
+
+
+class EmbeddingsDialect(Protocol):
+    """A wire format's embeddings. Pure."""
+
+    def embeddings_requests(self, call: EmbeddingsCall, deployment: ServedDeployment) -> list[UpstreamRequest]:
+        """One, or several where the host takes fewer inputs at once; asked in turn, their vectors follow each other.
+
+        Raises BadRequest, naming the parameter, for what the format can't say."""
+
+    def read_embeddings(self, body: bytes) -> EmbeddingsAnswer:
+        """Raises UpstreamError where the body is not an answer."""
+
+    def read_error(self, status: int, retry_after: str | None, body: bytes, deployment: ServedDeployment) -> UpstreamError: ...
+
+
+def refuse(call: ChatCall, param: str, dropped: list[str]) -> None:
+    """`param` changes what is asked for and can't be said: refused, unless the caller wants it left out. Raises BadRequest."""
+    if not call.drops_unsupported:
+        raise BadRequest(
+            f"Este modelo não aceita '{param}'. Tire-o, ou envie \"drop_params\": true para que ele seja ignorado.",
+            f"This model does not support '{param}'. Remove it, or send \"drop_params\": true to have it ignored.",
+            param=param,
+            code="unsupported_parameter",
+        )
+    dropped.append(param)
 
 
 def bucket_usage(*, prompt: int, cached: int, cache_write: int, completion: int, reasoning: int) -> tuple[Usage, bool]:

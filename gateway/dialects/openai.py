@@ -103,6 +103,10 @@ _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_objects = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
 
 
+stream_type = "text/event-stream"
+open_parser = sse.SseParser
+
+
 # ── There ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 def chat_request(call: ChatCall, route: ServedRoute, deployment: ServedDeployment, output_tokens: int) -> UpstreamRequest:
     habits = HABITS.get(deployment.provider_slug, _COMMON)

@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import threading
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +37,18 @@ from tokia.sandbox.llm_types import PublishedTypes
 CALLS_LISTED = 200
 SIMULATED_NOTE = "Esta é uma resposta simulada: o modelo local não está ativo nesta máquina."
 CALL_ID_PREFIX = {"anthropic": "msg_", "openai": "chatcmpl-", "groq": "chatcmpl-", "local": "chatcmpl-"}
+
+
+@dataclass(frozen=True)
+class Native:
+    """Paths of a provider that have a module of their own, which checks the key, the request, and answers. Raises ProviderError."""
+
+    slug: str
+    path: re.Pattern[str]  # as it comes after `/llm/<slug>`
+    serve: Callable[[Llm, Request, Provider, str, str], Awaitable[None]]
+
+
+NATIVES: tuple[Native, ...] = ()
 
 
 @dataclass
@@ -86,6 +99,10 @@ class Llm:
             await request.answer(as_response(provider, error, request_id=request_id))
 
     async def _serve_provider(self, request: Request, provider: Provider, path: str, request_id: str) -> None:
+        for native in NATIVES:
+            if native.slug == provider.slug and native.path.fullmatch(path):
+                await native.serve(self, request, provider, path, request_id)
+                return
         _refuse_bad_key(request, provider)
         prefix = "/v1" if provider.slug == "deepseek" and path.startswith("/v1/") else provider.prefix  # DeepSeek takes both
         if path.startswith(f"{prefix}/"):

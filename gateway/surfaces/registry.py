@@ -1,0 +1,12 @@
+"""Which module answers at which address."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from gateway.surfaces import chat
+from gateway.surfaces.base import Surface
+
+CHAT = cast(Surface, chat)
+SURFACES: Mapping[str, Surface] = {"/v1/chat/completions": CHAT}
