@@ -13,6 +13,10 @@ class Provider(models.Model):
     class Dialect(models.TextChoices):
         OPENAI = "openai", "OpenAI e compatíveis"
         ANTHROPIC = "anthropic", "Anthropic Messages"
+        GEMINI = "gemini", "Google Gemini"
+        COHERE = "cohere", "Cohere v2"
+        BEDROCK = "bedrock", "AWS Bedrock Converse"
+        AZURE = "azure", "Azure OpenAI"
 
     slug = models.SlugField("identificador", max_length=40, unique=True)
     name = models.CharField("nome", max_length=60)
@@ -57,6 +61,11 @@ class Route(models.Model):
     class Surface(models.TextChoices):
         CHAT = "chat", "Chat"
         EMBEDDINGS = "embeddings", "Embeddings"
+        IMAGES = "images", "Imagens"
+        SPEECH = "speech", "Fala"
+        TRANSCRIPTIONS = "transcriptions", "Transcrição"
+        MODERATIONS = "moderations", "Moderação"
+        RERANK = "rerank", "Reordenação"
 
     name = models.CharField(
         "modelo",
