@@ -214,9 +214,11 @@ class PriceVersionAdmin(ModelAdmin):
                 return redirect(change_url(version))
         changes = pricebooks.diff_versions(current, version)
         order = list(pricebooks.KIND_LABELS)
+        shown = [change for change in changes if change.kind != "same" or change.is_below_cost]
         context = {
             **self.admin_site.each_context(request), "title": f"Publicar {version}", "opts": self.opts, "form": form,
-            "version": version, "current": current, "changes": sorted(changes, key=lambda change: order.index(change.kind)),
+            "version": version, "current": current, "shown": sorted(shown, key=lambda change: order.index(change.kind)),
+            "same": [change for change in changes if change not in shown],
             "counts": [(pricebooks.KIND_LABELS[kind], sum(change.kind == kind for change in changes)) for kind in order],
             "back": change_url(version), "is_draft": _is_draft(version),
         }  # fmt: skip

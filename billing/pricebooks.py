@@ -70,6 +70,10 @@ class PriceChange:
     def unit_label(self) -> str:
         return str(Unit(self.unit).label)
 
+    @property
+    def is_below_cost(self) -> bool:
+        return self.markup is not None and self.markup < 1
+
 
 # ── Arithmetic ───────────────────────────────────────────────────────────────────────────────────────────────────────
 def cost_in_nanos(cost_usd: Decimal, rate: Decimal) -> int:
