@@ -17,7 +17,20 @@ from unfold.decorators import action, display
 
 from billing import ledger
 from billing.admin_forms import AmountForm, GrantForm, ReasonForm, RefundForm
-from billing.admin_parts import LookOnly, LookOnlyInline, UncountedPaginator, act_page, brl, exact, posted, to, to_list, who
+from billing.admin_parts import (
+    InfinitePaginator,
+    LookOnly,
+    LookOnlyInline,
+    act_page,
+    brl,
+    exact,
+    fine,
+    money_column,
+    posted,
+    to,
+    to_list,
+    who,
+)
 from billing.models import (
     ExpiredHold,
     GatewaySession,
@@ -43,10 +56,7 @@ class LotInline(LookOnlyInline):
     fields = readonly_fields = ("kind", "amount", "remaining", "created_at", "expires_at")
     ordering = ("-id",)
     verbose_name_plural = "recargas e bônus"
-
-    @display(description="valor")
-    def amount(self, lot: Lot) -> str:
-        return brl(lot.amount_nanos)
+    amount = money_column("amount_nanos", "valor", tell=brl)
 
     @display(description="não usado")
     def remaining(self, lot: Lot) -> SafeString | str:
@@ -72,25 +82,11 @@ class WalletAdmin(LookOnly):
     def organization_link(self, wallet: Wallet) -> SafeString | str:
         return to(wallet.organization)
 
-    @display(description="disponível")
-    def available(self, wallet: Wallet) -> SafeString | str:
-        return exact(wallet.available_nanos)
-
-    @display(description="lançado")
-    def posted(self, wallet: Wallet) -> SafeString | str:
-        return exact(wallet.posted_nanos)
-
-    @display(description="reservado")
-    def held(self, wallet: Wallet) -> SafeString | str:
-        return exact(wallet.held_nanos)
-
-    @display(description="promocional")
-    def promo(self, wallet: Wallet) -> SafeString | str:
-        return exact(wallet.promo_nanos)
-
-    @display(description="a receber")
-    def overdraft(self, wallet: Wallet) -> SafeString | str:
-        return exact(wallet.overdraft_nanos)
+    available = money_column("available_nanos", "disponível")
+    posted = money_column("posted_nanos", "lançado")
+    held = money_column("held_nanos", "reservado")
+    promo = money_column("promo_nanos", "promocional")
+    overdraft = money_column("overdraft_nanos", "a receber")
 
     @display(description="ver")
     def links(self, wallet: Wallet) -> SafeString:
@@ -153,10 +149,7 @@ def _balance_of(wallet: Wallet) -> list[tuple[str, object]]:
 class PostingInline(LookOnlyInline):
     model = Posting
     fields = readonly_fields = ("source", "destination", "amount", "wallet")
-
-    @display(description="valor")
-    def amount(self, posting: Posting) -> SafeString | str:
-        return exact(posting.amount_nanos)
+    amount = money_column("amount_nanos", "valor")
 
 
 @admin.register(LedgerEntry)
@@ -165,7 +158,7 @@ class LedgerEntryAdmin(LookOnly):
     list_filter = ("kind",)
     search_fields = ("=reference", "reason", "actor")
     ordering = ("-id",)
-    paginator = UncountedPaginator
+    paginator = InfinitePaginator
     fields = readonly_fields = ("kind", "reference", "reason", "actor", "created_at", "undoes", "undone_by")
     inlines = (PostingInline,)
     actions_detail = ("reverse_it",)
@@ -224,7 +217,7 @@ class PostingAdmin(LookOnly):
     list_select_related = ("entry", "wallet__organization")
     search_fields = ("=entry__reference", "=source", "=destination")
     ordering = ("-id",)
-    paginator = UncountedPaginator
+    paginator = InfinitePaginator
     fields = readonly_fields = ("entry_link", "source", "destination", "amount", "wallet")
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
@@ -234,9 +227,7 @@ class PostingAdmin(LookOnly):
     def entry_link(self, posting: Posting) -> SafeString | str:
         return to(posting.entry)
 
-    @display(description="valor")
-    def amount(self, posting: Posting) -> SafeString | str:
-        return exact(posting.amount_nanos)
+    amount = money_column("amount_nanos", "valor")
 
 
 @admin.register(Lot)
@@ -259,9 +250,7 @@ class LotAdmin(LookOnly):
     def entry_link(self, lot: Lot) -> SafeString | str:
         return to(lot.entry)
 
-    @display(description="valor")
-    def amount(self, lot: Lot) -> str:
-        return brl(lot.amount_nanos)
+    amount = money_column("amount_nanos", "valor", tell=brl)
 
     @display(description="não usado")
     def remaining(self, lot: Lot) -> SafeString | str:
@@ -295,29 +284,20 @@ class LotAdmin(LookOnly):
 
 @admin.register(Hold)
 class HoldAdmin(LookOnly):
-    list_display = ("id", "wallet", "purpose", "amount", "session", "created_at")
-    list_filter = ("purpose",)
+    list_display: tuple[str, ...] = ("id", "wallet", "purpose", "amount", "session", "created_at")
+    list_filter: tuple[str, ...] = ("purpose",)
     list_select_related = ("wallet__organization", "session")
     search_fields = ("=id", "wallet__organization__name")
     ordering = ("-created_at",)
-
-    @display(description="valor")
-    def amount(self, hold: Hold) -> SafeString | str:
-        return exact(hold.amount_nanos)
+    amount = money_column("amount_nanos", "valor reservado")
 
 
 @admin.register(ExpiredHold)
-class ExpiredHoldAdmin(LookOnly):
+class ExpiredHoldAdmin(HoldAdmin):
     """What we served and could not bill: a gateway died."""
 
     list_display = ("id", "wallet", "amount", "session", "created_at")
-    list_select_related = ("wallet__organization", "session")
-    search_fields = ("=id", "wallet__organization__name")
-    ordering = ("-created_at",)
-
-    @display(description="valor reservado")
-    def amount(self, hold: ExpiredHold) -> SafeString | str:
-        return exact(hold.amount_nanos)
+    list_filter = ()
 
 
 @admin.register(GatewaySession)
@@ -354,23 +334,14 @@ class UsageRecordAdmin(LookOnly):
     """The largest table: ordered by its key, never counted; searched by id, key or organization's number."""
 
     list_display = (
-        "id",
-        "created_at",
-        "organization",
-        "route_name",
-        "tokens_in",
-        "tokens_out",
-        "net",
-        "margin",
-        "outcome",
-        "latency_ms",
-    )
+        "id", "created_at", "organization", "route_name", "tokens_in", "tokens_out", "net", "margin", "outcome", "latency_ms",
+    )  # fmt: skip
     list_filter = ("outcome", "surface", "is_stream", "usage_source", "is_late")
     list_select_related = ("organization",)
     search_fields = ("id",)
     search_help_text = "Id da requisição, chave:<número>, empresa:<número> ou o nome do modelo"
     ordering = ("-id",)
-    paginator = UncountedPaginator
+    paginator = InfinitePaginator
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         allowed = ("organization__id__exact", "wallet_id", "api_key_id")
@@ -398,10 +369,8 @@ class UsageRecordAdmin(LookOnly):
     def tokens_out(self, record: UsageRecord) -> int:
         return record.output_tokens + record.reasoning_tokens
 
-    @display(description="cobrado")
-    def net(self, record: UsageRecord) -> SafeString | str:
-        return exact(record.net_nanos)
+    net = money_column("net_nanos", "cobrado", tell=fine)
 
     @display(description="margem")
     def margin(self, record: UsageRecord) -> SafeString | str:
-        return exact(record.net_nanos - record.cost_nanos) if record.cost_nanos else "—"
+        return fine(record.net_nanos - record.cost_nanos) if record.cost_nanos else "—"

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import NoReverseMatch, reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from unfold import paginator
 from unfold.admin import ModelAdmin, TabularInline
+from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from billing.money import format_brl, to_brl
+from billing.money import BRL, CENTAVO, format_brl, to_brl
 from tokia.errors import TokiaError
+
+ROWS_COUNTED_MAX = 10_000
+FINEST = BRL // 10_000  # what four decimals can show
 
 
 class LookOnly(ModelAdmin):  # type: ignore[misc]
@@ -53,12 +58,31 @@ class LookOnlyInline(TabularInline):  # type: ignore[misc]
         return False
 
 
-class UncountedPaginator(Paginator):  # type: ignore[type-arg]
-    """For tables too large to count at every look: it pretends to a million rows."""
+class InfinitePaginator(paginator.InfinitePaginator):  # type: ignore[misc]
+    """For tables too large to count at every look: from page to page, with an honest "cerca de" or "mais de" beside it.
+
+    The name is Unfold's own: where a paginator is called so, the page's title leaves out the pretended count.
+    """
+
+    template_name = "admin/billing/pagination.html"
 
     @cached_property
-    def count(self) -> int:
-        return 1_000_000
+    def estimate(self) -> int:
+        """Rows as the planner sees them, to two digits; 0 where they are few enough to count."""
+        rows = int(json.loads(self.object_list.explain(format="json"))[0]["Plan"]["Plan Rows"])
+        if rows <= ROWS_COUNTED_MAX:
+            return 0
+        step: int = 10 ** (len(str(rows)) - 2)
+        return rows // step * step
+
+    @cached_property
+    def counted(self) -> int:
+        """Exact up to ROWS_COUNTED_MAX; one more says that there are more. Asked for only where the planner expects few."""
+        return int(self.object_list.order_by()[: ROWS_COUNTED_MAX + 1].count())
+
+    @property
+    def has_more(self) -> bool:
+        return self.counted > ROWS_COUNTED_MAX
 
 
 def may_change(request: HttpRequest, admin_: ModelAdmin) -> bool:
@@ -155,13 +179,36 @@ def brl(nanos: int | None) -> str:
 
 
 def exact(nanos: int | None) -> SafeString | str:
-    """Centavos, with all nine decimals on hover."""
+    """Centavos, or all that there is where that is less than one; all nine decimals on hover."""
     if nanos is None:
         return "—"
-    return format_html('<span title="R$ {}">{}</span>', f"{to_brl(nanos):f}".replace(".", ","), format_brl(nanos))
+    return _with_decimals(nanos, full(nanos) if 0 < abs(nanos) < CENTAVO else format_brl(nanos))
+
+
+def fine(nanos: int | None) -> SafeString | str:
+    """The amount of one call: four decimals towards zero, or all that there is below them; all nine on hover."""
+    if nanos is None:
+        return "—"
+    rest = abs(nanos) % FINEST if abs(nanos) >= FINEST else 0
+    return _with_decimals(nanos, full(nanos - rest if nanos > 0 else nanos + rest))
 
 
 def full(nanos: int) -> str:
     """All nine decimals, the trailing zeros beyond four dropped."""
-    whole, _, decimals = f"{to_brl(nanos):f}".partition(".")
-    return f"R$\u00a0{whole},{decimals.rstrip('0'):0<4}"
+    whole, decimals = divmod(abs(nanos), BRL)
+    digits = f"{decimals:09d}".rstrip("0")
+    return f"{'−' if nanos < 0 else ''}R$\u00a0{whole:,}".replace(",", ".") + f",{digits:0<4}"
+
+
+def _with_decimals(nanos: int, text: str) -> SafeString:
+    return format_html('<span title="R$ {}">{}</span>', f"{to_brl(nanos):f}".replace(".", ","), text)
+
+
+def money_column(field: str, label: str, *, tell: Callable[[int | None], SafeString | str] = exact) -> Callable[..., Any]:
+    """An admin's column or line that shows an amount in nanos."""
+
+    @display(description=label)  # type: ignore[untyped-decorator]
+    def show(admin_: ModelAdmin, object_: Any) -> SafeString | str:
+        return tell(getattr(object_, field))
+
+    return cast(Callable[..., Any], show)

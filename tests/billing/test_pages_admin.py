@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import User
-from billing import costs, exchange, ledger, pricebooks, volume
+from billing import admin_parts, costs, exchange, ledger, pricebooks, volume
 from billing.models import (
     Charge,
     ExchangeRate,
@@ -24,6 +24,7 @@ from billing.models import (
     Refund,
     UnmatchedPix,
     UnsettledCall,
+    UsageRecord,
     VolumePlan,
     Wallet,
 )
@@ -168,6 +169,58 @@ def test_a_price_is_published_after_its_difference_was_seen(staff: Client, world
     assert pricebooks.version_in_force() == PriceVersion.objects.get(pk=draft.pk)
     assert staff.post(url).status_code == 200  # never twice
     assert staff.get(reverse("admin:billing_priceversion_change", args=[draft.pk])).status_code == 200
+
+
+def test_what_does_not_change_is_folded_away_unless_it_loses_money(staff: Client, world: Wallet) -> None:
+    draft = PriceVersion.objects.get(status=PriceVersion.Status.DRAFT)
+    url = reverse("admin:billing_priceversion_publish", args=[draft.pk])
+    page = staff.get(url).content.decode()
+    assert "Nenhum preço muda." in page and "3 preços sem mudança</summary>" in page
+    Price.objects.filter(version=draft, unit="input").update(cost_usd=100)  # a fixed price that its cost has overtaken
+    shown, _, folded = staff.get(url).content.decode().partition("2 preços sem mudança</summary>")
+    assert shown.count(">igual<") == 1 and folded.count(">igual<") == 2
+
+
+def test_a_call_below_a_centavo_shows_what_it_cost(staff: Client, world: Wallet) -> None:
+    for nanos in (3_456_789, 12_340):
+        make_usage(wallet=world, gross_nanos=nanos)
+    page = staff.get(reverse("admin:billing_usagerecord_changelist")).content.decode()
+    assert ">R$\u00a01,0000<" in page and ">R$\u00a00,0034<" in page and ">R$\u00a00,00001234<" in page
+    assert ">R$\u00a00,003456789<" in staff.get(reverse("admin:billing_posting_changelist")).content.decode()
+
+
+def test_a_negative_amount_keeps_its_sign() -> None:
+    assert [str(admin_parts.fine(nanos)).split(">")[1].split("<")[0] for nanos in (-1, -3_456_789, 0, 1_234 * BRL)] == [
+        "−R$\u00a00,000000001", "−R$\u00a00,0034", "R$\u00a00,0000", "R$\u00a01.234,0000",
+    ]  # fmt: skip
+
+
+def test_a_large_list_says_how_many_rows_it_has_as_well_as_it_knows(
+    staff: Client, world: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def footer() -> str:
+        page = staff.get(reverse("admin:billing_usagerecord_changelist")).content.decode()
+        assert "resultado" not in page and "1.000.000" not in page
+        return page.partition('<div class="ml-4 py-4 text-subtle">')[2].partition("</div>")[0]
+
+    make_usage(wallet=world, gross_nanos=BRL)
+    make_usage(wallet=world, gross_nanos=BRL)
+    plural = str(UsageRecord._meta.verbose_name_plural)
+    monkeypatch.setattr(admin_parts.InfinitePaginator, "estimate", 0)  # whatever the planner thinks of a new table
+    assert footer() == f"3 {plural}"
+    monkeypatch.setattr(admin_parts, "ROWS_COUNTED_MAX", 2)
+    assert footer() == f"mais de 2 {plural}"
+    monkeypatch.setattr(admin_parts.InfinitePaginator, "estimate", 1_200_000)
+    assert footer() == f"cerca de 1.200.000 {plural}"
+
+
+def test_a_large_number_of_rows_is_the_planners_to_two_digits() -> None:
+    class Million:
+        def explain(self, **options: object) -> str:
+            return '[{"Plan": {"Plan Rows": 1234567}}]'
+
+    assert admin_parts.InfinitePaginator(Million(), 50).estimate == 1_200_000
+    assert admin_parts.InfinitePaginator(UsageRecord.everywhere.order_by("-id"), 50).estimate == 0
 
 
 def test_a_line_of_a_draft_is_edited_and_priced(staff: Client, world: Wallet) -> None:
