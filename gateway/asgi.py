@@ -1,4 +1,4 @@
-"""The edge of `/v1`: `uvicorn gateway.asgi:app --loop uvloop --http httptools --no-access-log --lifespan on`.
+"""The edge of `/v1`: `uvicorn gateway.asgi:app --loop uvloop --http gateway.server:HttpProtocol --lifespan on`.
 
 Paths, the in-flight cap, and the last word on errors. Django is set up once, here; no request ever passes through it.
 """

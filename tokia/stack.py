@@ -41,7 +41,7 @@ DEMO_MODEL = "tokia/demo"  # gateway/catalog.toml
 # deploy/compose.yaml says the same (tests/house/test_deploy.py compares). GATEWAY_DRAIN_SECONDS ends streams well before uvicorn
 # would cut them; what the gateway settles after its last call comes on top of that. Without open calls nobody waits.
 GATEWAY_FLAGS = (
-    "--loop", "uvloop", "--http", "httptools", "--lifespan", "on", "--no-access-log", "--log-level", "warning",
+    "--loop", "uvloop", "--http", "gateway.server:HttpProtocol", "--lifespan", "on", "--no-access-log", "--log-level", "warning",
     "--no-proxy-headers", "--no-server-header", "--no-date-header", "--timeout-graceful-shutdown", "60",
 )  # fmt: skip
 GATEWAY_STOP_SECONDS = 75  # stop_grace_period

@@ -115,8 +115,9 @@ class Gateway(ServerProcess):
         self.url = f"http://127.0.0.1:{port}"
         super().__init__(
             argv=[
-                sys.executable, "-W", "error", "-m", "uvicorn", "gateway.asgi:app", "--loop", "uvloop", "--http", "httptools",
-                "--no-access-log", "--lifespan", "on", "--host", "127.0.0.1", "--port", str(port),
+                sys.executable, "-W", "error", "-m", "uvicorn", "gateway.asgi:app", "--loop", "uvloop",
+                "--http", "gateway.server:HttpProtocol", "--no-access-log", "--lifespan", "on",
+                "--host", "127.0.0.1", "--port", str(port),
             ],
             probe=f"{self.url}/readyz",
             env={**os.environ, "GATEWAY_SNAPSHOT_SECONDS": "0.3", **settings},
