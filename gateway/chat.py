@@ -66,7 +66,7 @@ async def complete_chat(process: GatewayProcess, context: CallContext, caller: C
 class Plan(msgspec.Struct):
     """Who may be asked, in order, and the first one's request: what can't be said is refused before money is held."""
 
-    order: list[ServedDeployment]
+    deployments: list[ServedDeployment]
     first: UpstreamRequest
     output_tokens: int  # that `first` asks for
 
@@ -106,7 +106,7 @@ async def hold_chat(process: GatewayProcess, open_call: OpenCall, call: ChatCall
 async def attempt_chat(process: GatewayProcess, open_call: OpenCall, call: ChatCall, surface: Surface, plan: Plan) -> Reply:
     """Ask one deployment after the other until one answers. Raises the last one's UpstreamError."""
     failure: GatewayError = internal_error()
-    for number, deployment in enumerate(plan.order, start=1):
+    for number, deployment in enumerate(plan.deployments, start=1):
         dialect = dialect_for(surface, deployment)
         if number == 1 and open_call.output_tokens == plan.output_tokens:
             request = plan.first

@@ -66,7 +66,7 @@ def count_input(call: EmbeddingsCall) -> int:
 class Plan(NamedTuple):
     """Who may be asked, in order, and the first one's requests."""
 
-    order: list[ServedDeployment]
+    deployments: list[ServedDeployment]
     first: list[UpstreamRequest]
 
 
@@ -85,7 +85,7 @@ def plan_attempts(process: GatewayProcess, call: EmbeddingsCall, route: ServedRo
 async def attempt_embeddings(process: GatewayProcess, open_call: OpenCall, call: EmbeddingsCall, plan: Plan) -> EmbeddingsAnswer:
     """Ask one deployment after the other until one answers. Raises the last one's UpstreamError."""
     failure: GatewayError = internal_error()
-    for number, deployment in enumerate(plan.order, start=1):
+    for number, deployment in enumerate(plan.deployments, start=1):
         dialect = EMBEDDERS[deployment.dialect]
         try:
             requests = plan.first if number == 1 else dialect.embeddings_requests(call, deployment)
