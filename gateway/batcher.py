@@ -42,7 +42,7 @@ class Entry(msgspec.Struct, Generic[Item, Result]):
 
     item: Item
     answer: asyncio.Future[Result]
-    queued_at: float = msgspec.field(default_factory=time.monotonic)
+    queued_at: float  # monotonic
 
 
 def is_worth_repeating(error: BaseException) -> bool:
@@ -73,6 +73,7 @@ class Lane(ABC, Generic[Item, Result]):
         self._connection: Connection | None = None
         self._last_size = 0
         self._tasks: list[asyncio.Task[None]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None  # asking for the running one is a system call
 
     # ── for subclasses ───────────────────────────────────────────────────────────────────────────────────────────────
     @abstractmethod
@@ -103,10 +104,12 @@ class Lane(ABC, Generic[Item, Result]):
         """Raises QueueFull."""
         if self._queue_max is not None and len(self._queue) >= self._queue_max:
             raise QueueFull(self.name)
-        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._queue.append(Entry(item, answer))
+        loop = self._loop or asyncio.get_running_loop()
+        answer: asyncio.Future[Result] = loop.create_future()
+        self._queue.append(Entry(item, answer, time.monotonic()))
         self._idle.clear()
-        self._wake.set()
+        if not self._wake.is_set():
+            self._wake.set()
         return answer
 
     @property
@@ -115,6 +118,7 @@ class Lane(ABC, Generic[Item, Result]):
         return [*self._in_flight, *self._queue]
 
     def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._tasks = [
             asyncio.create_task(self._run(), name=f"lane-{self.name}"),
             asyncio.create_task(self.watch(), name=f"lane-{self.name}-watch"),

@@ -24,8 +24,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 SLOW_START_SECONDS = 15.0  # a stream that has not begun by then gets its 200 and comments, so that proxies keep it open
 KEEP_ALIVE_SECONDS = 15.0
-_FIXED_BITS = 0xF << 76 | 0x3 << 62  # of a UUID's 128: version and variant
-_VERSION_7 = 0x7 << 76 | 0x2 << 62
+_VARIANT = {digit: f"{int(digit, 16) & 3 | 8:x}" for digit in "0123456789abcdef"}  # two random bits behind the two fixed ones
 JSON_TYPE = (b"content-type", b"application/json")
 SSE_TYPE = (b"content-type", b"text/event-stream; charset=utf-8")
 
@@ -49,7 +48,7 @@ class Exchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
         self.context = CallContext(id=new_id(), started_ns=time.monotonic_ns(), task=asyncio.current_task())
-        self.headers: dict[bytes, bytes] = {}
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.is_committed = False
         self.surface = CHAT  # whose words a refusal is written in
         self._receive = receive
@@ -57,8 +56,6 @@ class Exchange:
         self._watch: asyncio.Task[None] | None = None
         self._slow_start: asyncio.TimerHandle | None = None
         self._keep_alive: asyncio.Task[None] | None = None
-        for name, value in scope["headers"]:
-            self.headers[name] = value
         self.context.is_english = self.headers.get(b"accept-language", b"")[:2].lower() == b"en"
 
     # ── In ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -190,10 +187,8 @@ class Exchange:
 
 def new_id() -> str:
     """The text of a UUIDv7, as `tokia.clock.new_id` makes them, without the object."""
-    random = os.urandom(10)
-    digits = (clock.unix_ms() << 80 | int.from_bytes(random, "big")) & ~_FIXED_BITS | _VERSION_7
-    text = f"{digits:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    instant, random = f"{clock.unix_ms():012x}", os.urandom(10).hex()
+    return f"{instant[:8]}-{instant[8:]}-7{random[:3]}-{_VARIANT[random[3]]}{random[4:7]}-{random[7:19]}"
 
 
 def _too_large(limit: int) -> BodyTooLarge:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 
 from gateway.lanes import Settled
 
 
+@lru_cache(maxsize=1_024)  # the same amount is written up to four times per call
 def decimal_brl(nanos: int) -> bytes:
     """A JSON number, exact to the nano: 1_500_000_000 → 1.5, 1 → 0.000000001."""
     whole, part = divmod(abs(nanos), 1_000_000_000)

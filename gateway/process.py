@@ -24,6 +24,7 @@ from gateway.upstream import Upstream
 log = logging.getLogger(__name__)
 READER_SECONDS = 60.0  # a caller that reads nothing for so long is gone
 SWEEP_SECONDS = 0.25
+WATCH_AFTER_NS = 250_000_000  # a younger call most often ends before its caller could
 COLLECT_TURNS = 8  # sweeps between two collections of young cycles
 FULL_COLLECT_TURNS = 60  # of those, between two of all
 
@@ -77,10 +78,10 @@ class GatewayProcess:
             await asyncio.sleep(SWEEP_SECONDS)
             if turn % COLLECT_TURNS == 0:
                 gc.collect(2 if turn % (COLLECT_TURNS * FULL_COLLECT_TURNS) == 0 else 1)
-            now = time.monotonic()
+            now, now_ns = time.monotonic(), time.monotonic_ns()
             is_over = self.draining_since is not None and now - self.draining_since > settings.GATEWAY_DRAIN_SECONDS
             for context in list(self.contexts):
-                if not context.is_watched and context.watch is not None:
+                if not context.is_watched and context.watch is not None and now_ns - context.started_ns > WATCH_AFTER_NS:
                     context.watch()
                 patience = settings.GATEWAY_BODY_SECONDS if context.is_reading else READER_SECONDS
                 if context.waits_since and now - context.waits_since > patience:

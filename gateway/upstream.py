@@ -43,6 +43,12 @@ class Answer:
 
     async def read_all(self, limit: int = JSON_BYTES_MAX) -> bytes:
         """The whole body. Raises UpstreamError: too large, cut, too slow; ClientGone."""
+        with interruptible(self._context):
+            whole = self._connection.take_whole()  # most often it came with the head
+        if whole is not None:
+            if len(whole) > limit:
+                raise malformed("The provider's answer is too large.")
+            return whole
         parts: list[bytes] = []
         size = 0
         while (part := await self.read_some()) is not None:

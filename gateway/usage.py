@@ -29,7 +29,7 @@ def basis_of(call: ChatCall, tally: Tally, *, output_tokens: int) -> tuple[Usage
     if usage is None:
         return _count(call, tally), "suspect" if tally.is_suspect else "counted"
     clamped = _clamp(call, tally, usage, output_tokens)
-    is_suspect = tally.is_suspect or clamped != usage
+    is_suspect = tally.is_suspect or clamped is not usage
     has_output = usage.output_tokens + usage.reasoning_tokens > 0
     if not has_output and tally.delivered_bytes > 0:
         counted = _count(call, tally)

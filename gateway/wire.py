@@ -42,6 +42,7 @@ class Connection(asyncio.Protocol):
         self._idle_seconds = idle_seconds
         self._total_seconds = total_seconds
         self._transport: asyncio.Transport | None = None
+        self._loop = asyncio.get_running_loop()  # asking for it anew is a system call
         self._parser: Any = None
         self._body: list[bytes] = []
         self._buffered = 0
@@ -70,6 +71,15 @@ class Connection(asyncio.Protocol):
             if self._error is not None:
                 raise self._error
             await self._wait()
+
+    def take_whole(self) -> bytes | None:
+        """The rest of the body where all of it has come; else None."""
+        if not self.is_complete or self._error is not None or self._is_paused:
+            return None
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body.clear()
+        self._buffered = 0
+        return body
 
     async def read(self) -> bytes | None:
         """What has come since the last read, at least a byte; None at the end of the body. Raises WireError."""
@@ -173,7 +183,7 @@ class Connection(asyncio.Protocol):
 
     # ── waiting ──────────────────────────────────────────────────────────────────────────────────────────────────────
     async def _wait(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = self._loop.create_future()
         try:
             await self._waiter
         finally:
