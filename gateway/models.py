@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import RegexValidator
 from django.db import models
+
+from accounts.models import Organization
+from accounts.tenancy import TenantManager
 
 
 class Provider(models.Model):
@@ -119,3 +124,32 @@ class Deployment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider.slug}: {self.upstream_model}"
+
+
+class StoredResponse(models.Model):
+    """An answer of `/v1/responses` that its caller asked us to keep, until `expires_at`. Content is sealed (`gateway.secrets`)."""
+
+    id = models.UUIDField("id", primary_key=True, editable=False)  # shown as resp_<hex>
+    organization = models.ForeignKey(
+        Organization, models.CASCADE, related_name="stored_responses", verbose_name="empresa", editable=False
+    )
+    # Not a foreign key: the earlier answer may be deleted, or expire first.
+    previous_id = models.UUIDField("continua", null=True, editable=False)
+    route_name = models.CharField("modelo", max_length=100, editable=False)
+    created_at = models.DateTimeField("criada em", editable=False)
+    expires_at = models.DateTimeField("apagada em", db_index=True, editable=False)
+    body = models.BinaryField("resposta", editable=False)
+    input_items = models.BinaryField("entrada", editable=False)
+
+    objects = TenantManager["StoredResponse"]()
+    everywhere: ClassVar[models.Manager[StoredResponse]] = models.Manager()
+
+    class Meta:
+        verbose_name = "resposta guardada"
+        verbose_name_plural = "respostas guardadas"
+        ordering = ["-id"]
+        default_manager_name = "everywhere"
+        base_manager_name = "everywhere"
+
+    def __str__(self) -> str:
+        return f"resp_{self.id.hex}"

@@ -32,7 +32,7 @@ ROLES = frozenset({"developer", "system", "user", "assistant", "tool", "function
 # A caller never chooses where or with whose key the upstream is called.
 FORBIDDEN_FIELDS = frozenset({"api_base", "base_url", "api_key", "api_version", "extra_headers", "custom_llm_provider"})
 # Their insides belong to the caller: a tool may well have a parameter named api_key.
-FREE_FIELDS = frozenset({"messages", "tools", "functions", "response_format", "input", "metadata"})
+FREE_FIELDS = frozenset({"messages", "tools", "functions", "response_format", "input", "metadata", "text"})
 
 _STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NOT_MARKS = bytes(set(range(256)) - set(b'"{[,'))
@@ -162,6 +162,15 @@ def parse_embeddings(body: bytes) -> EmbeddingsCall:
         body_bytes=len(body),
         wants_base64=typed.encoding_format == "base64",
     )
+
+
+def parse_body(
+    body: bytes, decode_typed: Callable[[bytes], T], *, members_max: int = MEMBERS_MAX
+) -> tuple[T, dict[str, msgspec.Raw], dict[str, Any]]:
+    """Any surface's body, by the same bounds: its typed fields, its top-level members byte for byte, and Python objects.
+
+    Raises BadRequest, with the path of the field at fault."""
+    return _parse(body, decode_typed, members_max=members_max)
 
 
 def _read_input(given: str | list[str | int | list[int]]) -> tuple[list[str], int, int]:

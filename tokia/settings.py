@@ -276,6 +276,7 @@ GATEWAY_SPOOL_DIR = Path(env.str("GATEWAY_SPOOL_DIR", str(TOKIA_HOME / "spool"))
 GATEWAY_PROCESSES: int = env.int("GATEWAY_PROCESSES", 1)  # a local rate limit is 1/N of the shared one
 GATEWAY_VALKEY_TIMEOUT_MS: int = env.int("GATEWAY_VALKEY_TIMEOUT_MS", 20)
 GATEWAY_SNAPSHOT_SECONDS: float = env.float("GATEWAY_SNAPSHOT_SECONDS", 1.0)  # version poll, beside NOTIFY
+RESPONSES_TTL_DAYS: int = env.int("RESPONSES_TTL_DAYS", 30)  # a stored answer of /v1/responses is purged then
 REQUESTS_PER_MINUTE: int = env.int("REQUESTS_PER_MINUTE", 600)  # per key, where neither key nor LimitProfile says
 CRASHPOINT: str = env.str("CRASHPOINT", "")  # tests: the process kills itself at this named point
 
