@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from typing import Any
 
+import msgspec
 from django.conf import settings
 from psycopg.types.json import Jsonb
 
@@ -68,10 +69,10 @@ class EndedCall:
     overhead_us: int = 0
 
     def as_json(self) -> dict[str, Any]:
-        """The object that `billing_settle_batch` reads: keys are UsageRecord's columns."""
+        """The object that `billing_settle_batch` reads: keys are UsageRecord's columns, and what is 0 may be missing."""
         fields = asdict(self)
-        usage = fields.pop("usage")
-        return {**fields, **usage, "id": str(self.id)}
+        usage: Usage = fields.pop("usage")
+        return {**fields, **msgspec.to_builtins(usage), "id": str(self.id)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,11 @@ from billing.costs import latest_costs
 from billing.errors import BillingError
 from billing.models import ExchangeRate, Price, PriceBook, PriceVersion, ProviderCost, Unit
 from billing.money import BRL
-from billing.pricing import PriceList, UnitPrice
+from billing.pricing import PriceList, UnitPrice, per_units_of
 from tokia import clock
 
 PROPOSAL_NOTE = "Proposta automática: custos mudaram"
 EXACT = Context(prec=60)  # 18 + 12 + 6 + 10 digits at most: no product is rounded before the ceil
-TOKEN_UNITS = {Unit.INPUT, Unit.CACHED_INPUT, Unit.CACHE_WRITE, Unit.OUTPUT, Unit.REASONING}
 
 
 class PriceRefused(BillingError):
@@ -184,7 +183,7 @@ def _prices_of(line: PriceLine, costs: Mapping[str, ProviderCost]) -> list[Price
     return [
         Price(
             route_name=line.route_name, unit=unit,
-            per_units=costs[unit].per_units if unit in costs else 1_000_000 if unit in TOKEN_UNITS else 1,
+            per_units=costs[unit].per_units if unit in costs else per_units_of(unit),
             provider_name=line.provider_name, upstream_model=line.upstream_model,
             cost_usd=costs[unit].usd if unit in costs else None, markup=line.markup,
             override_nanos=line.overrides.get(unit), override_reason=line.override_reason if unit in line.overrides else "",

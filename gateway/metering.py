@@ -15,7 +15,7 @@ import msgspec
 from django.conf import settings
 
 from billing.money import BRL
-from billing.pricing import PriceList, Usage, cost_of, price_ceiling, price_usage
+from billing.pricing import MEDIA, PriceList, Usage, cost_of, price_ceiling, price_ceiling_of, price_usage
 from gateway.batcher import QueueFull
 from gateway.calls import Attempt, CallContext, Caller, ServedDeployment, ServedRoute
 from gateway.errors import InsufficientBalance, SessionLost, Unavailable, ledger_unavailable
@@ -95,40 +95,62 @@ class Meter:
 
     # ── Hold ─────────────────────────────────────────────────────────────────────────────────────────────────────────
     async def hold_for(
-        self, call: OpenCall, *, input_tokens: Callable[[], int], input_bytes: int, choices: int, is_ceiling_ours: bool
+        self,
+        call: OpenCall,
+        *,
+        input_tokens: Callable[[], int],
+        input_bytes: int,
+        choices: int,
+        is_ceiling_ours: bool,
+        has_media_input: bool = False,
+        has_media_output: bool = False,
     ) -> None:
         """Reserve the most that the call can cost. Raises InsufficientBalance (402), Unavailable (503).
 
         Counting tokens is the dearest step of a call, so a wallet that had RICH_FACTOR times as much at its last hold is held by
         the bytes of the input (a token is at least one), and only the others by their count. Where the caller named no maximum
         (`is_ceiling_ours`), the output is cut to what the balance affords, down to OUTPUT_TOKENS_FLOOR; `call.output_tokens` tells
-        what it came to.
+        what it came to. `has_media_input` and `has_media_output`: tokens of sound or of pictures may be among them.
         """
         wallet_id = call.caller.wallet_id
-        by_bytes = price_ceiling(call.prices, input_tokens=input_bytes, output_tokens=call.output_tokens * choices)
+
+        def ceiling(tokens: int, output_tokens: int) -> int:
+            return price_ceiling(
+                call.prices, input_tokens=tokens, output_tokens=output_tokens * choices, has_media_input=has_media_input,
+                has_media_output=has_media_output,
+            )  # fmt: skip
+
+        by_bytes = ceiling(input_bytes, call.output_tokens)
         if by_bytes * RICH_FACTOR < self._available.get(wallet_id, 0):
             placed = await self._place(call, by_bytes)
             if placed.result in (PLACED, ALREADY_PLACED):
                 return
         counted = input_tokens()
         for _ in range(CLAMP_TRIES):
-            amount = max(1, price_ceiling(call.prices, input_tokens=counted, output_tokens=call.output_tokens * choices))
+            amount = max(1, ceiling(counted, call.output_tokens))
             placed = await self._place(call, amount)
             if placed.result in (PLACED, ALREADY_PLACED):
                 return
-            if placed.result == CLOCK_OFF:
-                log.critical("this machine's clock is more than 60 s off the database's: no calls are admitted")
-            if placed.result in (CLOCK_OFF, SETTLED_BEFORE):
-                raise ledger_unavailable()
             affordable = 0
             if is_ceiling_ours and placed.result == INSUFFICIENT:
-                affordable = affordable_output(call.prices, placed.available_nanos, counted, choices, call.output_tokens - 1)
+                affordable = affordable_output(
+                    lambda tokens: ceiling(counted, tokens), placed.available_nanos, call.output_tokens - 1
+                )
             if affordable < OUTPUT_TOKENS_FLOOR:
                 raise _insufficient(amount, placed.available_nanos)
             call.output_tokens = affordable
         raise _insufficient(amount, placed.available_nanos)
 
+    async def hold_units(self, call: OpenCall, bound: Usage) -> None:
+        """Reserve the most that a call can cost that uses no more than `bound`, whatever it is priced by: tokens, images, seconds,
+        characters, searches. Raises PriceMissing, InsufficientBalance (402), Unavailable (503)."""
+        amount = max(1, price_ceiling_of(call.prices, bound))
+        placed = await self._place(call, amount)
+        if placed.result not in (PLACED, ALREADY_PLACED):
+            raise _insufficient(amount, placed.available_nanos, is_chat=False)
+
     async def _place(self, call: OpenCall, amount: int) -> HoldResult:
+        """Raises Unavailable where it could be neither placed nor refused for want of balance."""
         if self._holds.down_since is not None or not self.session.id or self._settlements.is_spool_broken:
             raise ledger_unavailable()
         item = HoldItem(call.context.id, call.caller.wallet_id, amount, lambda: self._let_go(call))
@@ -143,6 +165,10 @@ class Meter:
         self._available[item.wallet_id] = placed.available_nanos
         if placed.result in (PLACED, ALREADY_PLACED):
             call.hold_nanos, call.session_id = amount, placed.session_id
+        elif placed.result == CLOCK_OFF:
+            log.critical("this machine's clock is more than 60 s off the database's: no calls are admitted")
+        if placed.result in (CLOCK_OFF, SETTLED_BEFORE):
+            raise ledger_unavailable()
         return placed
 
     def _let_go(self, call: OpenCall) -> None:
@@ -228,12 +254,12 @@ class Meter:
         await asyncio.gather(*answers)
 
 
-def affordable_output(prices: PriceList, available_nanos: int, input_tokens: int, choices: int, most: int) -> int:
-    """The largest output per choice whose ceiling the balance covers; 0 where not even the input is."""
+def affordable_output(ceiling: Callable[[int], int], available_nanos: int, most: int) -> int:
+    """The largest output, up to `most`, whose ceiling the balance covers; 0 where not even the input is."""
     low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2
-        if price_ceiling(prices, input_tokens=input_tokens, output_tokens=middle * choices) <= available_nanos:
+        if ceiling(middle) <= available_nanos:
             low = middle
         else:
             high = middle - 1
@@ -247,12 +273,12 @@ def overloaded() -> Unavailable:
     )  # fmt: skip
 
 
-def _insufficient(needed: int, available: int) -> InsufficientBalance:
+def _insufficient(needed: int, available: int, *, is_chat: bool = True) -> InsufficientBalance:
     most, left = show_brl(needed, is_up=True), show_brl(available)
+    cure, english = (" ou diminua 'max_tokens'", " or lower 'max_tokens'") if is_chat else ("", "")
     return InsufficientBalance(
-        f"Saldo insuficiente: esta chamada pode custar até {most} e há {left} disponíveis. "
-        "Recarregue por PIX ou diminua 'max_tokens'.",
-        f"Insufficient balance: this call may cost up to {most} and {left} is available. Top up or lower 'max_tokens'.",
+        f"Saldo insuficiente: esta chamada pode custar até {most} e há {left} disponíveis. Recarregue por PIX{cure}.",
+        f"Insufficient balance: this call may cost up to {most} and {left} is available. Top up{english}.",
     )
 
 
@@ -308,6 +334,8 @@ def _row(
         "latency_ms": (time.monotonic_ns() - context.started_ns) // 1_000_000,
         "overhead_us": min(call.overhead_us, INT_MAX),
     }
+    if not usage.is_text:
+        row |= {name: min(quantity, INT_MAX) for name, _ in MEDIA if (quantity := getattr(usage, name))}
     return msgspec.json.encode(row)
 
 

@@ -14,9 +14,9 @@ from typing import Any
 from accounts.keys import mint_key
 from accounts.models import ApiKey, Organization, User
 from billing import holds, ledger
-from billing.models import LedgerEntry, Price, PriceBook, PriceVersion, Unit, VolumePlan, VolumeTier, Wallet
+from billing.models import LedgerEntry, Price, PriceBook, PriceVersion, VolumePlan, VolumeTier, Wallet
 from billing.money import BRL, from_brl
-from billing.pricing import Usage
+from billing.pricing import Usage, per_units_of
 from billing.wallets import wallet_of
 from gateway.models import Credential, Deployment, Provider, Route
 from gateway.secrets import encrypt
@@ -92,8 +92,8 @@ def make_route(*, name: str = "", provider: Provider | None = None, upstream_mod
 def make_price(
     *, route: Route | str, units: Mapping[str, str | Decimal] | None = None, version: PriceVersion | None = None
 ) -> PriceVersion:
-    """A published version of the default book with prices in reais per million (per request for `request`), or lines added
-    to an open draft. The other routes of the version in force go along."""
+    """A published version of the default book with prices in reais per `per_units_of` (tokens per million, characters per
+    thousand, the others one by one), or lines added to an open draft. The other routes of the version in force go along."""
     book, _ = PriceBook.objects.get_or_create(is_default=True, defaults={"name": "Padrão"})
     name = route if isinstance(route, str) else route.name
     draft = version or PriceVersion.objects.create(book=book, number=book.versions.count() + 1)
@@ -104,7 +104,7 @@ def make_price(
             price.pk, price.version = None, draft
             prices[price.route_name, price.unit] = price
     for unit, brl in (units or {"input": "10", "output": "30"}).items():
-        amount, per_units = from_brl(brl), 1 if unit == Unit.REQUEST else 1_000_000
+        amount, per_units = from_brl(brl), per_units_of(unit)
         prices[name, unit] = Price(
             version=draft, route_name=name, unit=unit, per_units=per_units, override_nanos=amount, amount_nanos=amount
         )

@@ -17,8 +17,14 @@ class Unit(models.TextChoices):
     CACHE_WRITE = "cache_write", "Escrita em cache"
     OUTPUT = "output", "Saída"
     REASONING = "reasoning", "Raciocínio"
+    AUDIO_INPUT = "audio_input", "Entrada de áudio"
+    AUDIO_OUTPUT = "audio_output", "Saída de áudio"
+    IMAGE_INPUT = "image_input", "Entrada de imagem"
+    IMAGE_OUTPUT = "image_output", "Saída de imagem"
     IMAGE = "image", "Imagem"
     AUDIO_SECOND = "audio_second", "Segundo de áudio"
+    CHARACTER = "character", "Caractere"
+    SEARCH = "search", "Busca"
     REQUEST = "request", "Requisição"
 
 

@@ -14,8 +14,9 @@ from accounts.tenancy import TenantManager
 class UsageRecord(models.Model):
     """One call that began, as it ended; the subledger of revenue:usage. Range-partitioned by id (a UUIDv7: its month).
 
-    The token counts are disjoint. gross = ceil(Σ tokens · price / per_units); net = F(S + gross) − F(S), where S is the
-    month's gross before it; net = paid + promo + overdraft. `cost_nanos` is what the upstream asks us, 0 when unknown.
+    The quantities are `billing.pricing.Usage`'s: disjoint. gross = ceil(Σ quantity · price / per_units); net = F(S + gross) − F(S),
+    where S is the month's gross before it; net = paid + promo + overdraft. `cost_nanos` is what the upstream asks us, 0 when
+    unknown.
     """
 
     class Outcome(models.TextChoices):
@@ -39,7 +40,7 @@ class UsageRecord(models.Model):
     )
     api_key_id = models.BigIntegerField("chave")
     month = models.DateField("mês")
-    surface = models.CharField("superfície", max_length=20)  # "chat", "embeddings"
+    surface = models.CharField("superfície", max_length=20)  # "chat", "embeddings"…
     is_stream = models.BooleanField("streaming", default=False)
     route_name = models.CharField("modelo", max_length=100)
     provider_name = models.CharField("provedor", max_length=40, blank=True)
@@ -59,6 +60,14 @@ class UsageRecord(models.Model):
     output_tokens = models.IntegerField("saída", default=0)
     reasoning_tokens = models.IntegerField("raciocínio", default=0)
     requests = models.IntegerField("requisições", default=1)
+    audio_input_tokens = models.IntegerField("entrada de áudio", default=0)
+    audio_output_tokens = models.IntegerField("saída de áudio", default=0)
+    image_input_tokens = models.IntegerField("entrada de imagem", default=0)
+    image_output_tokens = models.IntegerField("saída de imagem", default=0)
+    images = models.IntegerField("imagens", default=0)
+    audio_seconds = models.IntegerField("segundos de áudio", default=0)
+    characters = models.IntegerField("caracteres", default=0)
+    searches = models.IntegerField("buscas", default=0)
     hold_nanos = models.BigIntegerField("reservado", null=True)  # empty: the hold had expired
     gross_nanos = models.BigIntegerField("bruto")
     net_nanos = models.BigIntegerField("custo")

@@ -74,6 +74,11 @@ FULL JOIN (SELECT p.entry_id, sum(p.amount_nanos)::bigint AS amount FROM billing
 WHERE coalesce(u.net, 0) <> coalesce(p.amount, 0)
 
 UNION ALL
+SELECT '6 no quantity is below zero', id::text, surface FROM billing_usagerecord
+WHERE least(input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, requests, audio_input_tokens,
+            audio_output_tokens, image_input_tokens, image_output_tokens, images, audio_seconds, characters, searches) < 0
+
+UNION ALL
 SELECT '7 month = its calls', coalesce(s.wallet_id, u.wallet_id)::text, coalesce(s.month, u.month)::text
 FROM billing_monthspend s FULL JOIN used u ON u.wallet_id = s.wallet_id AND u.month = s.month
 WHERE (coalesce(s.gross_nanos, 0), coalesce(s.net_nanos, 0), coalesce(s.calls, 0))

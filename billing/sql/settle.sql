@@ -167,7 +167,8 @@ BEGIN
 END $$;
 
 -- The UsageRecords of a batch; the arrays hold what was worked out, by place in p_calls, and nothing for calls settled before.
--- Texts that come from outside are cut to their columns: money is not lost for a long id.
+-- Texts that come from outside are cut to their columns: money is not lost for a long id. A quantity that is not named is 0
+-- (`requests`: 1), so that the rows of plain chat stay short.
 CREATE OR REPLACE FUNCTION billing_write_usage(
   p_batch uuid, p_calls jsonb, p_late uuid[], p_organization bigint[], p_hold bigint[], p_entry bigint[], p_before bigint[],
   p_net bigint[], p_paid bigint[], p_promo bigint[], p_short bigint[]
@@ -176,14 +177,18 @@ LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO billing_usagerecord (
     id, organization_id, wallet_id, api_key_id, month, surface, is_stream, route_name, provider_name, upstream_model, upstream_id,
-    price_version_id, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, requests, hold_nanos,
-    gross_nanos, net_nanos, paid_nanos, promo_nanos, overdraft_nanos, cost_nanos, gross_before_nanos, is_late, outcome, status_code,
-    error_code, finish_reason, usage_source, attempts, first_token_ms, latency_ms, overhead_us, batch_id, entry_id, created_at)
+    price_version_id, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, requests,
+    audio_input_tokens, audio_output_tokens, image_input_tokens, image_output_tokens, images, audio_seconds, characters, searches,
+    hold_nanos, gross_nanos, net_nanos, paid_nanos, promo_nanos, overdraft_nanos, cost_nanos, gross_before_nanos, is_late, outcome,
+    status_code, error_code, finish_reason, usage_source, attempts, first_token_ms, latency_ms, overhead_us, batch_id, entry_id, created_at)
   SELECT
     i.id, p_organization[i.ord], i.wallet_id, i.api_key_id, billing_month_of_id(i.id), i.surface, coalesce(i.is_stream, false),
     left(i.route_name, 100), left(coalesce(i.provider_name, ''), 40), left(coalesce(i.upstream_model, ''), 120),
     left(coalesce(i.upstream_id, ''), 120), i.price_version_id, coalesce(i.input_tokens, 0), coalesce(i.cached_input_tokens, 0),
     coalesce(i.cache_write_tokens, 0), coalesce(i.output_tokens, 0), coalesce(i.reasoning_tokens, 0), coalesce(i.requests, 1),
+    coalesce(i.audio_input_tokens, 0), coalesce(i.audio_output_tokens, 0), coalesce(i.image_input_tokens, 0),
+    coalesce(i.image_output_tokens, 0), coalesce(i.images, 0), coalesce(i.audio_seconds, 0), coalesce(i.characters, 0),
+    coalesce(i.searches, 0),
     p_hold[i.ord], i.gross_nanos, p_net[i.ord], p_paid[i.ord], p_promo[i.ord], p_short[i.ord], coalesce(i.cost_nanos, 0),
     p_before[i.ord], i.id = ANY(p_late), i.outcome, coalesce(i.status_code, 200), left(coalesce(i.error_code, ''), 40),
     left(coalesce(i.finish_reason, ''), 40), i.usage_source, coalesce(i.attempts, '[]'), i.first_token_ms, coalesce(i.latency_ms, 0),
@@ -191,11 +196,14 @@ BEGIN
   FROM ROWS FROM (jsonb_to_recordset(p_calls) AS (
          id uuid, wallet_id bigint, api_key_id bigint, surface text, is_stream boolean, route_name text, provider_name text,
          upstream_model text, upstream_id text, price_version_id bigint, input_tokens int, cached_input_tokens int,
-         cache_write_tokens int, output_tokens int, reasoning_tokens int, requests int, gross_nanos bigint, cost_nanos bigint,
-         outcome text, status_code smallint, error_code text, finish_reason text, usage_source text, attempts jsonb,
-         first_token_ms int, latency_ms int, overhead_us int)) WITH ORDINALITY AS i (
+         cache_write_tokens int, output_tokens int, reasoning_tokens int, requests int, audio_input_tokens int,
+         audio_output_tokens int, image_input_tokens int, image_output_tokens int, images int, audio_seconds int, characters int,
+         searches int, gross_nanos bigint, cost_nanos bigint, outcome text, status_code smallint, error_code text,
+         finish_reason text, usage_source text, attempts jsonb, first_token_ms int, latency_ms int, overhead_us int)) WITH ORDINALITY AS i (
          id, wallet_id, api_key_id, surface, is_stream, route_name, provider_name, upstream_model, upstream_id, price_version_id,
-         input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, requests, gross_nanos, cost_nanos,
-         outcome, status_code, error_code, finish_reason, usage_source, attempts, first_token_ms, latency_ms, overhead_us, ord)
+         input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, requests, audio_input_tokens,
+         audio_output_tokens, image_input_tokens, image_output_tokens, images, audio_seconds, characters, searches, gross_nanos,
+         cost_nanos, outcome, status_code, error_code, finish_reason, usage_source, attempts, first_token_ms, latency_ms,
+         overhead_us, ord)
   WHERE p_net[i.ord] IS NOT NULL;
 END $$;

@@ -30,6 +30,7 @@ BREAKS = {
     " SELECT id, wallet_id, 'call', 1, now() FROM billing_usagerecord",
     "5 a call is": "UPDATE billing_usagerecord SET is_late = NOT is_late",
     "6 usage": "UPDATE billing_posting SET amount_nanos = amount_nanos + 1 WHERE destination = 'revenue:usage'",
+    "6 no quantity": "UPDATE billing_usagerecord SET images = -1",
     "7 month": "UPDATE billing_monthspend SET calls = calls + 1",
     "7 a call": "UPDATE billing_usagerecord SET month = month - 1",
     "8 month": "UPDATE billing_volumetier SET discount_bps = discount_bps + 100",

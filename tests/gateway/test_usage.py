@@ -108,11 +108,11 @@ def test_the_affordable_output_is_the_largest_that_fits(
     price_in: int, price_out: int, tokens: int, choices: int, money: int
 ) -> None:
     prices = PriceList(1, "v1", {"input": UnitPrice(price_in), "output": UnitPrice(price_out)})
-    fits = affordable_output(prices, money, tokens, choices, 100_000)
 
     def ceiling(output: int) -> int:
         return price_ceiling(prices, input_tokens=tokens, output_tokens=output * choices)
 
+    fits = affordable_output(ceiling, money, 100_000)
     assert fits == 0 or ceiling(fits) <= money
     assert fits == 100_000 or ceiling(fits + 1) > money
 
