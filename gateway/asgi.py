@@ -37,6 +37,8 @@ from gateway.errors import (  # noqa: E402
 from gateway.exchange import JSON_TYPE, Exchange, Receive, Scope, Send  # noqa: E402
 from gateway.metering import overloaded  # noqa: E402
 from gateway.process import GatewayProcess  # noqa: E402
+from gateway.rerank import PATHS as RERANK_PATHS  # noqa: E402
+from gateway.rerank import rerank  # noqa: E402
 from gateway.surfaces.registry import CHAT, SURFACES  # noqa: E402
 from gateway.upstream import stopping  # noqa: E402
 from tokia.crashpoints import crashpoint  # noqa: E402
@@ -50,6 +52,7 @@ Resource = Callable[[GatewayProcess, Exchange, Caller, str], Awaitable[Reply]]
 PARENTS: dict[str, Parent] = {
     **{path: partial(complete_chat, surface=surface) for path, surface in SURFACES.items()},
     "/v1/embeddings": embed,
+    **dict.fromkeys(RERANK_PATHS, rerank),
 }
 RESOURCES: dict[str, Resource] = {}  # by the first two segments of the path
 READS = frozenset({"/v1/models", "/v1/credits", "/v1/key"})

@@ -10,6 +10,7 @@ from billing.pricing import Usage
 from gateway import sse
 from gateway.calls import ChatCall, EmbeddingsCall, ServedDeployment, ServedRoute
 from gateway.errors import BadRequest, UpstreamError, scrub
+from gateway.rerank_call import RerankCall
 
 FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
 TEXTS_JOINED = 256  # pieces of a stream that are joined into one, so that a long stream holds few objects
@@ -110,6 +111,31 @@ class EmbeddingsDialect(Protocol):
         Raises BadRequest, naming the parameter, for what the format can't say."""
 
     def read_embeddings(self, body: bytes) -> EmbeddingsAnswer:
+        """Raises UpstreamError where the body is not an answer."""
+
+    def read_error(self, status: int, retry_after: str | None, body: bytes, deployment: ServedDeployment) -> UpstreamError: ...
+
+
+class RankedDocument(msgspec.Struct):
+    index: int  # in the documents that were sent
+    relevance_score: float
+
+
+class RerankAnswer(msgspec.Struct):
+    """The best first. `searches` None: the upstream did not say how many search units it was."""
+
+    results: list[RankedDocument]
+    searches: int | None = None
+    id: str = ""
+
+
+class RerankDialect(Protocol):
+    """A wire format's reranking. Pure."""
+
+    def rerank_request(self, call: RerankCall, deployment: ServedDeployment) -> UpstreamRequest:
+        """Raises BadRequest, naming the parameter, for what the format can't say."""
+
+    def read_rerank(self, body: bytes) -> RerankAnswer:
         """Raises UpstreamError where the body is not an answer."""
 
     def read_error(self, status: int, retry_after: str | None, body: bytes, deployment: ServedDeployment) -> UpstreamError: ...

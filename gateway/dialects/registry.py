@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from gateway.dialects import anthropic, openai, openai_embeddings
-from gateway.dialects.base import Dialect, EmbeddingsDialect
+from gateway.dialects import anthropic, cohere, cohere_embed, cohere_rerank, openai, openai_embeddings
+from gateway.dialects.base import Dialect, EmbeddingsDialect, RerankDialect
 
-DIALECTS: Mapping[str, Dialect] = {"openai": cast(Dialect, openai), "anthropic": cast(Dialect, anthropic)}
-EMBEDDERS: Mapping[str, EmbeddingsDialect] = {"openai": cast(EmbeddingsDialect, openai_embeddings)}
+DIALECTS: Mapping[str, Dialect] = {
+    "openai": cast(Dialect, openai),
+    "anthropic": cast(Dialect, anthropic),
+    "cohere": cast(Dialect, cohere),
+}
+EMBEDDERS: Mapping[str, EmbeddingsDialect] = {
+    "openai": cast(EmbeddingsDialect, openai_embeddings),
+    "cohere": cast(EmbeddingsDialect, cohere_embed),
+}
+RERANKERS: Mapping[str, RerankDialect] = {"cohere": cast(RerankDialect, cohere_rerank)}
