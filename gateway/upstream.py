@@ -13,6 +13,7 @@ from collections import deque
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+import msgspec
 from django.conf import settings
 
 from gateway.calls import CallContext
@@ -32,7 +33,7 @@ Origin = tuple[str, str, int]  # scheme, host, port
 class Answer:
     """One upstream answer whose head has come."""
 
-    __slots__ = ("_connection", "_context", "content_type", "retry_after", "status")
+    __slots__ = ("_connection", "_context", "_error_type", "content_type", "retry_after", "status")
 
     def __init__(self, connection: Connection, context: CallContext) -> None:
         self._connection = connection
@@ -40,6 +41,7 @@ class Answer:
         self.status = connection.status
         self.content_type = connection.headers.get(b"content-type", b"").decode("latin-1").lower()
         self.retry_after = connection.headers[b"retry-after"].decode("latin-1") if b"retry-after" in connection.headers else None
+        self._error_type = connection.headers.get(b"x-amzn-errortype", b"")
 
     async def read_all(self, limit: int = JSON_BYTES_MAX) -> bytes:
         """The whole body. Raises UpstreamError: too large, cut, too slow; ClientGone."""
@@ -56,7 +58,11 @@ class Answer:
             if size > limit:
                 raise malformed("The provider's answer is too large.")
             parts.append(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        if self._error_type and body[:1] == b"{":  # AWS tells the kind of an error in a header, or as this member of the body
+            kind = msgspec.json.encode(self._error_type.decode("latin-1"))
+            body = b'{"__type":' + kind + (b"," if body[1:].lstrip()[:1] == b'"' else b"") + body[1:]
+        return body
 
     async def read_some(self) -> bytes | None:
         """The next bytes as they come; None at the end. Raises UpstreamError, ClientGone."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from gateway.dialects import anthropic, cohere, cohere_embed, cohere_rerank, openai, openai_embeddings
+from gateway.dialects import anthropic, bedrock, cohere, cohere_embed, cohere_rerank, openai, openai_embeddings
 from gateway.dialects.base import Dialect, EmbeddingsDialect, RerankDialect
 
 DIALECTS: Mapping[str, Dialect] = {
     "openai": cast(Dialect, openai),
     "anthropic": cast(Dialect, anthropic),
     "cohere": cast(Dialect, cohere),
+    "bedrock": cast(Dialect, bedrock),
 }
 EMBEDDERS: Mapping[str, EmbeddingsDialect] = {
     "openai": cast(EmbeddingsDialect, openai_embeddings),
