@@ -114,14 +114,13 @@ def draft_from_current(*, note: str = "", book: PriceBook | None = None) -> Pric
     costs = latest_costs()
     copies: list[Price] = []
     for old in Price.objects.filter(version=current).order_by("route_name", "id") if current else []:
-        newest = costs.get((old.provider_name, old.upstream_model), {}).get(old.unit)
-        copies.append(
-            Price(
-                route_name=old.route_name, unit=old.unit, per_units=old.per_units, provider_name=old.provider_name,
-                upstream_model=old.upstream_model, cost_usd=newest.usd if newest else old.cost_usd, markup=old.markup,
-                override_nanos=old.override_nanos, override_reason=old.override_reason,
-            )
+        copy = Price(
+            route_name=old.route_name, unit=old.unit, per_units=old.per_units, provider_name=old.provider_name,
+            upstream_model=old.upstream_model, cost_usd=old.cost_usd, markup=old.markup,
+            override_nanos=old.override_nanos, override_reason=old.override_reason,
         )  # fmt: skip
+        _follow_cost(copy, costs)
+        copies.append(copy)
     return _save_draft(copies + _newly_costed(copies, costs), note=note, book=book)
 
 
@@ -143,11 +142,7 @@ def costs_that_differ(version: PriceVersion | None = None) -> set[tuple[str, str
     version = version or version_in_force()
     costs = latest_costs()
     lines = list(Price.objects.filter(version=version)) if version else []
-    changed = {
-        (line.route_name, line.unit)
-        for line in lines
-        if (newest := costs.get((line.provider_name, line.upstream_model), {}).get(line.unit)) and newest.usd != line.cost_usd
-    }
+    changed = {(line.route_name, line.unit) for line in lines if _follow_cost(line, costs)}
     return changed | {(line.route_name, line.unit) for line in _newly_costed(lines, costs)}
 
 
@@ -170,9 +165,8 @@ def propose_draft() -> PriceVersion | None:
         _lock_draft(draft)
         lines = list(Price.objects.filter(version=draft))
         for line in lines:
-            newest = costs.get((line.provider_name, line.upstream_model), {}).get(line.unit)
-            line.cost_usd = newest.usd if newest else line.cost_usd
-        Price.objects.bulk_update(lines, ["cost_usd"])
+            _follow_cost(line, costs)
+        Price.objects.bulk_update(lines, ["cost_usd", "per_units"])
         return recompute(draft)
 
 
@@ -190,6 +184,17 @@ def _prices_of(line: PriceLine, costs: Mapping[str, ProviderCost]) -> list[Price
         )
         for unit in units
     ]  # fmt: skip
+
+
+def _follow_cost(line: Price, costs: Mapping[tuple[str, str], Mapping[str, ProviderCost]]) -> bool:
+    """Put the newest cost on a line, and tell whether it is another one. A price fixed by hand stays per what it was fixed for."""
+    newest = costs.get((line.provider_name, line.upstream_model), {}).get(line.unit)
+    if newest is None or (newest.usd, newest.per_units) == (line.cost_usd, line.per_units):
+        return False
+    if newest.per_units != line.per_units and line.override_nanos is not None:
+        return False
+    line.cost_usd, line.per_units = newest.usd, newest.per_units
+    return True
 
 
 def _newly_costed(copies: list[Price], costs: Mapping[tuple[str, str], Mapping[str, ProviderCost]]) -> list[Price]:

@@ -23,12 +23,12 @@ characters and searches have no family. A unit that is used and has no price at 
 | input 5, image_input 8, output 20, image_output 32 | 12 input, 300 image_input, 1056 image_output | 36252000 |
 | output 10, reasoning 12, audio_output 80 | 7 output, 5 reasoning, 90 audio_output | 7330000 |
 | image 0.25 | 3 images | 750000000 |
-| audio_second 0.0006 | 61 audio_seconds | 36600000 |
+| audio_second 1.94 | 61 audio_seconds | 32872223 |
 | character 0.09 | 1234 characters | 111060000 |
 | search 0.012, request 0.01 | 2 searches, 1 requests | 34000000 |
 | input 0.000000001, character 0.000000001, image 0.5 | 1 input, 1 characters, 1 images | 500000001 |
 
-(Tokens are priced per million, characters per thousand, the others one by one: `per_units_of`.)
+(Tokens are priced per million, characters per thousand, sound per hour, the others one by one: `per_units_of`.)
 
 The volume discount is marginal on the month's cumulative gross S: net = F(S + gross) − F(S), where F(s) is s less, for each
 tier, its share of what lies above its threshold, rounded down to one nano once. So a month's total is F(S at the end) − F(0) in
@@ -66,11 +66,11 @@ MEDIA = (
     ("searches", ("search",)),
 )
 BUCKETS = TEXT + MEDIA
-_PER_UNITS = {"image": 1, "audio_second": 1, "character": 1_000, "search": 1, "request": 1}
+_PER_UNITS = {"image": 1, "audio_second": 3_600, "character": 1_000, "search": 1, "request": 1}
 
 
 def per_units_of(unit: str) -> int:
-    """For how many of a unit its price is written, where nothing else is said: tokens per million."""
+    """For how many of a unit its price is written, where nothing else is said: tokens per million, sound per hour."""
     return _PER_UNITS.get(unit, 1_000_000)
 
 

@@ -11,6 +11,7 @@ from genai_prices import calc_price
 
 from billing import costs
 from billing.models import ProviderCost
+from billing.pricing import per_units_of
 
 pytestmark = pytest.mark.django_db
 
@@ -27,11 +28,44 @@ def test_it_stores_every_token_price_and_a_tiered_one_by_its_base() -> None:
     costs.import_costs(MODELS)
     latest = costs.latest_costs()
     assert {unit: cost.usd for unit, cost in latest["openai", "gpt-5"].items()} == {
-        "input": Decimal("1.25"), "cached_input": Decimal("0.125"), "output": Decimal(10),
+        "input": Decimal("1.25"), "cached_input": Decimal("0.125"), "output": Decimal(10), "search": Decimal("0.01"),
     }  # fmt: skip
     assert latest["anthropic", "claude-sonnet-4-5"]["cache_write"].usd == Decimal("3.75")
     assert latest["google", "gemini-2.5-pro"]["input"].usd == Decimal("1.25")
     assert all(cost.source == "genai-prices" and cost.source_version for units in latest.values() for cost in units.values())
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "expected"),
+    [
+        ("openai", "gpt-audio", {"input": "2.5", "output": "10", "audio_input": "32", "audio_output": "64"}),
+        ("openai", "gpt-image-1", {"input": "5", "cached_input": "1.25", "output": "40", "image_input": "10"}),
+        ("openai", "gpt-image-1.5", {"image_input": "8", "image_output": "32"}),
+        ("google", "gemini-2.5-flash-image", {"image_output": "30"}),
+        ("openai", "tts-1", {"character": "0.015"}),  # they: 15 per million; we: per thousand
+        ("groq", "whisper-large-v3", {"audio_second": "0.111"}),  # both: per hour
+        ("perplexity", "sonar", {"request": "0.012"}),  # they: 12 per thousand
+        ("perplexity", "sonar-deep-research", {"reasoning": "3"}),
+    ],
+)
+def test_it_knows_sound_pictures_characters_and_requests(provider: str, model: str, expected: dict[str, str]) -> None:
+    costs.import_costs([(provider, provider, model, model)])
+    found = costs.latest_costs()[provider, model]
+    assert {unit: found[unit].usd for unit in expected} == {unit: Decimal(usd) for unit, usd in expected.items()}
+    assert all(cost.per_units == per_units_of(unit) for unit, cost in found.items())
+
+
+def test_what_is_declared_stands_against_every_import() -> None:
+    declared = [("groq", "whisper-large-v3", {"audio_second": Decimal("0.36")}), ("cohere", "rerank", {"search": Decimal("0.002")})]
+    assert [(cost.unit, cost.per_units) for cost in costs.declare_costs(declared)] == [("audio_second", 3_600), ("search", 1)]
+    assert costs.import_costs([("groq", "groq", "whisper-large-v3", "whisper-large-v3")]) == []
+    assert costs.declare_costs(declared) == costs.reimport_costs() == []
+    (changed,) = costs.declare_costs([("cohere", "rerank", {"search": Decimal("0.0025")})])  # the same day
+    assert costs.latest_costs()["cohere", "rerank"]["search"] == changed
+    with pytest.raises(ValueError, match="is not a valid Unit"):
+        costs.declare_costs([("cohere", "rerank", {"searches": Decimal(1)})])
+    with pytest.raises(ValueError, match="custa -1"):
+        costs.declare_costs([("cohere", "rerank", {"search": Decimal(-1)})])
 
 
 def test_it_takes_the_dearest_hour_of_a_price_that_changes_within_the_day() -> None:

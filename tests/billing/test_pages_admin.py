@@ -175,10 +175,10 @@ def test_what_does_not_change_is_folded_away_unless_it_loses_money(staff: Client
     draft = PriceVersion.objects.get(status=PriceVersion.Status.DRAFT)
     url = reverse("admin:billing_priceversion_publish", args=[draft.pk])
     page = staff.get(url).content.decode()
-    assert "Nenhum preço muda." in page and "3 preços sem mudança</summary>" in page
+    assert "Nenhum preço muda." in page and "4 preços sem mudança</summary>" in page
     Price.objects.filter(version=draft, unit="input").update(cost_usd=100)  # a fixed price that its cost has overtaken
-    shown, _, folded = staff.get(url).content.decode().partition("2 preços sem mudança</summary>")
-    assert shown.count(">igual<") == 1 and folded.count(">igual<") == 2
+    shown, _, folded = staff.get(url).content.decode().partition("3 preços sem mudança</summary>")
+    assert shown.count(">igual<") == 1 and folded.count(">igual<") == 3
 
 
 def test_a_call_below_a_centavo_shows_what_it_cost(staff: Client, world: Wallet) -> None:
@@ -241,7 +241,7 @@ def test_a_line_of_a_draft_is_edited_and_priced(staff: Client, world: Wallet) ->
     answer = staff.post(reverse("admin:billing_priceversion_change", args=[draft.pk]), form)
     assert answer.status_code == 302, answer.context["errors"]
     stored = dict(Price.objects.filter(version=draft).values_list("unit", "amount_nanos"))
-    assert stored == {"input": 18_140_000_000, "cached_input": 1_340_000_000, "output": 107_200_000_000}
+    assert stored == {"input": 18_140_000_000, "cached_input": 1_340_000_000, "output": 107_200_000_000, "search": 107_200_000}
 
 
 def test_costs_are_imported_into_a_draft_and_nothing_is_published(staff: Client, world: Wallet) -> None:

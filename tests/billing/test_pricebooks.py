@@ -62,6 +62,7 @@ def test_it_drafts_every_unit_with_a_cost_and_lets_an_override_win() -> None:
         ("openai/gpt-5", "input"): 12_060_900_000,
         ("openai/gpt-5", "cached_input"): 1_206_090_000,
         ("openai/gpt-5", "output"): 96_487_200_000,
+        ("openai/gpt-5", "search"): 96_487_200,
         ("local/smol", "input"): 100_000_000,
         ("local/smol", "output"): 200_000_000,
     }
@@ -132,6 +133,7 @@ def test_it_tells_two_versions_apart() -> None:
         ("openai/gpt-5", "input"): ("same", Decimal("0.0")),
         ("openai/gpt-5", "cached_input"): ("down", Decimal("-100.0")),
         ("openai/gpt-5", "output"): ("up", Decimal("20.0")),
+        ("openai/gpt-5", "search"): ("same", Decimal("0.0")),
     }
     assert {change.kind for change in pricebooks.diff_versions(None, old)} == {"new"}
 

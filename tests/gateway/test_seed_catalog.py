@@ -9,10 +9,11 @@ import pytest
 from django.core.management import call_command
 from django.test import override_settings
 
-from billing.models import ExchangeRate
+from billing.models import ExchangeRate, ProviderCost
 from billing.pricebooks import price_lists
+from billing.pricing import UnitPrice
 from gateway import catalog
-from gateway.management.commands.seed_catalog import read_fixture
+from gateway.management.commands.seed_catalog import read_fixture, seed_catalog
 from gateway.models import Credential, Deployment, Provider, Route
 from gateway.secrets import decrypt
 from tokia import clock
@@ -80,6 +81,22 @@ def test_it_is_inactive_in_production_without_keys(rate: None) -> None:
     call_command("seed_catalog")
     assert not Provider.objects.filter(is_active=True).exists()
     assert catalog.load().routes == {}
+
+
+def test_it_prices_by_declared_costs_what_the_snapshot_does_not_know(rate: None, settings: Any) -> None:
+    settings.SANDBOX_URL = SANDBOX
+    fixture = read_fixture()
+    line = {
+        "name": "openai/dall-e", "display_name": "Imagens", "maker": "OpenAI", "provider": "openai", "upstream_model": "dall-e-3",
+        "surface": "images", "context_tokens": 4_000, "markup": "2", "costs_usd": {"image": "0.04", "audio_second": "0.36"},
+    }  # fmt: skip
+    seed_catalog({"providers": fixture["providers"], "routes": [line]})
+    units = price_lists()["openai/dall-e"].units
+    assert units == {
+        "image": UnitPrice(432_000_000, 216_000_000, 1), "audio_second": UnitPrice(3_888_000_000, 1_944_000_000, 3_600)
+    }  # fmt: skip
+    seed_catalog({"providers": fixture["providers"], "routes": [line]})
+    assert ProviderCost.objects.filter(upstream_model="dall-e-3").count() == 2
 
 
 def test_it_says_what_the_fixture_says_about_every_route(rate: None, settings: Any) -> None:

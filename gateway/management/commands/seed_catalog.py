@@ -14,7 +14,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import transaction
 
-from billing.costs import import_costs
+from billing.costs import declare_costs, import_costs
 from billing.models import PriceVersion
 from billing.money import from_brl
 from billing.pricebooks import PriceLine, draft_version, publish_version
@@ -61,6 +61,7 @@ def seed_catalog(fixture: dict[str, Any]) -> Seeded:
             if "cost" in line
         ]
     )
+    declare_costs((line["provider"], line["upstream_model"], _declared(line)) for line in fixture["routes"])
     published = ""
     if not PriceVersion.objects.filter(status=PriceVersion.Status.PUBLISHED).exists():
         version = draft_version(lines=[_price_line(line) for line in fixture["routes"]], note="Primeira lista de preços.")
@@ -123,6 +124,10 @@ def _seed_route(line: dict[str, Any], provider: Provider, token_factor_percent: 
     )  # fmt: skip
     if is_new:
         Deployment.objects.create(route=route, provider=provider, upstream_model=line["upstream_model"])
+
+
+def _declared(line: dict[str, Any]) -> dict[str, Decimal]:
+    return {unit: Decimal(usd) for unit, usd in line.get("costs_usd", {}).items()}
 
 
 def _price_line(line: dict[str, Any]) -> PriceLine:
