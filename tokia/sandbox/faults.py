@@ -22,6 +22,7 @@ KINDS: dict[str, str] = {
     "cleaneof": "end the body cleanly after k content chunks (default 2), without finish",
     "errorfirst": "200, then an error event before any content",
     "errormid": "an error event after k content chunks (default 2)",
+    "errorfinish": "an answer that says itself that it failed, where the format has that (Cohere: ERROR; with 504 TIMEOUT)",
     "malformed": "one chunk is broken JSON",
     "truncated": "a JSON answer that ends in its middle; a stream whose last chunk does",
     "onebyte": "every byte a chunk of its own",

@@ -15,6 +15,8 @@ from tokia.sandbox.asgi import BadJson, Request, Response, json_response
 from tokia.sandbox.faults import KINDS, FaultSet, Scripts, UnknownFault, plain_model
 from tokia.sandbox.llm_anthropic import answer_messages
 from tokia.sandbox.llm_anthropic_rules import refuse_bad_headers, refuse_bad_messages_request
+from tokia.sandbox.llm_cohere import PATH as COHERE_PATH
+from tokia.sandbox.llm_cohere import serve_cohere
 from tokia.sandbox.llm_delivery import Delivery, Gate, Reply
 from tokia.sandbox.llm_ledger import ERROR, Call, Ledger
 from tokia.sandbox.llm_local import LocalModel
@@ -48,7 +50,7 @@ class Native:
     serve: Callable[[Llm, Request, Provider, str, str], Awaitable[None]]
 
 
-NATIVES: tuple[Native, ...] = ()
+NATIVES: tuple[Native, ...] = (Native("cohere", COHERE_PATH, serve_cohere),)
 
 
 @dataclass

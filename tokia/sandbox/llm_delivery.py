@@ -250,8 +250,7 @@ class Delivery:
 
     async def _send_error_event(self) -> None:
         error = error_event(self.provider, scripted_error(self.provider, 529, retry_after=None))
-        event = "error" if self.provider.dialect == "anthropic" else None
-        await self._write(b"".join(self._encode(Frame(data=dump(error), tokens=0, event=event), 0, 0)))
+        await self._write(b"".join(self._encode(Frame(data=dump(error), tokens=0, event=error.get("type")), 0, 0)))
         await self.request.write(b"", more=False)
         raise Broken
 

@@ -175,6 +175,8 @@ def error_event(provider: Provider, error: ProviderError) -> dict[str, Json]:
     """The refusal as an event within a stream that had begun."""
     if provider.slug == "anthropic":
         return {"type": "error", "error": {"type": _anthropic_type(error.status), "message": error.message}}
+    if provider.dialect == "cohere":
+        return {"type": "message-end", "delta": {"error": error.message, "finish_reason": "ERROR"}}
     return {"error": {"message": error.message, "type": error.kind, "param": error.param, "code": error.code}}
 
 

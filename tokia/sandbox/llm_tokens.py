@@ -39,6 +39,7 @@ class Usage:
     cache_write_tokens: int = 0
     completion_tokens: int = 0
     reasoning_tokens: int = 0
+    searches: int = 0
 
 
 @dataclass

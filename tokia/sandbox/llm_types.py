@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from tokia.sandbox import llm_cohere_types
+
 TYPES_BY_DIALECT = {
     "openai": ("openai.types.chat.completion_create_params", "CompletionCreateParams"),
     "anthropic": ("anthropic.types.message_create_params", "MessageCreateParams"),
@@ -26,6 +28,7 @@ class PublishedTypes:
     def load(self) -> None:
         if os.environ.get("SANDBOX_LLM_TYPES", "1") == "0":
             return
+        llm_cohere_types.load()
         for dialect, (module_name, class_name) in TYPES_BY_DIALECT.items():
             try:
                 module = importlib.import_module(module_name)
