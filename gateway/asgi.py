@@ -23,6 +23,7 @@ from django.conf import settings  # noqa: E402 - the apps are ready from here on
 from gateway import callers, models_list  # noqa: E402
 from gateway.calls import CallContext, Caller, Reply  # noqa: E402
 from gateway.chat import complete_chat  # noqa: E402
+from gateway.count_tokens import count_tokens  # noqa: E402
 from gateway.embeddings import embed  # noqa: E402
 from gateway.errors import (  # noqa: E402
     BadRequest,
@@ -35,11 +36,12 @@ from gateway.errors import (  # noqa: E402
     wrong_method,
 )  # fmt: skip
 from gateway.exchange import JSON_TYPE, Exchange, Receive, Scope, Send  # noqa: E402
+from gateway.messages import complete_message  # noqa: E402
 from gateway.metering import overloaded  # noqa: E402
 from gateway.process import GatewayProcess  # noqa: E402
 from gateway.rerank import PATHS as RERANK_PATHS  # noqa: E402
 from gateway.rerank import rerank  # noqa: E402
-from gateway.surfaces.registry import CHAT, SURFACES  # noqa: E402
+from gateway.surfaces.registry import SURFACES  # noqa: E402
 from gateway.upstream import stopping  # noqa: E402
 from tokia.crashpoints import crashpoint  # noqa: E402
 from tokia.errors import TokiaError  # noqa: E402
@@ -49,8 +51,11 @@ Parent = Callable[[GatewayProcess, CallContext, Caller, bytes], Awaitable[Reply]
 # Reads its own body, by its own bound, and knows its methods; the path is given without what it was found by.
 Resource = Callable[[GatewayProcess, Exchange, Caller, str], Awaitable[Reply]]
 
+MESSAGES = "/v1/messages"
 PARENTS: dict[str, Parent] = {
     **{path: partial(complete_chat, surface=surface) for path, surface in SURFACES.items()},
+    MESSAGES: complete_message,
+    f"{MESSAGES}/count_tokens": count_tokens,
     "/v1/embeddings": embed,
     **dict.fromkeys(RERANK_PATHS, rerank),
 }
@@ -120,12 +125,16 @@ async def answer(exchange: Exchange) -> Reply:
     method: str = exchange.scope["method"]
     if len(path) > 1 and path[-1] == "/":
         path = path[:-1]
+    if path.startswith(MESSAGES):  # who asks there reads Anthropic's errors, and looks for the call's id under its own name
+        exchange.surface = SURFACES[MESSAGES]
+        exchange.context.asked = exchange.headers
+        exchange.context.headers.append((b"request-id", exchange.context.id.encode()))
     parent = PARENTS.get(path)
     if parent is None:
         return await answer_resource(exchange, path, method)
     if method != "POST":
         raise wrong_method(method)
-    exchange.surface = SURFACES.get(path, CHAT)
+    exchange.surface = SURFACES.get(path, exchange.surface)
     caller = await admit(exchange)
     body = await exchange.read_body()
     crashpoint("recv")

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from billing.pricing import PriceList
+from tokia.errors import TokiaError
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -110,6 +111,7 @@ class ChatCall(msgspec.Struct, frozen=True):
     choices: int  # n
     drops_unsupported: bool = False  # leave out what a model can't take, rather than refuse the call
     native: Mapping[str, msgspec.Raw] | None = None  # the body in the words of the surface it came by, where that is not chat
+    refusal: TokiaError | None = None  # why it can't be said as a chat completion; only a native dialect can carry it
     told: Any = None  # what the surface has to remember until the answer
 
 
@@ -161,6 +163,7 @@ class CallContext(msgspec.Struct, eq=False):
     on_stream: Callable[[], None] | None = None  # told when the answer will be a stream
     watch: Callable[[], None] | None = None  # begins to watch the caller
     is_watched: bool = False
+    asked: Mapping[bytes, bytes] = {}  # the request's own headers
     headers: Headers = []  # rate limit headers, for answers and refusals alike
 
     def let_go(self) -> None:

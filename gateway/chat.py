@@ -77,7 +77,7 @@ def plan_attempts(process: GatewayProcess, open_call: OpenCall, call: ChatCall, 
     refusal: BadRequest | None = None
     for place, deployment in enumerate(order):
         try:
-            request = dialect_for(surface, deployment).chat_request(call, open_call.route, deployment, open_call.output_tokens)
+            request = request_for(surface, deployment, open_call, call)
         except BadRequest as error:
             refusal = refusal or error
         else:
@@ -87,6 +87,14 @@ def plan_attempts(process: GatewayProcess, open_call: OpenCall, call: ChatCall, 
 
 def dialect_for(surface: Surface, deployment: ServedDeployment) -> Dialect:
     return surface.native(deployment) or DIALECTS[deployment.dialect]
+
+
+def request_for(surface: Surface, deployment: ServedDeployment, open_call: OpenCall, call: ChatCall) -> UpstreamRequest:
+    """Raises BadRequest where this deployment can't say the call."""
+    if call.refusal is not None and surface.native(deployment) is None:
+        raise call.refusal
+    dialect = dialect_for(surface, deployment)
+    return dialect.chat_request(call, open_call.route, deployment, open_call.output_tokens)
 
 
 async def hold_chat(process: GatewayProcess, open_call: OpenCall, call: ChatCall) -> None:
@@ -112,7 +120,7 @@ async def attempt_chat(process: GatewayProcess, open_call: OpenCall, call: ChatC
             request = plan.first
         else:
             try:
-                request = dialect.chat_request(call, open_call.route, deployment, open_call.output_tokens)
+                request = request_for(surface, deployment, open_call, call)
             except BadRequest:  # this one can't say it: the next
                 continue
         open_call.deployment = deployment
@@ -174,7 +182,7 @@ async def finish_whole(process: GatewayProcess, open_call: OpenCall, call: ChatC
     if surface.native(open_call.deployment) is None:
         body = surface.shape_answer(call, open_call.route, body)
     if surface.keeps(call):
-        await surface.keep(process, open_call.caller, call, body)
+        body = await surface.keep(process, open_call.caller, call, body)
     return Reply(200, [JSON_TYPE, cost_header(settled), *answer_headers(open_call)], body=body)
 
 
@@ -213,9 +221,6 @@ class NativeShaper:
 
     def fail(self, error: GatewayError, *, is_english: bool) -> bytes:
         return self._surface.error_frame(error, is_english=is_english, request_id="")
-
-    def whole(self) -> bytes:
-        return b""
 
 
 async def relay_frames(
@@ -258,7 +263,7 @@ async def finish_stream(process: GatewayProcess, open_call: OpenCall, call: Chat
     await relay.read_tail()
     last = relay.shaper.end(relay.reader, with_cost(shown_usage(tally, usage, source), settled))
     if surface.keeps(call):
-        await surface.keep(process, open_call.caller, call, relay.shaper.whole())
+        last = await surface.keep(process, open_call.caller, call, last)
     return last
 
 

@@ -189,6 +189,11 @@ def _read_input(given: str | list[str | int | list[int]]) -> tuple[list[str], in
     return texts, sum(map(len, arrays)), len(given)
 
 
+def parse_members(body: bytes, decode_typed: Callable[[bytes], T]) -> tuple[T, dict[str, msgspec.Raw], dict[str, Any]]:
+    """The three passes for another surface: its typed fields, the members byte for byte, the whole. Raises BadRequest."""
+    return _parse(body, decode_typed, members_max=MEMBERS_MAX)
+
+
 def _parse(
     body: bytes, decode_typed: Callable[[bytes], T], *, members_max: int
 ) -> tuple[T, dict[str, msgspec.Raw], dict[str, Any]]:
