@@ -26,6 +26,19 @@ def test_it_serves_the_model(sandbox: Sandbox, route: dict[str, Any]) -> None:
         answer = sandbox.http.post(f"{base}/v1/messages", json=body, headers=headers)
         assert answer.json()["usage"]["output_tokens"] > 0, answer.text
         return
+    if provider["dialect"] == "cohere":
+        surface = route.get("surface", "chat")
+        bodies: dict[str, tuple[str, dict[str, Any], str]] = {
+            "chat": ("chat", {"messages": hello}, "output_tokens"),
+            "embeddings": ("embed", {"texts": ["Oi"], "input_type": "search_query", "embedding_types": ["float"]}, "input_tokens"),
+            "rerank": ("rerank", {"query": "Oi", "documents": ["Oi", "Tchau"]}, "search_units"),
+        }
+        path, body, unit = bodies[surface]
+        headers = {"authorization": f"Bearer {key}"}
+        answer = sandbox.http.post(f"{base}/v2/{path}", json={"model": route["upstream_model"], **body}, headers=headers)
+        told = answer.json()
+        assert (told.get("usage") or told["meta"])["billed_units"][unit] > 0, answer.text
+        return
     if route.get("surface") == "embeddings":
         body, path = {"model": route["upstream_model"], "input": "Oi"}, "/embeddings"
     else:

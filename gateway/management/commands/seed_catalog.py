@@ -87,21 +87,23 @@ def _seed_provider(line: dict[str, Any]) -> Provider:
         },
     )  # fmt: skip
     if not is_new and (provider.is_simulated or not provider.credentials.exists()):
-        _follow_environment(provider, base_url=base_url, is_simulated=is_simulated, has_secret=bool(secret))
+        _follow_environment(
+            provider, dialect=line["dialect"], base_url=base_url, is_simulated=is_simulated, has_secret=bool(secret)
+        )
     if secret and not provider.credentials.exists():
         label = "sandbox" if is_simulated else line["key_variable"]
         Credential.objects.create(provider=provider, label=label, secret=encrypt(secret), last4=secret[-4:])
     return provider
 
 
-def _follow_environment(provider: Provider, *, base_url: str, is_simulated: bool, has_secret: bool) -> None:
-    """The sandbox moved to another port, or a real key has come."""
+def _follow_environment(provider: Provider, *, dialect: str, base_url: str, is_simulated: bool, has_secret: bool) -> None:
+    """The sandbox moved to another port, or a real key has come; a release may speak to the provider in another language."""
     if (provider.base_url, provider.is_simulated) == (base_url, is_simulated):
         return
     if not is_simulated:
         provider.credentials.all().delete()
         provider.is_active = has_secret
-    provider.base_url, provider.is_simulated = base_url, is_simulated
+    provider.dialect, provider.base_url, provider.is_simulated = dialect, base_url, is_simulated
     provider.save()
 
 
