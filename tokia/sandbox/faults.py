@@ -24,6 +24,8 @@ KINDS: dict[str, str] = {
     "errormid": "an error event after k content chunks (default 2)",
     "errorfinish": "an answer that says itself that it failed, where the format has that (Cohere: ERROR; with 504 TIMEOUT)",
     "malformed": "one chunk is broken JSON",
+    "badcrc": "Bedrock: a frame whose checksum is wrong after 2 content chunks",
+    "exception": "Bedrock: an exception event of this status (400, 424, 429, 500, 503) after 2 content chunks",
     "truncated": "a JSON answer that ends in its middle; a stream whose last chunk does",
     "onebyte": "every byte a chunk of its own",
     "crlf": "line ends change between LF, CRLF and CR",

@@ -15,6 +15,7 @@ from tokia.sandbox.asgi import BadJson, Request, Response, json_response
 from tokia.sandbox.faults import KINDS, FaultSet, Scripts, UnknownFault, plain_model
 from tokia.sandbox.llm_anthropic import answer_messages
 from tokia.sandbox.llm_anthropic_rules import refuse_bad_headers, refuse_bad_messages_request
+from tokia.sandbox.llm_bedrock import serve_converse
 from tokia.sandbox.llm_cohere import PATH as COHERE_PATH
 from tokia.sandbox.llm_cohere import serve_cohere
 from tokia.sandbox.llm_delivery import Delivery, Gate, Reply
@@ -50,7 +51,10 @@ class Native:
     serve: Callable[[Llm, Request, Provider, str, str], Awaitable[None]]
 
 
-NATIVES: tuple[Native, ...] = (Native("cohere", COHERE_PATH, serve_cohere),)
+NATIVES: tuple[Native, ...] = (
+    Native("bedrock", re.compile(r"/.*"), serve_converse),
+    Native("cohere", COHERE_PATH, serve_cohere),
+)
 
 
 @dataclass

@@ -11,7 +11,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from tokia.sandbox.asgi import Request, Response, dump
 from tokia.sandbox.faults import FaultSet
@@ -95,6 +95,8 @@ class Delivery:
     headers: dict[str, str]
     gate: Gate
     chunk_seconds: float
+    stream_type: ClassVar[str] = "text/event-stream; charset=utf-8"
+    bills_on: ClassVar[bool] = False  # the provider generates, and bills, to the end although the client hung up
 
     async def send(self, reply: Reply, *, ledger: Ledger) -> None:
         """Send the reply and close the call in the ledger, whatever happens on the way."""
@@ -109,6 +111,8 @@ class Delivery:
             ledger.close(self.call, FINISHED)
         except ClientGone:
             self.call.client_disconnected = True
+            if self.bills_on:
+                self.call.usage = usage
             self._bill_partly(usage)
             ledger.close(self.call, CUT)
         except Broken:
@@ -187,7 +191,7 @@ class Delivery:
     # ── Streams ──────────────────────────────────────────────────────────────────────────────────────────────────
     async def _send_frames(self, frames: list[Frame]) -> None:
         headers = {**self.headers, "cache-control": "no-cache"}
-        await self.request.start(status=200, content_type="text/event-stream; charset=utf-8", headers=headers)
+        await self.request.start(status=200, content_type=self.stream_type, headers=headers)
         if self.faults.has("bom"):
             await self._write(b"\xef\xbb\xbf")
         if self.faults.has("slowfirst"):

@@ -117,6 +117,7 @@ PROVIDERS: dict[str, Provider] = {
             chat_models=r"(command|c4ai-).*",
             embedding_models=r"embed-.*",
             ignores=("max_completion_tokens", "n", "parallel_tool_calls"),
+            contexts=((r"command-a", 256_000),),
             listed=("command-a-03-2025", "command-r-plus-08-2024", "embed-v4.0"),
         ),
         Provider(
@@ -129,6 +130,16 @@ PROVIDERS: dict[str, Provider] = {
             context_tokens=1_000_000,
             contexts=((r"claude-(haiku-4|opus-4-5|sonnet-4-5|3)", 200_000),),
             listed=("claude-opus-5-5", "claude-sonnet-5-5", "claude-sonnet-4-6", "claude-haiku-4-5"),
+        ),
+        Provider(
+            slug="bedrock",
+            prefix="",
+            dialect="bedrock",
+            chat_models=r"(arn:aws:bedrock:.*|((us|eu|apac|global|jp|au|sa)\.)?(anthropic|amazon|meta|mistral|openai|cohere|deepseek|qwen"
+            r"|moonshotai|zai|writer|ai21)\..+)",
+            unknown_fields="refuse",
+            has_prompt_cache=True,
+            context_tokens=200_000,
         ),
         Provider(
             slug="local",
@@ -160,6 +171,9 @@ def as_response(provider: Provider, error: ProviderError, *, request_id: str) ->
             "error": {"type": _anthropic_type(error.status), "message": error.message},
             "request_id": request_id,
         }
+    elif provider.slug == "bedrock":
+        headers["x-amzn-errortype"] = error.kind if error.kind.endswith("Exception") else _bedrock_type(error.status)
+        body = {"message": error.message}
     elif provider.slug == "google":
         body = [{"error": {"code": error.status, "message": error.message, "status": _google_status(error.status)}}]
     elif provider.slug == "cohere":
@@ -183,6 +197,8 @@ def error_event(provider: Provider, error: ProviderError) -> dict[str, Json]:
 def id_headers(provider: Provider, request_id: str) -> dict[str, str]:
     if provider.slug == "anthropic":
         return {"request-id": request_id}
+    if provider.slug == "bedrock":
+        return {"x-amzn-requestid": request_id}
     if provider.slug == "openai":
         return {
             "x-request-id": request_id,
@@ -284,6 +300,13 @@ def _anthropic_type(status: int) -> str:
         529: "overloaded_error",
     }
     return types.get(status, "api_error" if status >= 500 else "invalid_request_error")
+
+
+def _bedrock_type(status: int) -> str:
+    names = {400: "ValidationException", 401: "UnrecognizedClientException", 402: "ServiceQuotaExceededException",
+             403: "AccessDeniedException", 404: "ResourceNotFoundException", 408: "ModelTimeoutException",
+             424: "ModelErrorException", 429: "ThrottlingException", 503: "ServiceUnavailableException"}  # fmt: skip
+    return names.get(status, "InternalServerException")
 
 
 def _google_status(status: int) -> str:
