@@ -82,10 +82,14 @@ class _Answer(msgspec.Struct):
 class _PromptDetails(msgspec.Struct):
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
+    audio_tokens: int | None = None
+    image_tokens: int | None = None
 
 
 class _CompletionDetails(msgspec.Struct):
     reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
+    image_tokens: int | None = None
 
 
 class _Usage(msgspec.Struct):
@@ -121,7 +125,14 @@ def chat_request(call: ChatCall, route: ServedRoute, deployment: ServedDeploymen
         fields[habits.seed_name] = fields.pop("seed")
     if (deployment.is_strict or habits.tool_id_length) and len(call.messages) > 1:
         fields["messages"] = _fit_messages(fields["messages"], habits, is_strict=deployment.is_strict)
-    return UpstreamRequest(deployment.base_url + "/chat/completions", request_headers(deployment), msgspec.json.encode(fields))
+    dropped: tuple[str, ...] = ()
+    if deployment.is_strict:
+        _drop_cache_marks(fields)
+        if "top_k" in fields:  # sampling that the host has no word for: a hint
+            del fields["top_k"]
+            dropped = ("top_k",)
+    body = msgspec.json.encode(fields)
+    return UpstreamRequest(deployment.base_url + "/chat/completions", request_headers(deployment), body, dropped)
 
 
 def request_headers(deployment: ServedDeployment) -> list[tuple[str, str]]:
@@ -159,6 +170,21 @@ def _fit_messages(raw: msgspec.Raw, habits: HostHabits, *, is_strict: bool) -> m
         if has_foreign_ids:
             _fit_tool_ids(message, habits.tool_id_length)
     return msgspec.Raw(msgspec.json.encode(messages))
+
+
+def _drop_cache_marks(fields: dict[str, msgspec.Raw]) -> None:
+    """Marks for a prompt cache, which strict hosts refuse by name and make for themselves: off messages, parts, tools."""
+    for name in ("messages", "tools"):
+        raw = fields.get(name, _NO_RAW)
+        if b'"cache_control"' not in bytes(raw):
+            continue
+        items = msgspec.json.decode(raw)
+        for item in items if isinstance(items, list) else ():
+            inner = [item.get("content"), item.get("tool_calls"), [item.get("function")]] if isinstance(item, dict) else []
+            for marked in [item, *(part for parts in inner if isinstance(parts, list) for part in parts)]:
+                if isinstance(marked, dict):
+                    marked.pop("cache_control", None)
+        fields[name] = msgspec.Raw(msgspec.json.encode(items))
 
 
 def _fit_tool_ids(message: dict[str, msgspec.Raw], length: int) -> None:
@@ -247,6 +273,10 @@ def read_usage(raw: bytes, tally: Tally) -> None:
         cache_write=(prompt.cache_write_tokens if prompt else None) or 0,
         completion=said.completion_tokens or 0,
         reasoning=(completion.reasoning_tokens if completion else None) or 0,
+        audio_input=(prompt.audio_tokens if prompt else None) or 0,
+        image_input=(prompt.image_tokens if prompt else None) or 0,
+        audio_output=(completion.audio_tokens if completion else None) or 0,
+        image_output=(completion.image_tokens if completion else None) or 0,
     )
     tally.is_suspect = tally.is_suspect or is_suspect
     tally.usage_raw = raw

@@ -111,7 +111,7 @@ class Messages:
     def keeps(self, call: ChatCall) -> bool:
         return False
 
-    async def keep(self, process: GatewayProcess, caller: Caller, call: ChatCall, whole: bytes) -> None:
+    async def keep(self, process: GatewayProcess, caller: Caller, call: ChatCall, last: bytes) -> bytes:
         raise NotImplementedError
 
     # ── Refused ──────────────────────────────────────────────────────────────────────────────────────────────────────

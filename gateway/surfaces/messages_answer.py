@@ -296,9 +296,6 @@ class MessageShaper:
     def fail(self, error: GatewayError, *, is_english: bool) -> bytes:
         return self._write_error(error, is_english)
 
-    def whole(self) -> bytes:
-        raise NotImplementedError  # nothing is kept
-
 
 def _is_whole(arguments: str) -> bool:
     """Whether a call's arguments are JSON already: then another call that begins does not interrupt it."""

@@ -237,6 +237,8 @@ def _refuse_bad_messages(body: Body, *, provider: Provider) -> None:
             raise unknown_parameter(f"{path}.{unknown[0]}", provider=provider)
         forbidden += [(("messages", index, role, name), message[name]) for name in unknown]
         _refuse_bad_content(message, path)
+        if provider.slug == "openai":
+            _refuse_cache_marks(message.get("content"), f"{path}.content", provider=provider)
     if provider.unknown_fields == "forbid":
         _forbid(forbidden)
     _refuse_unanswered_calls(messages)
@@ -261,6 +263,13 @@ def _refuse_bad_content(message: Body, path: str) -> None:
                 raise _bad_type(f"{path}.content[{index}]", "an object with a type", part)
             if part["type"] == "text" and not isinstance(part.get("text"), str):
                 raise _missing(f"{path}.content[{index}].text")
+
+
+def _refuse_cache_marks(items: Json, path: str, *, provider: Provider) -> None:
+    """`cache_control` is Anthropic's word; OpenAI names it as unknown, on parts and on tools."""
+    for index, item in enumerate(items if isinstance(items, list) else []):
+        if isinstance(item, dict) and "cache_control" in item:
+            raise unknown_parameter(f"{path}[{index}].cache_control", provider=provider)
 
 
 def _refuse_unanswered_calls(messages: list[Body]) -> None:
@@ -301,6 +310,8 @@ def _refuse_bad_tools(body: Body, *, provider: Provider) -> None:
     if not isinstance(tools, list) or not 1 <= len(tools) <= TOOLS_MAX:
         raise ProviderError(400, f"Invalid 'tools': expected an array of 1 to {TOOLS_MAX}.", param="tools", code="empty_array")
     names = []
+    if provider.slug == "openai":
+        _refuse_cache_marks(tools, "tools", provider=provider)
     for index, tool in enumerate(tools):
         function = tool.get("function") if isinstance(tool, dict) else None
         if isinstance(tool, dict) and tool.get("type") == "custom":
