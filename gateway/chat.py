@@ -25,7 +25,7 @@ from gateway.pricetag import cost_header, with_cost
 from gateway.relay import Relay, cut
 from gateway.routing import attempt_order
 from gateway.surfaces.base import Shaper, Surface
-from gateway.tokens import bound_chat_input, count_chat_input
+from gateway.tokens import bound_chat_input, count_chat_input, has_media
 from gateway.upstream import ERROR_BYTES_MAX
 from gateway.usage import basis_of, basis_of_part, shown_usage
 from tokia.crashpoints import crashpoint
@@ -102,12 +102,15 @@ async def hold_chat(process: GatewayProcess, open_call: OpenCall, call: ChatCall
     if call.is_stream and open_call.context.on_stream is not None:
         open_call.context.on_stream()
     route = open_call.route
+    is_media_dearer = open_call.prices.has_dearer_media
     await process.meter.hold_for(
         open_call,
         input_tokens=lambda: min(count_chat_input(call, factor_percent=route.token_factor_percent), route.context_tokens),
         input_bytes=bound_chat_input(call),
         choices=call.choices,
         is_ceiling_ours=call.output_tokens_asked is None,
+        has_media_input=is_media_dearer and has_media(call),
+        has_media_output=is_media_dearer and call.decoded.get("modalities") != ["text"],  # some draw unasked
     )
 
 

@@ -75,6 +75,16 @@ def bound_chat_input(call: ChatCall) -> int:
     return bound
 
 
+def has_media(call: ChatCall) -> bool:
+    """Whether the prompt has parts that may be counted as sound or pictures."""
+    return any(
+        part.image_url is not None or part.input_audio is not None or part.file is not None
+        for message in call.messages
+        if isinstance(message.content, list)
+        for part in message.content
+    )
+
+
 def count_texts(texts: Iterable[str]) -> int:
     return count_text("\n".join(texts))
 

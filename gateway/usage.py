@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from billing.pricing import Usage
 from gateway.calls import ChatCall
 from gateway.dialects.base import Tally, openai_usage
@@ -21,6 +23,8 @@ HIDDEN_TOKENS = 4_000  # what providers add to a prompt: tool instructions, temp
 IMAGE_TOKENS_BOUND = 60_000
 OUTPUT_SLACK_TOKENS = 64
 TOKENS_PER_CHARACTER = 4  # no tokenizer makes more of one
+WENT_UP = ("cached_input_tokens", "cache_write_tokens", "image_input_tokens", "audio_input_tokens", "input_tokens")
+CAME_DOWN = ("output_tokens", "reasoning_tokens", "image_output_tokens", "audio_output_tokens")
 
 
 def basis_of(call: ChatCall, tally: Tally, *, output_tokens: int) -> tuple[Usage, str]:
@@ -30,8 +34,7 @@ def basis_of(call: ChatCall, tally: Tally, *, output_tokens: int) -> tuple[Usage
         return _count(call, tally), "suspect" if tally.is_suspect else "counted"
     clamped = _clamp(call, tally, usage, output_tokens)
     is_suspect = tally.is_suspect or clamped is not usage
-    has_output = usage.output_tokens + usage.reasoning_tokens > 0
-    if not has_output and tally.delivered_bytes > 0:
+    if usage.completion_tokens == 0 and tally.delivered_bytes > 0:
         counted = _count(call, tally)
         clamped = _merge(clamped, counted)
         is_suspect = True
@@ -61,13 +64,10 @@ def _count(call: ChatCall, tally: Tally) -> Usage:
 
 def _merge(partial: Usage, counted: Usage) -> Usage:
     """An upstream's input is exact wherever it came; its output is only what it had counted so far."""
-    has_input = partial.input_tokens + partial.cached_input_tokens + partial.cache_write_tokens > 0
-    return Usage(
-        input_tokens=partial.input_tokens if has_input else counted.input_tokens,
-        cached_input_tokens=partial.cached_input_tokens,
-        cache_write_tokens=partial.cache_write_tokens,
+    return replace(
+        partial,
+        input_tokens=partial.input_tokens if partial.prompt_tokens > 0 else counted.input_tokens,
         output_tokens=max(partial.output_tokens, counted.output_tokens - partial.reasoning_tokens, 0),
-        reasoning_tokens=partial.reasoning_tokens,
     )
 
 
@@ -76,17 +76,17 @@ def _clamp(call: ChatCall, tally: Tally, usage: Usage, output_tokens: int) -> Us
     images = sum(
         part.image_url is not None for message in call.messages if isinstance(message.content, list) for part in message.content
     )
-    left = call.body_bytes + HIDDEN_TOKENS + images * IMAGE_TOKENS_BOUND
-    cached = min(usage.cached_input_tokens, left)
-    written = min(usage.cache_write_tokens, left - cached)
-    fresh = min(usage.input_tokens, left - cached - written)
-    left = max(output_tokens * call.choices, tally.delivered_bytes * TOKENS_PER_CHARACTER) + OUTPUT_SLACK_TOKENS
-    output = min(usage.output_tokens, left)
-    reasoning = min(usage.reasoning_tokens, left - output)
-    if (fresh, cached, written, output, reasoning) == (
-        usage.input_tokens, usage.cached_input_tokens, usage.cache_write_tokens, usage.output_tokens, usage.reasoning_tokens,
-    ):  # fmt: skip
+    up = call.body_bytes + HIDDEN_TOKENS + images * IMAGE_TOKENS_BOUND
+    down = max(output_tokens * call.choices, tally.delivered_bytes * TOKENS_PER_CHARACTER) + OUTPUT_SLACK_TOKENS
+    if usage.prompt_tokens <= up and usage.completion_tokens <= down:
         return usage
-    return Usage(
-        input_tokens=fresh, cached_input_tokens=cached, cache_write_tokens=written, output_tokens=output, reasoning_tokens=reasoning
-    )
+    return replace(usage, **_fit(usage, WENT_UP, up), **_fit(usage, CAME_DOWN, down))
+
+
+def _fit(usage: Usage, buckets: tuple[str, ...], left: int) -> dict[str, int]:
+    """The buckets within `left` tokens, the first ones first."""
+    fitted = {}
+    for name in buckets:
+        fitted[name] = min(getattr(usage, name), left)
+        left -= fitted[name]
+    return fitted

@@ -21,6 +21,7 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
     headers: list[tuple[str, str]]
     body: bytes
     dropped: tuple[str, ...] = ()  # parameters that the format can't say and that were left out; the caller is told their names
+    idle_seconds: float = 0.0  # how long the answer may be silent; 0: as long as any
 
 
 class Tally(msgspec.Struct):
@@ -153,10 +154,22 @@ def refuse(call: ChatCall, param: str, dropped: list[str]) -> None:
     dropped.append(param)
 
 
-def bucket_usage(*, prompt: int, cached: int, cache_write: int, completion: int, reasoning: int) -> tuple[Usage, bool]:
-    """Disjoint buckets from totals (prompt with its cached and written parts, completion with its reasoning part).
+def bucket_usage(
+    *,
+    prompt: int,
+    cached: int,
+    cache_write: int,
+    completion: int,
+    reasoning: int,
+    audio_input: int = 0,
+    image_input: int = 0,
+    audio_output: int = 0,
+    image_output: int = 0,
+) -> tuple[Usage, bool]:
+    """Disjoint buckets from totals (prompt with its cached, written, audio and image parts, completion with its others).
 
-    Also whether they contradict each other; parts are then clamped into their totals, and totals to zero.
+    Also whether they contradict each other; parts are then clamped into their totals, and totals to zero. Sound and pictures may
+    have been read from a cache: where the parts of a prompt are more than the prompt, what was cached stays cached.
     """
     is_suspect = min(prompt, cached, cache_write, completion, reasoning) < 0
     prompt, completion = max(0, prompt), max(0, completion)
@@ -166,30 +179,48 @@ def bucket_usage(*, prompt: int, cached: int, cache_write: int, completion: int,
         cached = min(cached, prompt)
         cache_write = min(cache_write, prompt - cached)
         reasoning = min(reasoning, completion)
+    fresh, text = prompt - cached - cache_write, completion - reasoning
+    if audio_input or image_input or audio_output or image_output:
+        is_suspect = is_suspect or min(audio_input, image_input, audio_output, image_output) < 0
+        is_suspect = is_suspect or audio_input + image_input > prompt or audio_output + image_output > text
+        audio_input = min(max(0, audio_input), fresh)
+        image_input = min(max(0, image_input), fresh - audio_input)
+        audio_output = min(max(0, audio_output), text)
+        image_output = min(max(0, image_output), text - audio_output)
     usage = Usage(
-        input_tokens=prompt - cached - cache_write,
+        input_tokens=fresh - audio_input - image_input,
         cached_input_tokens=cached,
         cache_write_tokens=cache_write,
-        output_tokens=completion - reasoning,
+        output_tokens=text - audio_output - image_output,
         reasoning_tokens=reasoning,
+        audio_input_tokens=audio_input,
+        audio_output_tokens=audio_output,
+        image_input_tokens=image_input,
+        image_output_tokens=image_output,
     )
     return usage, is_suspect
 
 
 def openai_usage(usage: Usage) -> bytes:
-    """Our buckets in OpenAI's shape."""
-    prompt = usage.input_tokens + usage.cached_input_tokens + usage.cache_write_tokens
-    completion = usage.output_tokens + usage.reasoning_tokens
+    """Our buckets in OpenAI's shape; sound and pictures are told where there were any."""
+    prompt, completion = usage.prompt_tokens, usage.completion_tokens
+    into = {"cached_tokens": usage.cached_input_tokens, "cache_write_tokens": usage.cache_write_tokens}
+    out = {"reasoning_tokens": usage.reasoning_tokens}
+    if not usage.is_text:
+        media = (
+            (into, "audio_tokens", usage.audio_input_tokens), (into, "image_tokens", usage.image_input_tokens),
+            (out, "audio_tokens", usage.audio_output_tokens), (out, "image_tokens", usage.image_output_tokens),
+        )  # fmt: skip
+        for details, name, tokens in media:
+            if tokens:
+                details[name] = tokens
     return msgspec.json.encode(
         {
             "prompt_tokens": prompt,
             "completion_tokens": completion,
             "total_tokens": prompt + completion,
-            "prompt_tokens_details": {
-                "cached_tokens": usage.cached_input_tokens,
-                "cache_write_tokens": usage.cache_write_tokens,
-            },
-            "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+            "prompt_tokens_details": into,
+            "completion_tokens_details": out,
         }
     )
 

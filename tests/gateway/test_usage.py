@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from billing.pricing import PriceList, UnitPrice, Usage, price_ceiling
 from gateway.calls import ChatCall
-from gateway.dialects.base import Tally, bucket_usage
+from gateway.dialects.base import Tally, bucket_usage, openai_usage
 from gateway.dialects.openai import read_usage
 from gateway.lanes import Settled
 from gateway.metering import affordable_output, show_brl
 from gateway.parsing import parse_chat
 from gateway.pricetag import decimal_brl, with_cost
-from gateway.tokens import bound_chat_input, count_chat_input, count_text
+from gateway.tokens import bound_chat_input, count_chat_input, count_text, has_media
 from gateway.usage import basis_of, basis_of_part
 
 CALL: ChatCall = parse_chat(b'{"model":"a/b","messages":[{"role":"user","content":"Conte uma piada."}]}')
@@ -32,6 +32,89 @@ def test_buckets_are_disjoint_and_never_negative(prompt: int, cached: int, writt
     assert usage.output_tokens + usage.reasoning_tokens == max(0, completion)
     if not is_suspect:
         assert (usage.cached_input_tokens, usage.cache_write_tokens, usage.reasoning_tokens) == (cached, written, reasoning)
+
+
+@given(st.lists(numbers, min_size=9, max_size=9))
+def test_buckets_of_sound_and_pictures_are_disjoint_too(said: list[int]) -> None:
+    names = (
+        "prompt",
+        "cached",
+        "cache_write",
+        "completion",
+        "reasoning",
+        "audio_input",
+        "image_input",
+        "audio_output",
+        "image_output",
+    )
+    totals = dict(zip(names, said, strict=True))
+    usage, is_suspect = bucket_usage(**totals)
+    assert min(getattr(usage, name) for name in Usage.__struct_fields__) >= 0
+    assert usage.prompt_tokens == max(0, totals["prompt"])
+    assert usage.completion_tokens == max(0, totals["completion"])
+    if not is_suspect:
+        assert (usage.audio_output_tokens, usage.image_output_tokens) == (totals["audio_output"], totals["image_output"])
+        parts = totals["cached"] + totals["cache_write"] + totals["audio_input"] + totals["image_input"]
+        assert parts > totals["prompt"] or usage.audio_input_tokens == totals["audio_input"]
+    told = json.loads(openai_usage(usage))
+    assert told["total_tokens"] == usage.prompt_tokens + usage.completion_tokens
+    tally = Tally()
+    read_usage(openai_usage(usage), tally)  # what we tell is read back as it was
+    assert (tally.usage, tally.is_suspect) == (usage, False)
+
+
+def test_it_reads_sound_and_pictures_of_both_sides() -> None:
+    tally = Tally()
+    read_usage(
+        b'{"prompt_tokens":150,"completion_tokens":90,"prompt_tokens_details":{"cached_tokens":20,"audio_tokens":50,"image_tokens":30},'
+        b'"completion_tokens_details":{"reasoning_tokens":10,"audio_tokens":60,"accepted_prediction_tokens":0}}',
+        tally,
+    )
+    assert not tally.is_suspect
+    assert tally.usage == Usage(
+        input_tokens=50, cached_input_tokens=20, audio_input_tokens=50, image_input_tokens=30, output_tokens=20,
+        reasoning_tokens=10, audio_output_tokens=60,
+    )  # fmt: skip
+    assert json.loads(openai_usage(tally.usage)) == {
+        "prompt_tokens": 150, "completion_tokens": 90, "total_tokens": 240,
+        "prompt_tokens_details": {"cached_tokens": 20, "cache_write_tokens": 0, "audio_tokens": 50, "image_tokens": 30},
+        "completion_tokens_details": {"reasoning_tokens": 10, "audio_tokens": 60},
+    }  # fmt: skip
+    assert b"audio" not in openai_usage(Usage(input_tokens=1))
+
+
+def test_sound_that_was_cached_stays_cached() -> None:
+    usage, is_suspect = bucket_usage(prompt=100, cached=80, cache_write=0, completion=0, reasoning=0, audio_input=60)
+    assert (usage, is_suspect) == (Usage(cached_input_tokens=80, audio_input_tokens=20), False)
+
+
+def test_sound_and_pictures_are_clamped_and_kept_like_the_rest() -> None:
+    mad = Usage(input_tokens=10, audio_input_tokens=10**9, output_tokens=5, image_output_tokens=10**9, searches=2)
+    tally = Tally(is_complete=True, usage=mad)
+    usage, source = basis_of(CALL, tally, output_tokens=100)
+    assert source == "suspect"
+    assert usage.prompt_tokens == CALL.body_bytes + 4_000
+    assert (usage.output_tokens, usage.image_output_tokens, usage.searches) == (5, 159, 2)
+    cut = Tally(usage=Usage(audio_input_tokens=40, audio_output_tokens=7))
+    cut.add_text("uma resposta que parou no meio do caminho")
+    part, source = basis_of_part(CALL, cut, output_tokens=100)
+    assert (part.input_tokens, part.audio_input_tokens, part.audio_output_tokens, source) == (0, 40, 7, "counted")
+    assert part.output_tokens == count_text(cut.text)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ('"oi"', False),
+        ('[{"type":"text","text":"oi"}]', False),
+        ('[{"type":"image_url","image_url":{"url":"https://example.com/a.png"}}]', True),
+        ('[{"type":"input_audio","input_audio":{"data":"AAAA","format":"wav"}}]', True),
+        ('[{"type":"file","file":{"file_id":"file-1"}}]', True),
+    ],
+)
+def test_it_sees_whether_a_call_has_media(content: str, expected: bool) -> None:
+    call = parse_chat(b'{"model":"a/b","messages":[{"role":"user","content":%b}]}' % content.encode())
+    assert has_media(call) is expected
 
 
 @given(st.integers(0, 10**12), st.integers(0, 10**12), st.text(max_size=50))
