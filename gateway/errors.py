@@ -118,6 +118,10 @@ class ClientGone(Exception):
     """The caller hung up. Never shown to anybody."""
 
 
+class AnswerBroken(Exception):
+    """An answer without a place for an error (sound) ended before its end: its connection is closed, so that it looks cut."""
+
+
 class SessionLost(Exception):
     """This process was declared dead while the call ran: its hold has expired, and the call ends free of charge."""
 

@@ -13,7 +13,7 @@ from django.conf import settings
 
 from gateway import sse
 from gateway.calls import CallContext, Headers, Reply
-from gateway.errors import BadRequest, BodyTooLarge, ClientGone, GatewayError
+from gateway.errors import AnswerBroken, BadRequest, BodyTooLarge, ClientGone, GatewayError
 from gateway.surfaces.registry import CHAT
 from tokia import clock
 
@@ -24,6 +24,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 SLOW_START_SECONDS = 15.0  # a stream that has not begun by then gets its 200 and comments, so that proxies keep it open
 KEEP_ALIVE_SECONDS = 15.0
+BODY_BYTES_PER_SECOND = 131_072  # a body that comes faster than this may take longer than GATEWAY_BODY_SECONDS
 _VARIANT = {digit: f"{int(digit, 16) & 3 | 8:x}" for digit in "0123456789abcdef"}  # two random bits behind the two fixed ones
 JSON_TYPE = (b"content-type", b"application/json")
 SSE_TYPE = (b"content-type", b"text/event-stream; charset=utf-8")
@@ -72,7 +73,8 @@ class Exchange:
         if length.isdigit() and int(length) > limit:
             raise _too_large(limit)
         context = self.context
-        context.is_reading, context.waits_since = True, time.monotonic()
+        began = time.monotonic()
+        context.is_reading, context.waits_since = True, began
         message = await self._receive()
         body: bytes = message.get("body", b"")
         if message["type"] == "http.disconnect":
@@ -87,6 +89,7 @@ class Exchange:
                     raise ClientGone
                 parts.append(message.get("body", b""))
                 size += len(parts[-1])
+                context.waits_since = began + size / BODY_BYTES_PER_SECOND
             body = b"".join(parts)
         if len(body) > limit:
             raise _too_large(limit)
@@ -147,6 +150,10 @@ class Exchange:
             await self._commit(reply.headers)
             async for frame in frames:
                 await self._send_body(frame, more=True)
+        except AnswerBroken:
+            with contextlib.suppress(RuntimeError):  # a server that knows no such message closes the connection by itself
+                await self._send({"type": "http.response.break"})
+            return
         finally:
             await frames.aclose()
         await self._send_body(b"", more=False)

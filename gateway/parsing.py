@@ -113,11 +113,11 @@ def parse_chat(body: bytes) -> ChatCall:
     _check_messages(typed.messages)
     n = 1 if typed.n is None else typed.n
     if not 1 <= n <= CHOICES_MAX:
-        raise _invalid("n", f"um inteiro de 1 a {CHOICES_MAX}", f"an integer from 1 to {CHOICES_MAX}")
+        raise invalid("n", f"um inteiro de 1 a {CHOICES_MAX}", f"an integer from 1 to {CHOICES_MAX}")
     asked = typed.max_completion_tokens if typed.max_completion_tokens is not None else typed.max_tokens
     if asked is not None and not 1 <= asked <= OUTPUT_TOKENS_ASKED_MAX:
         name = "max_tokens" if typed.max_completion_tokens is None else "max_completion_tokens"
-        raise _invalid(name, "um inteiro maior que zero", "an integer above zero")
+        raise invalid(name, "um inteiro maior que zero", "an integer above zero")
     if typed.stream_options is not None and not typed.stream:
         raise BadRequest(
             "'stream_options' só vale junto com 'stream': true.",
@@ -145,14 +145,14 @@ def parse_embeddings(body: bytes) -> EmbeddingsCall:
     typed, fields, _ = _parse(body, _decode_embeddings, members_max=TOKEN_ARRAY_MAX)
     _check_model(typed.model)
     if typed.encoding_format not in (None, "float", "base64"):
-        raise _invalid("encoding_format", "'float' ou 'base64'", "'float' or 'base64'")
+        raise invalid("encoding_format", "'float' ou 'base64'", "'float' or 'base64'")
     if typed.dimensions is not None and not 1 <= typed.dimensions <= 100_000:
-        raise _invalid("dimensions", "um inteiro maior que zero", "an integer above zero")
+        raise invalid("dimensions", "um inteiro maior que zero", "an integer above zero")
     texts, token_count, inputs = _read_input(typed.input)
     if inputs == 0 or any(not text for text in texts):
         raise _empty_input()
     if inputs > INPUTS_MAX:
-        raise _invalid("input", f"no máximo {INPUTS_MAX} itens", f"at most {INPUTS_MAX} items")
+        raise invalid("input", f"no máximo {INPUTS_MAX} itens", f"at most {INPUTS_MAX} items")
     return EmbeddingsCall(
         model=typed.model,
         fields=fields,
@@ -179,7 +179,7 @@ def _read_input(given: str | list[str | int | list[int]]) -> tuple[list[str], in
         return [given], 0, 1
     kinds = set(map(type, given))
     if len(kinds) > 1:
-        raise _invalid("input", "textos, ou listas de tokens", "strings, or arrays of tokens")
+        raise invalid("input", "textos, ou listas de tokens", "strings, or arrays of tokens")
     if kinds == {int}:
         return [], len(given), 1
     texts = [item for item in given if isinstance(item, str)]
@@ -203,7 +203,7 @@ def _parse(
         typed = decode_typed(body)
         fields = _decode_members(body)
     except msgspec.ValidationError as error:
-        raise _wrong_type(str(error)) from None
+        raise wrong_type(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise _not_json() from None
     except RecursionError:
@@ -284,32 +284,32 @@ def _check_forbidden_inside(value: Any, path: str) -> None:
 
 def _check_model(model: str) -> None:
     if not model or len(model) > MODEL_NAME_MAX:
-        raise _invalid("model", "o nome de um modelo", "a model's name")
+        raise invalid("model", "o nome de um modelo", "a model's name")
 
 
 def _check_messages(messages: list[Message]) -> None:
     if not messages:
-        raise _invalid("messages", "ao menos uma mensagem", "at least one message")
+        raise invalid("messages", "ao menos uma mensagem", "at least one message")
     if len(messages) > MESSAGES_MAX:
-        raise _invalid("messages", f"no máximo {MESSAGES_MAX} mensagens", f"at most {MESSAGES_MAX} messages")
+        raise invalid("messages", f"no máximo {MESSAGES_MAX} mensagens", f"at most {MESSAGES_MAX} messages")
     images = 0
     for index, message in enumerate(messages):
         if message.role not in ROLES:
             expected = ", ".join(sorted(ROLES))
-            raise _invalid(f"messages[{index}].role", f"um destes papéis: {expected}", f"one of: {expected}")
+            raise invalid(f"messages[{index}].role", f"um destes papéis: {expected}", f"one of: {expected}")
         if isinstance(message.content, list):
             images += sum(part.image_url is not None for part in message.content)
     if images > IMAGES_MAX:
-        raise _invalid("messages", f"no máximo {IMAGES_MAX} imagens", f"at most {IMAGES_MAX} images")
+        raise invalid("messages", f"no máximo {IMAGES_MAX} imagens", f"at most {IMAGES_MAX} images")
 
 
-def _invalid(param: str, expected: str, english: str) -> BadRequest:
+def invalid(param: str, expected: str, english: str) -> BadRequest:
     return BadRequest(
         f"Valor inválido em '{param}': esperado {expected}.", f"Invalid value for '{param}': expected {english}.", param=param
     )
 
 
-def _wrong_type(text: str) -> BadRequest:
+def wrong_type(text: str) -> BadRequest:
     """msgspec names the path and the expected type: "Expected `str`, got `int` - at `$.messages[0].role`"."""
     found = _PATH.search(text)
     param = found.group(1) if found else ""

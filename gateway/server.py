@@ -94,6 +94,11 @@ class Cycle(RequestResponseCycle):
             self.response_started = True
             self._start = message
             return
+        kind: str = message["type"]
+        if kind == "http.response.break" and self.response_started:  # ours: the answer can't be finished, and must look so
+            self.disconnected = True
+            self.transport.close()
+            return
         if message["type"] != "http.response.body" or not self.response_started or self.response_complete:
             raise RuntimeError(f"Unexpected ASGI message '{message['type']}'.")
         body, is_last = message.get("body", b""), not message.get("more_body", False)

@@ -22,9 +22,10 @@ class LineTooLong(ValueError):
 class SseParser:
     """Feed bytes, get whole events. `close` gives an event that the end of the body left without its blank line."""
 
-    __slots__ = ("_data", "_ended_by_cr", "_is_first_line", "_line", "_name", "_size")
+    __slots__ = ("_data", "_ended_by_cr", "_is_first_line", "_line", "_most", "_name", "_size")
 
-    def __init__(self) -> None:
+    def __init__(self, *, bytes_max: int = LINE_BYTES_MAX) -> None:
+        self._most = bytes_max  # of a line, and of an event
         self._line = bytearray()
         self._data: list[bytes] = []
         self._name = b""
@@ -44,7 +45,7 @@ class SseParser:
             and b"\r" not in chunk
         ):
             blocks = chunk[6:-2].split(b"\n\ndata: ")
-            if not any(b"\n" in block for block in blocks) and len(chunk) <= LINE_BYTES_MAX:
+            if not any(b"\n" in block for block in blocks) and len(chunk) <= self._most:
                 self._is_first_line = False
                 return [(b"", block) for block in blocks]
         return self._feed_slowly(chunk)
@@ -73,8 +74,8 @@ class SseParser:
 
     def _grow(self, piece: bytes) -> None:
         self._line += piece
-        if len(self._line) > LINE_BYTES_MAX:
-            raise LineTooLong("A line of the stream is longer than 1 MiB.")
+        if len(self._line) > self._most:
+            raise LineTooLong(f"A line of the stream is longer than {self._most} bytes.")
 
     def _take_line(self, line: bytes, events: list[Event]) -> None:
         if self._is_first_line:
@@ -87,8 +88,8 @@ class SseParser:
             self._data, self._name, self._size = [], b"", 0
             return
         self._size += len(line)
-        if self._size > LINE_BYTES_MAX:
-            raise LineTooLong("An event of the stream is longer than 1 MiB.")
+        if self._size > self._most:
+            raise LineTooLong(f"An event of the stream is longer than {self._most} bytes.")
         name, _, value = line.partition(b":")
         if value[:1] == b" ":
             value = value[1:]

@@ -40,6 +40,7 @@ class Connection(asyncio.Protocol):
         self.is_closed = False
         self.idle_since = 0.0  # monotonic, while it waits in the pool
         self._idle_seconds = idle_seconds
+        self._patience = idle_seconds
         self._total_seconds = total_seconds
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()  # asking for it anew is a system call
@@ -57,8 +58,10 @@ class Connection(asyncio.Protocol):
         self._is_kept = True
 
     # ── The exchange ─────────────────────────────────────────────────────────────────────────────────────────────────
-    def send(self, head: bytes, body: bytes) -> None:
+    def send(self, head: bytes, body: bytes, *, idle_seconds: float = 0.0) -> None:
+        """`idle_seconds`: how long this answer may be silent, where that is not what all may."""
         assert self._transport is not None
+        self._patience = idle_seconds or self._idle_seconds
         self.status, self.headers, self.has_head, self.is_complete = 0, {}, False, False
         self._ends_by_eof, self._head_bytes, self._error = False, 0, None
         self._began = self._heard = time.monotonic()
@@ -111,7 +114,7 @@ class Connection(asyncio.Protocol):
         """Called by the sweep. A connection that we hold back ourselves is not silent."""
         if self.is_complete or self._error is not None:
             return
-        if now - self._began > self._total_seconds or (not self._is_paused and now - self._heard > self._idle_seconds):
+        if now - self._began > self._total_seconds or (not self._is_paused and now - self._heard > self._patience):
             self._fail(WireTimeout("The upstream is silent."))
             self.abort()
 

@@ -260,6 +260,9 @@ CNPJ_URL: str = env.str("CNPJ_URL", "" if IS_PRODUCTION else f"{SANDBOX_URL}/cnp
 
 # ── The gateway's numbers, side by side ──────────────────────────────────────────────────────────────────────────────
 GATEWAY_BODY_BYTES_MAX: int = env.int("GATEWAY_BODY_BYTES_MAX", 20 * 1_048_576)
+GATEWAY_UPLOAD_BYTES_MAX: int = env.int("GATEWAY_UPLOAD_BYTES_MAX", 50 * 1_048_576)  # images to edit; sounds: 25 MiB at most
+GATEWAY_UPLOADS_BYTES_MAX: int = env.int("GATEWAY_UPLOADS_BYTES_MAX", 512 * 1_048_576)  # of all uploads of a process
+GATEWAY_MEDIA_IDLE_TIMEOUT_MS: int = env.int("GATEWAY_MEDIA_IDLE_TIMEOUT_MS", 300_000)  # pictures and sound take their time
 GATEWAY_BODY_SECONDS: int = env.int("GATEWAY_BODY_SECONDS", 30)  # a body that has not come by then: 408
 GATEWAY_DRAIN_SECONDS: int = env.int("GATEWAY_DRAIN_SECONDS", 25)  # after SIGTERM, streams may finish until then
 GATEWAY_UPSTREAM_CONNECTIONS: int = env.int("GATEWAY_UPSTREAM_CONNECTIONS", 512)  # per process
