@@ -161,13 +161,13 @@ class Upstream:
                 await self._await_place()
             self._free -= 1
             try:
-                connection = await self._exchange(origin, head, request.body)
+                connection = await self._exchange(origin, head, request.body, idle_seconds=request.idle_seconds)
             except BaseException:
                 self._leave_place()
                 raise
         return Exchange(self, origin, connection, Answer(connection, context))
 
-    async def _exchange(self, origin: Origin, head: bytes, body: bytes) -> Connection:
+    async def _exchange(self, origin: Origin, head: bytes, body: bytes, *, idle_seconds: float) -> Connection:
         """Send over a kept connection or a new one; once more over a new one where the kept one had just ended."""
         for is_second in (False, True):
             connection = None if is_second else self._take_idle(origin)
@@ -175,7 +175,7 @@ class Upstream:
                 connection = await self._connect(origin)
             self._busy.add(connection)
             try:
-                connection.send(head, body)
+                connection.send(head, body, idle_seconds=idle_seconds)
                 await connection.read_head()
                 return connection
             except BaseException as error:
