@@ -180,6 +180,8 @@ async def finish_whole(process: GatewayProcess, open_call: OpenCall, call: ChatC
         open_call, usage, outcome="completed", source=source, finish_reason=tally.finish_reason, upstream_id=tally.upstream_id
     )
     priced = with_cost(shown_usage(tally, usage, source), settled)
+    if (name_model := getattr(answer, "name_model", None)) is not None:  # its upstream says no model's name
+        name_model(call.model)
     body = answer.with_usage(priced)
     assert open_call.deployment is not None
     if surface.native(open_call.deployment) is None:

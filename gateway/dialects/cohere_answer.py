@@ -142,6 +142,9 @@ class ChatAnswer:
         self._completion = completion
         self.tally = tally
 
+    def name_model(self, name: str) -> None:
+        self._completion["model"] = name
+
     def with_usage(self, usage_raw: bytes) -> bytes:
         self._completion["usage"] = msgspec.Raw(usage_raw)
         return _dumps(self._completion)
