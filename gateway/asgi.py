@@ -42,6 +42,7 @@ from gateway.process import GatewayProcess  # noqa: E402
 from gateway.rerank import PATHS as RERANK_PATHS  # noqa: E402
 from gateway.rerank import rerank  # noqa: E402
 from gateway.surfaces.registry import SURFACES  # noqa: E402
+from gateway.surfaces.responses_resource import serve_response  # noqa: E402
 from gateway.upstream import stopping  # noqa: E402
 from tokia.crashpoints import crashpoint  # noqa: E402
 from tokia.errors import TokiaError  # noqa: E402
@@ -59,7 +60,7 @@ PARENTS: dict[str, Parent] = {
     "/v1/embeddings": embed,
     **dict.fromkeys(RERANK_PATHS, rerank),
 }
-RESOURCES: dict[str, Resource] = {}  # by the first two segments of the path
+RESOURCES: dict[str, Resource] = {"/v1/responses": serve_response}  # by the first two segments of the path
 READS = frozenset({"/v1/models", "/v1/credits", "/v1/key"})
 PROBES = frozenset({"/healthz", "/readyz"})
 MODELS = "/v1/models/"

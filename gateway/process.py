@@ -19,6 +19,7 @@ from gateway.calls import CallContext
 from gateway.limits import Limits
 from gateway.metering import Meter
 from gateway.snapshots import Snapshots
+from gateway.surfaces.responses_store import ResponseStore
 from gateway.upstream import Upstream
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class GatewayProcess:
         self.meter = Meter()
         self.upstream = Upstream()
         self.balances = BalanceReader()
+        self.responses = ResponseStore()
         self.rng = random.Random()  # noqa: S311 - spreads load, guards nothing
         self.contexts: set[CallContext] = set()  # in flight
         self.draining_since: float | None = None
@@ -66,6 +68,7 @@ class GatewayProcess:
         await self.snapshots.stop()
         await self.limits.stop()
         await self.balances.stop()
+        await self.responses.stop()
         await self.upstream.stop()
 
     def begin_drain(self) -> None:

@@ -1,7 +1,7 @@
 """Secrets at rest: Fernet, newest key of ENCRYPTION_KEYS first, older ones still decrypt.
 
-What belongs to a customer is sealed under a key of its organization, derived from ENCRYPTION_KEYS (HKDF-SHA256): a row that turns up
-under another organization's name can't be opened there.
+What belongs to a customer is sealed under a key of its organization, derived from ENCRYPTION_KEYS (HKDF-SHA256): a row that turns
+up under another organization's name can't be opened there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
-
 
 ORGANIZATIONS_CACHED = 1_024
 

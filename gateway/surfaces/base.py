@@ -30,9 +30,6 @@ class Shaper(Protocol):
     def fail(self, error: GatewayError, *, is_english: bool) -> bytes:
         """What an answer that broke ends with."""
 
-    def whole(self) -> bytes:
-        """After `end`: the answer as if it had not been streamed; asked for only where the surface keeps it."""
-
 
 class Surface(Protocol):
     """One address."""
@@ -53,8 +50,9 @@ class Surface(Protocol):
     def keeps(self, call: ChatCall) -> bool:
         """Whether `keep` is due."""
 
-    async def keep(self, process: GatewayProcess, caller: Caller, call: ChatCall, whole: bytes) -> None:
-        """After a whole answer was settled, before its last byte leaves: `whole` as `shape_answer` or `Shaper.whole` gave it."""
+    async def keep(self, process: GatewayProcess, caller: Caller, call: ChatCall, last: bytes) -> bytes:
+        """After a whole answer was settled, before its last bytes leave: gives them, changed where they have to say that it was not
+        kept. Never raises for that: the answer is paid for."""
 
     def error_body(self, error: TokiaError, *, is_english: bool, request_id: str) -> bytes:
         """The body of a refusal."""

@@ -46,9 +46,6 @@ class Shaper:
     def fail(self, error: GatewayError, *, is_english: bool) -> bytes:
         return sse.frame(as_openai(error, is_english=is_english))
 
-    def whole(self) -> bytes:
-        raise NotImplementedError  # nothing is kept
-
 
 def open_shaper(call: ChatCall, route: ServedRoute) -> Shaper:
     return Shaper(call)
@@ -58,7 +55,7 @@ def keeps(call: ChatCall) -> bool:
     return False
 
 
-async def keep(process: GatewayProcess, caller: Caller, call: ChatCall, whole: bytes) -> None:
+async def keep(process: GatewayProcess, caller: Caller, call: ChatCall, last: bytes) -> bytes:
     raise NotImplementedError
 
 
