@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-from billing.pricing import Usage
 from gateway.dialects.base import Tally, bucket_usage, openai_usage
 
 
@@ -53,42 +52,23 @@ class UsageMerger:
             tally.is_suspect = tally.is_suspect or self._is_suspect
             return
         thoughts = said.thoughts_token_count or 0
-        parts = (said.tool_use_prompt_token_count or 0, said.cached_content_token_count or 0, said.candidates_token_count or 0)
-        usage, is_suspect = bucket_usage(
-            prompt=said.prompt_token_count + max(0, parts[0]),
-            cached=parts[1],
-            cache_write=0,
-            completion=parts[2] + max(0, thoughts),
-            reasoning=thoughts,
-        )
-        tally.usage = self._with_media(usage)
-        tally.is_suspect = tally.is_suspect or self._is_suspect or is_suspect or min(said.prompt_token_count, *parts) < 0
-        tally.usage_raw = openai_usage(tally.usage)
-
-    def _with_media(self, usage: Usage) -> Usage:
-        """Sound and pictures in buckets of their own; what of them was cached stays with the cached."""
-        said = self._said
-        if said.prompt_tokens_details is None and said.candidates_tokens_details is None:
-            return usage
+        tools, candidates = said.tool_use_prompt_token_count or 0, said.candidates_token_count or 0
         cached = said.cache_tokens_details
-        audio_in = _count(said.prompt_tokens_details, "AUDIO") - _count(cached, "AUDIO")
-        image_in = _count(said.prompt_tokens_details, "IMAGE") - _count(cached, "IMAGE")
-        audio_in = min(max(0, audio_in), usage.input_tokens)
-        image_in = min(max(0, image_in), usage.input_tokens - audio_in)
-        audio_out = min(_count(said.candidates_tokens_details, "AUDIO"), usage.output_tokens)
-        image_out = min(_count(said.candidates_tokens_details, "IMAGE"), usage.output_tokens - audio_out)
-        if not (audio_in or image_in or audio_out or image_out):
-            return usage
-        return Usage(
-            input_tokens=usage.input_tokens - audio_in - image_in,
-            cached_input_tokens=usage.cached_input_tokens,
-            output_tokens=usage.output_tokens - audio_out - image_out,
-            reasoning_tokens=usage.reasoning_tokens,
-            audio_input_tokens=audio_in,
-            image_input_tokens=image_in,
-            audio_output_tokens=audio_out,
-            image_output_tokens=image_out,
+        usage, is_suspect = bucket_usage(
+            prompt=said.prompt_token_count + max(0, tools),
+            cached=said.cached_content_token_count or 0,
+            cache_write=0,
+            completion=candidates + max(0, thoughts),
+            reasoning=thoughts,
+            audio_input=max(0, _count(said.prompt_tokens_details, "AUDIO") - _count(cached, "AUDIO")),
+            image_input=max(0, _count(said.prompt_tokens_details, "IMAGE") - _count(cached, "IMAGE")),
+            audio_output=_count(said.candidates_tokens_details, "AUDIO"),
+            image_output=_count(said.candidates_tokens_details, "IMAGE"),
         )
+        is_negative = min(said.prompt_token_count, tools, candidates) < 0
+        tally.usage = usage
+        tally.is_suspect = tally.is_suspect or self._is_suspect or is_suspect or is_negative
+        tally.usage_raw = openai_usage(usage)
 
 
 def _count(details: list[_Modality] | None, modality: str) -> int:

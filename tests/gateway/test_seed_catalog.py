@@ -46,7 +46,7 @@ def test_it_seeds_all_of_it_priced_and_simulated(rate: None) -> None:
     assert all(route.prices is not None for route in served.routes.values())
     urls = {provider.slug: provider.base_url for provider in Provider.objects.all()}
     assert urls["openai"] == f"{SANDBOX}/llm/openai/v1"
-    assert urls["google"] == f"{SANDBOX}/llm/google/v1beta/openai"
+    assert urls["google"] == f"{SANDBOX}/llm/google/v1beta"
     assert urls["anthropic"] == f"{SANDBOX}/llm/anthropic"
     assert urls["deepseek"] == f"{SANDBOX}/llm/deepseek"
     assert {decrypt(bytes(credential.secret)) for credential in Credential.objects.all()} == {f"sandbox-{slug}" for slug in urls}

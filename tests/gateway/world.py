@@ -102,7 +102,7 @@ class Sandbox(ServerProcess):
 
     def base_url(self, slug: str) -> str:
         paths = {
-            "anthropic": "", "cohere": "", "deepseek": "", "google": "/v1beta/openai", "groq": "/openai/v1",
+            "anthropic": "", "cohere": "", "deepseek": "", "google": "/v1beta", "groq": "/openai/v1",
         }  # fmt: skip
         return f"{self.url}/llm/{slug}{paths.get(slug, '/v1')}"
 
@@ -156,7 +156,7 @@ class World:
 
     def provider(self, slug: str) -> Provider:
         if slug not in self.providers:
-            dialect = slug if slug in ("anthropic", "cohere") else "openai"
+            dialect = {"anthropic": "anthropic", "cohere": "cohere", "google": "gemini"}.get(slug, "openai")
             self.providers[slug] = make_provider(slug=slug, dialect=dialect, base_url=self.sandbox.base_url(slug))
             self.providers[slug].is_strict = slug in ("openai", "mistral")
             self.providers[slug].save()

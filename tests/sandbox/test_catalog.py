@@ -26,6 +26,15 @@ def test_it_serves_the_model(sandbox: Sandbox, route: dict[str, Any]) -> None:
         answer = sandbox.http.post(f"{base}/v1/messages", json=body, headers=headers)
         assert answer.json()["usage"]["output_tokens"] > 0, answer.text
         return
+    if provider["dialect"] == "gemini":
+        said = {"parts": [{"text": "Oi"}]}
+        verb, body, told_in = "generateContent", {"contents": [said]}, "usageMetadata"
+        if route.get("surface") == "embeddings":
+            model = f"models/{route['upstream_model']}"
+            verb, body, told_in = "batchEmbedContents", {"requests": [{"model": model, "content": said}]}, "embeddings"
+        answer = sandbox.http.post(f"{base}/models/{route['upstream_model']}:{verb}", json=body, headers={"x-goog-api-key": key})
+        assert answer.json()[told_in], answer.text
+        return
     if provider["dialect"] == "cohere":
         surface = route.get("surface", "chat")
         bodies: dict[str, tuple[str, dict[str, Any], str]] = {

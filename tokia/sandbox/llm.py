@@ -14,11 +14,13 @@ from typing import Any
 from tokia.sandbox.asgi import BadJson, Request, Response, json_response
 from tokia.sandbox.faults import KINDS, FaultSet, Scripts, UnknownFault, plain_model
 from tokia.sandbox.llm_anthropic import answer_messages
-from tokia.sandbox.llm_anthropic_rules import refuse_bad_headers, refuse_bad_messages_request
+from tokia.sandbox.llm_anthropic_rules import fields_of_betas, refuse_bad_headers, refuse_bad_messages_request
 from tokia.sandbox.llm_bedrock import serve_converse
 from tokia.sandbox.llm_cohere import PATH as COHERE_PATH
 from tokia.sandbox.llm_cohere import serve_cohere
 from tokia.sandbox.llm_delivery import Delivery, Gate, Reply
+from tokia.sandbox.llm_gemini import PATH as GEMINI_PATH
+from tokia.sandbox.llm_gemini import serve_gemini
 from tokia.sandbox.llm_ledger import ERROR, Call, Ledger
 from tokia.sandbox.llm_local import LocalModel
 from tokia.sandbox.llm_openai import answer_chat, answer_embeddings
@@ -54,6 +56,7 @@ class Native:
 NATIVES: tuple[Native, ...] = (
     Native("bedrock", re.compile(r"/.*"), serve_converse),
     Native("cohere", COHERE_PATH, serve_cohere),
+    Native("google", GEMINI_PATH, serve_gemini),
 )
 
 
@@ -173,7 +176,8 @@ class Llm:
         model = plain_model(call.model)
         if provider.dialect == "anthropic":
             version = refuse_bad_headers(request.headers)
-            refuse_bad_messages_request(body, version=version)
+            opened = fields_of_betas(request.headers.get("anthropic-beta", ""))
+            refuse_bad_messages_request(body, version=version, opened=opened)
             self._refuse_by_types(body, provider=provider)
             _refuse_unknown_model(provider, model, pattern=provider.chat_models)
             return answer_messages(body, provider=provider, model=model, call_id=call.id, faults=faults, cache=self.cache)

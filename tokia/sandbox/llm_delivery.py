@@ -232,10 +232,12 @@ class Delivery:
 
     def _encode(self, frame: Frame, number: int, contents: int) -> Iterator[bytes]:
         """A frame's bytes, dressed as its faults ask."""
+        end = b"\r\n" if self.provider.dialect == "gemini" else b"\n"
         if not self.faults.faults:
-            yield (b"" if frame.event is None else b"event: " + frame.event.encode() + b"\n") + b"data: " + frame.data + b"\n\n"
+            yield (b"" if frame.event is None else b"event: " + frame.event.encode() + end) + b"data: " + frame.data + end + end
             return
-        end = (b"\r\n", b"\n", b"\r")[number % 3] if self.faults.has("crlf") else b"\n"
+        if self.faults.has("crlf"):
+            end = (b"\r\n", b"\n", b"\r")[number % 3]
         if self.faults.has("comments"):
             yield b": keep-alive" + end + b"id: " + str(number).encode() + end + b"retry: 1000" + end
         if frame.event is not None:

@@ -191,6 +191,8 @@ def error_event(provider: Provider, error: ProviderError) -> dict[str, Json]:
         return {"type": "error", "error": {"type": _anthropic_type(error.status), "message": error.message}}
     if provider.dialect == "cohere":
         return {"type": "message-end", "delta": {"error": error.message, "finish_reason": "ERROR"}}
+    if provider.dialect == "gemini":  # 529 is not one of Google's
+        return {"error": google_error(ProviderError(503 if error.status == 529 else error.status, error.message))}
     return {"error": {"message": error.message, "type": error.kind, "param": error.param, "code": error.code}}
 
 
@@ -307,6 +309,15 @@ def _bedrock_type(status: int) -> str:
              403: "AccessDeniedException", 404: "ResourceNotFoundException", 408: "ModelTimeoutException",
              424: "ModelErrorException", 429: "ThrottlingException", 503: "ServiceUnavailableException"}  # fmt: skip
     return names.get(status, "InternalServerException")
+
+
+def google_error(error: ProviderError) -> dict[str, Json]:
+    """The inside of Gemini's own errors, with when to come back where that is known."""
+    told: dict[str, Json] = {"code": error.status, "message": error.message, "status": _google_status(error.status)}
+    details = list(error.details or [])
+    if error.retry_after is not None and error.status == 429:
+        details.append({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{error.retry_after}s"})
+    return {**told, "details": details} if details else told
 
 
 def _google_status(status: int) -> str:

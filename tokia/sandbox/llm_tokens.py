@@ -40,6 +40,9 @@ class Usage:
     completion_tokens: int = 0
     reasoning_tokens: int = 0
     searches: int = 0
+    audio_input_tokens: int = 0  # of the prompt
+    image_input_tokens: int = 0
+    image_output_tokens: int = 0  # of the completion
 
 
 @dataclass

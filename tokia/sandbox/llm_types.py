@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from tokia.sandbox import llm_cohere_types
+from tokia.sandbox import llm_cohere_types, llm_gemini_types
 
 TYPES_BY_DIALECT = {
     "openai": ("openai.types.chat.completion_create_params", "CompletionCreateParams"),
@@ -29,6 +29,7 @@ class PublishedTypes:
         if os.environ.get("SANDBOX_LLM_TYPES", "1") == "0":
             return
         llm_cohere_types.load()
+        llm_gemini_types.load()
         for dialect, (module_name, class_name) in TYPES_BY_DIALECT.items():
             try:
                 module = importlib.import_module(module_name)
