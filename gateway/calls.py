@@ -110,6 +110,7 @@ class ChatCall(msgspec.Struct, frozen=True):
     output_tokens_asked: int | None
     choices: int  # n
     drops_unsupported: bool = False  # leave out what a model can't take, rather than refuse the call
+    dropped: tuple[str, ...] = ()  # what the surface left out for that
     native: Mapping[str, msgspec.Raw] | None = None  # the body in the words of the surface it came by, where that is not chat
     refusal: TokiaError | None = None  # why it can't be said as a chat completion; only a native dialect can carry it
     told: Any = None  # what the surface has to remember until the answer

@@ -148,7 +148,7 @@ async def attempt_chat(process: GatewayProcess, open_call: OpenCall, call: ChatC
             elapsed_ns = time.monotonic_ns() - started_ns
             attempt.ms = elapsed_ns // 1_000_000
             open_call.upstream_ns += elapsed_ns
-        open_call.dropped = request.dropped
+        open_call.dropped = (*call.dropped, *request.dropped)
         if not call.is_stream:
             return await finish_whole(process, open_call, call, surface, answer)
         open_call.first_token_ns = time.monotonic_ns() - open_call.context.started_ns

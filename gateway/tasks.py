@@ -1,4 +1,4 @@
-"""The gateway's background work: what customers asked us to keep does not stay longer than we said. Timetable: `tokia/celery.py`."""
+"""The gateway's background work: what customers asked us to keep goes when we said it would. Timetable: `tokia/celery.py`."""
 
 from __future__ import annotations
 

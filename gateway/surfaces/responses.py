@@ -104,6 +104,7 @@ def build_call(asked: Asked, stored: Stored, *, organization_id: int) -> ChatCal
         output_tokens_asked=typed.max_output_tokens,
         choices=1,
         drops_unsupported=bool(typed.drop_params),
+        dropped=asked.dropped,
         told=told,
     )
 

@@ -138,7 +138,7 @@ class Draft:
     def take(self, delta: Delta, logprobs: list[Any] | None = None) -> None:
         if thought := delta.reasoning_content or delta.reasoning:
             self._think(thought)
-        if delta.thinking_blocks:
+        if delta.thinking_blocks and self._has_sealed:
             self._open_thinking().blocks += [_without_index(block) for block in delta.thinking_blocks]
         if delta.content:
             self._say(delta.content, logprobs or [])

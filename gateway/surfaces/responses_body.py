@@ -8,7 +8,7 @@ import msgspec
 
 from gateway.errors import BadRequest
 from gateway.parsing import MODEL_NAME_MAX, OUTPUT_TOKENS_ASKED_MAX, parse_body
-from gateway.surfaces.responses_tools import echo_tools, read_tool_choice, read_tools
+from gateway.surfaces.responses_tools import echo_tools, own_tools, read_tool_choice, read_tools
 
 # Known to OpenAI, and not served here: null is as good as absent.
 NOT_SERVED = (
@@ -97,6 +97,7 @@ class Asked(NamedTuple):
     input: Any
     chat: dict[str, Any]
     shown: dict[str, Any]
+    dropped: tuple[str, ...]
 
     @property
     def includes(self) -> list[str]:
@@ -118,7 +119,11 @@ def read_body(body: bytes) -> Asked:
             "Falta o campo obrigatório 'input'.", "Missing required parameter: 'input'.", param="input",
             code="missing_required_parameter",
         )  # fmt: skip
-    tools = read_tools(decoded.get("tools"))
+    dropped: list[str] = []
+    if typed.truncation == "auto":  # refused above, unless the caller wants such things left out
+        dropped.append("truncation")
+    decoded["tools"] = own_tools(decoded.get("tools"), dropped if typed.drop_params else None)
+    tools = read_tools(decoded["tools"])
     chat: dict[str, Any] = {"model": typed.model}
     tools_sent, choice = read_tool_choice(decoded.get("tool_choice"), tools)
     if tools_sent:
@@ -131,7 +136,7 @@ def read_body(body: bytes) -> Asked:
     _set_format(typed, chat)
     _set_reasoning(typed, chat)
     _set_hints(typed, chat)
-    return Asked(typed, decoded["input"], chat, _shown(typed, decoded))
+    return Asked(typed, decoded["input"], chat, _shown(typed, decoded), tuple(dropped))
 
 
 # ── Refused ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -141,8 +146,10 @@ def _refuse(typed: ResponsesBody, decoded: dict[str, Any]) -> None:
             raise not_served(name)
     if typed.background:
         raise not_served("background")
-    if typed.truncation not in (None, "disabled") and not typed.drop_params:
-        raise not_served("truncation") if typed.truncation == "auto" else invalid("truncation", "'disabled'", "'disabled'")
+    if typed.truncation not in (None, "disabled", "auto"):
+        raise one_of("truncation", ("disabled", "auto"))
+    if typed.truncation == "auto" and not typed.drop_params:
+        raise not_served("truncation")
     if not typed.model or len(typed.model) > MODEL_NAME_MAX:
         raise invalid("model", "o nome de um modelo", "a model's name")
     if typed.stream_options is not None and not typed.stream:

@@ -7,17 +7,19 @@ every conversation. The verbs are plain Django and run in threads of their own (
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import logging
 import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from django.conf import settings
-from django.db import close_old_connections, connection, connections
+from django.db import DatabaseError, close_old_connections, connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from accounts.models import Organization
@@ -30,7 +32,7 @@ from tokia import clock
 
 log = logging.getLogger(__name__)
 THREADS = 4
-STORE_SECONDS = 5.0
+STORE_SECONDS = 3.0
 TURNS_MAX = 1_000  # of one conversation
 PURGE_BATCH = 500
 # How a shown response begins when it was to be stored; what it says when that failed.
@@ -180,6 +182,11 @@ def not_found(shown_id: str, *, param: str | None = None) -> RouteNotFound:
     )  # fmt: skip
 
 
+def _forget(told: Told) -> None:
+    with contextlib.suppress(DatabaseError):
+        StoredResponse.everywhere.filter(pk=uuid.UUID(told.id)).delete()
+
+
 # ── From the event loop ──────────────────────────────────────────────────────────────────────────────────────────────
 class ResponseStore:
     """Threads that the verbs run in."""
@@ -217,6 +224,9 @@ class ResponseStore:
         try:
             await self.run(lambda: store_response(told, route_name=route_name))
         except Unavailable:
+            self._threads.submit(
+                self._in_thread, partial(_forget, told)
+            )  # what is said not to be stored is not, even if it was late
             return last.replace(TO_BE_STORED, NOT_STORED, 1)
         return last
 

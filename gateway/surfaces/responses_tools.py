@@ -7,6 +7,7 @@ from typing import Any
 from gateway.errors import BadRequest
 
 TOOLS_MAX = 128
+OWN_TYPES = ("function", "custom")
 # Fields of a tool that say what every tool is like here.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "defer_loading": (None, False), "async": (None, False), "allowed_callers": (None, ["direct"]), "output_schema": (None,),
@@ -14,6 +15,19 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
 FUNCTION_FIELDS = frozenset({"type", "name", "description", "parameters", "strict", "cache_control", *NEUTRAL})
 CUSTOM_FIELDS = frozenset({"type", "name", "description", "format", *NEUTRAL})
 CHOICES = ("none", "auto", "required")
+
+
+def own_tools(asked: Any, dropped: list[str] | None) -> Any:
+    """Those that are the caller's own, where the others may be left out (`dropped` gets their places); else all of them."""
+    if dropped is None or not isinstance(asked, list):
+        return asked
+    own = []
+    for index, tool in enumerate(asked[: 2 * TOOLS_MAX]):
+        if isinstance(tool, dict) and isinstance(tool.get("type"), str) and tool["type"] not in OWN_TYPES:
+            dropped.append(f"tools[{index}]")
+        else:
+            own.append(tool)
+    return own + asked[2 * TOOLS_MAX :]
 
 
 def read_tools(asked: Any) -> list[dict[str, Any]]:
@@ -35,7 +49,7 @@ def _read_tool(tool: Any, path: str) -> dict[str, Any]:
     if not isinstance(tool, dict):
         raise _expected(path, "um objeto", "an object")
     kind = tool.get("type")
-    if kind not in ("function", "custom"):
+    if kind not in OWN_TYPES:
         raise BadRequest(
             f"Só ferramentas suas ('function' e 'custom') são aceitas; '{str(kind)[:40]}' roda na OpenAI e não é oferecida aqui.",
             f"Only your own tools ('function' and 'custom') are supported, not '{str(kind)[:40]}'.",
@@ -102,7 +116,7 @@ def read_tool_choice(asked: Any, tools: list[dict[str, Any]]) -> tuple[list[dict
     if not isinstance(asked, dict):
         raise _expected("tool_choice", "um texto ou um objeto", "a string or an object")
     kind = asked.get("type")
-    if kind in ("function", "custom"):
+    if kind in OWN_TYPES:
         _find(tools, kind, asked.get("name"), "tool_choice.name")
         return tools, {"type": kind, kind: {"name": asked["name"]}}
     if kind == "allowed_tools":
