@@ -100,7 +100,7 @@ class Messages:
 
     # ── Out ──────────────────────────────────────────────────────────────────────────────────────────────────────────
     def shape_answer(self, call: ChatCall, route: ServedRoute, completion: bytes) -> bytes:
-        return shape_message(route, completion)
+        return shape_message(call, route, completion)
 
     def open_shaper(self, call: ChatCall, route: ServedRoute) -> MessageShaper:
         def write_error(error: GatewayError, is_english: bool) -> bytes:

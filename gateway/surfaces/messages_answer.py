@@ -11,7 +11,7 @@ import msgspec
 
 from gateway.calls import ChatCall, ServedRoute
 from gateway.count_tokens import estimate_input
-from gateway.dialects.base import ChatReader
+from gateway.dialects.base import ChatReader, malformed
 from gateway.dialects.messages_native import frame_of, show_usage
 from gateway.errors import GatewayError
 from gateway.surfaces.messages_content import away_id
@@ -20,7 +20,10 @@ STOP_REASONS = {
     "stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "function_call": "tool_use", "content_filter": "refusal",
 }  # fmt: skip
 # A provider's own reason, where a dialect keeps it and it says more than chat's.
-NATIVE_REASONS = frozenset({"stop_sequence", "pause_turn", "model_context_window_exceeded"})
+NATIVE_REASONS = {
+    "stop_sequence": "stop_sequence", "STOP_SEQUENCE": "stop_sequence", "pause_turn": "pause_turn",
+    "model_context_window_exceeded": "model_context_window_exceeded",
+}  # fmt: skip
 _NOT_ID = re.compile(r"[^A-Za-z0-9_-]")
 _dumps = msgspec.json.encode
 
@@ -31,8 +34,8 @@ class _Function(msgspec.Struct):
 
 
 class _ToolCall(msgspec.Struct):
-    index: int | None = None
-    id: str | None = None
+    index: Any = None
+    id: Any = None
     function: _Function | None = None
 
 
@@ -44,30 +47,38 @@ class _Said(msgspec.Struct):
     reasoning: str | None = None
     refusal: str | None = None
     tool_calls: list[_ToolCall] | None = None
-    thinking_blocks: list[dict[str, Any]] | None = None
+    thinking_blocks: Any = None
 
 
 class _Choice(msgspec.Struct):
     delta: _Said | None = None
     message: _Said | None = None
     finish_reason: str | None = None
-    native_finish_reason: str | None = None
-    index: int = 0
+    native_finish_reason: Any = None
+    index: Any = 0
 
 
 class _Completion(msgspec.Struct):
-    id: str | None = None
-    model: str | None = None
+    id: Any = None
+    model: Any = None
     choices: list[_Choice] | None = None
     usage: msgspec.Raw = msgspec.Raw(b"null")
 
 
-_decode = msgspec.json.Decoder(_Completion).decode
+_decode_completion = msgspec.json.Decoder(_Completion).decode
 
 
-def message_id(id_: str | None) -> str:
+def _decode(completion: bytes) -> _Completion:
+    """Raises UpstreamError."""
+    try:
+        return _decode_completion(completion)
+    except (msgspec.DecodeError, RecursionError):
+        raise malformed() from None
+
+
+def message_id(id_: Any) -> str:
     """The provider's id as Anthropic's clients know ids."""
-    if not id_:
+    if not isinstance(id_, str) or not id_:
         return f"msg_{secrets.token_hex(12)}"
     return id_ if id_.startswith("msg_") else "msg_" + _NOT_ID.sub("_", id_.removeprefix("chatcmpl-"))[:100]
 
@@ -75,7 +86,7 @@ def message_id(id_: str | None) -> str:
 def stop_reason_of(finish: str, native: str, *, has_tools: bool, is_refused: bool) -> str:
     """Hosts that call tools and say `stop` mean the tools."""
     if native in NATIVE_REASONS:
-        return native
+        return NATIVE_REASONS[native]
     reason = STOP_REASONS.get(finish, "end_turn")
     if reason in ("end_turn", "tool_use"):
         return "tool_use" if has_tools else "refusal" if is_refused else "end_turn"
@@ -83,7 +94,13 @@ def stop_reason_of(finish: str, native: str, *, has_tools: bool, is_refused: boo
 
 
 # ── Whole ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-def shape_message(route: ServedRoute, completion: bytes) -> bytes:
+def stop_sequence_of(call: ChatCall, reason: str) -> str | None:
+    """Which one it was, where only one was asked for: a chat completion does not say."""
+    asked = call.decoded.get("stop")
+    return asked[0] if reason == "stop_sequence" and isinstance(asked, list) and len(asked) == 1 else None
+
+
+def shape_message(call: ChatCall, route: ServedRoute, completion: bytes) -> bytes:
     """Thinking first, then text, then tool calls: a chat completion keeps no other order."""
     answer = _decode(completion)
     choice = answer.choices[0] if answer.choices else _Choice()
@@ -91,35 +108,45 @@ def shape_message(route: ServedRoute, completion: bytes) -> bytes:
     content: list[dict[str, Any]] = _thinking_of(said)
     if text := (said.content or "") + (said.refusal or ""):
         content.append({"type": "text", "text": text})
-    for call in said.tool_calls or ():
-        function = call.function or _Function()
+    for made in said.tool_calls or ():
+        function = made.function or _Function()
         content.append(
             {
                 "type": "tool_use",
-                "id": away_id(call.id or _new_id()),
+                "id": away_id(_text(made.id) or _new_id()),
                 "name": function.name or "",
                 "input": _input(function.arguments),
             }
         )
     reason = stop_reason_of(
         choice.finish_reason or "",
-        choice.native_finish_reason or "",
+        _text(choice.native_finish_reason),
         has_tools=bool(said.tool_calls),
         is_refused=bool(said.refusal),
     )
     message = {
-        "id": message_id(answer.id), "type": "message", "role": "assistant", "model": answer.model or route.name,
-        "content": content, "stop_reason": reason, "stop_sequence": None, "usage": msgspec.Raw(show_usage(bytes(answer.usage))),
+        "id": message_id(answer.id), "type": "message", "role": "assistant", "model": _text(answer.model) or route.name,
+        "content": content, "stop_reason": reason, "stop_sequence": stop_sequence_of(call, reason),
+        "usage": msgspec.Raw(show_usage(bytes(answer.usage))),
     }  # fmt: skip
     return _dumps(message)
 
 
 def _thinking_of(said: _Said) -> list[dict[str, Any]]:
-    blocks = [block for block in said.thinking_blocks or () if block.get("type") in ("thinking", "redacted_thinking")]
-    if blocks:
-        return blocks
+    if blocks := _kept(said):
+        return [{name: value for name, value in block.items() if name != "index"} for block in blocks]
     thought = said.reasoning_content or said.reasoning
     return [{"type": "thinking", "thinking": thought, "signature": ""}] if thought else []
+
+
+def _kept(said: _Said) -> list[dict[str, Any]]:
+    """Blocks of thinking with what they must be sent back with."""
+    blocks = said.thinking_blocks if isinstance(said.thinking_blocks, list) else []
+    return [block for block in blocks if isinstance(block, dict) and block.get("type") in ("thinking", "redacted_thinking")]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _input(arguments: str | None) -> Any:
@@ -173,11 +200,11 @@ class MessageShaper:
         if not self._is_begun:
             self._begin(chunk, out)
         for choice in chunk.choices or ():
-            if choice.index == 0:
+            if choice.index in (0, None):
                 if choice.delta is not None:
                     self._read_delta(choice.delta, out)
                 self._finish = choice.finish_reason or self._finish
-                self._native_finish = choice.native_finish_reason or self._native_finish
+                self._native_finish = _text(choice.native_finish_reason) or self._native_finish
 
     def _begin(self, chunk: _Completion, out: list[bytes]) -> None:
         """Clients count with what stands here until the end corrects it, so the input is estimated, not left at 0."""
@@ -187,7 +214,7 @@ class MessageShaper:
             "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 1,
         }  # fmt: skip
         message: dict[str, Any] = {
-            "id": message_id(chunk.id), "type": "message", "role": "assistant", "model": chunk.model or self._route.name,
+            "id": message_id(chunk.id), "type": "message", "role": "assistant", "model": _text(chunk.model) or self._route.name,
             "content": [], "stop_reason": None, "stop_sequence": None, "usage": usage,
         }  # fmt: skip
         out.append(frame_of("message_start", _dumps({"type": "message_start", "message": message})))
@@ -198,7 +225,7 @@ class MessageShaper:
             if self._open != "thinking":
                 self._start("thinking", {"type": "thinking", "thinking": "", "signature": ""}, out)
             self._send({"type": "thinking_delta", "thinking": thought}, out)
-        for block in delta.thinking_blocks or ():
+        for block in _kept(delta):
             self._read_kept(block, out)
         if text := delta.content or delta.refusal:
             self._is_refused = self._is_refused or bool(delta.refusal)
@@ -216,15 +243,17 @@ class MessageShaper:
         elif isinstance(signature := block.get("signature"), str) and signature:
             if self._open != "thinking":
                 self._start("thinking", {"type": "thinking", "thinking": "", "signature": ""}, out)
+                if thought := _text(block.get("thinking")):
+                    self._send({"type": "thinking_delta", "thinking": thought}, out)
             self._send({"type": "signature_delta", "signature": signature}, out)
             self._stop(out)
 
     # ── Tool calls ───────────────────────────────────────────────────────────────────────────────────────────────────
     def _read_call(self, call: _ToolCall, place: int, out: list[bytes]) -> None:
-        index = call.index if call.index is not None else len(self._tools) if call.id else place
+        index = call.index if isinstance(call.index, int) else len(self._tools) if call.id else place
         tool = self._tools.setdefault(index, _Tool())
         function = call.function or _Function()
-        tool.id = tool.id or call.id or ""
+        tool.id = tool.id or _text(call.id)
         tool.name = tool.name or function.name or ""
         tool.arguments += function.arguments or ""
         self._advance(out)
@@ -286,7 +315,7 @@ class MessageShaper:
         reason = stop_reason_of(self._finish, self._native_finish, has_tools=bool(self._tools), is_refused=self._is_refused)
         ending = {
             "type": "message_delta",
-            "delta": {"stop_reason": reason, "stop_sequence": None},
+            "delta": {"stop_reason": reason, "stop_sequence": stop_sequence_of(self._call, reason)},
             "usage": msgspec.Raw(show_usage(usage_raw)),
         }
         out.append(frame_of("message_delta", _dumps(ending)))

@@ -21,6 +21,10 @@ FIELDS = frozenset(
         "output_config", "speed", "diagnostics", "user_profile_id", "workspace_id",
     }
 )  # fmt: skip
+# Fields that only a beta of the header `anthropic-beta` opens, by the beta's name without its date.
+BETA_FIELDS = {
+    "context-management": {"context_management"}, "structured-outputs": {"output_format"}, "mcp-client": {"mcp_servers"},
+}  # fmt: skip
 SAMPLING_FIELDS = ("temperature", "top_p", "top_k")
 BLOCK_TYPES = {
     "user": ("text", "image", "document", "search_result", "tool_result"),
@@ -45,13 +49,19 @@ def refuse_bad_headers(headers: Any) -> str:
     return str(version)
 
 
-def refuse_bad_messages_request(body: Body, *, version: str) -> None:
-    """Raise ProviderError for the first thing that the API would refuse."""
+def fields_of_betas(header: str) -> frozenset[str]:
+    """The fields that a header `anthropic-beta` opens."""
+    names = [part.strip().rstrip("0123456789-") for part in header.split(",")]
+    return frozenset().union(*(BETA_FIELDS.get(name, ()) for name in names))
+
+
+def refuse_bad_messages_request(body: Body, *, version: str, opened: frozenset[str] = frozenset()) -> None:
+    """Raise ProviderError for the first thing that the API would refuse. `opened`: fields that a beta opens."""
     for name in ("model", "messages", "max_tokens"):
         if name not in body:
             raise _bad(f"{name}: Field required")
     for name in body:
-        if name not in FIELDS:
+        if name not in FIELDS and name not in opened:
             raise _bad(f"{name}: Extra inputs are not permitted")
     if not isinstance(body["model"], str) or not body["model"]:
         raise _bad("model: String should have at least 1 character")
