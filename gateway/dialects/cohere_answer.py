@@ -76,12 +76,12 @@ class _Answer(msgspec.Struct):
 
 
 class _MessageDelta(msgspec.Struct):
-    """Of a streamed message; `content` is an object, and where a tool call or a citation comes it is one, not a list."""
+    """Of a streamed message: one block, one tool call, one citation. Only the first event has them as (empty) lists."""
 
-    content: _Block | None = None
+    content: _Block | list[msgspec.Raw] | None = None
     tool_plan: str | None = None
-    tool_calls: _ToolCall | None = None
-    citations: dict[str, Any] | None = None
+    tool_calls: _ToolCall | list[msgspec.Raw] | None = None
+    citations: dict[str, Any] | list[msgspec.Raw] | None = None
 
 
 class _Delta(msgspec.Struct):
@@ -271,16 +271,16 @@ class ChatReader:
         message = delta.message or _MessageDelta()
         match event.type:
             case "content-delta" | "content-start":
-                return self._read_content(message.content or _Block(), event.logprobs)
+                return self._read_content(message.content, event.logprobs)
             case "tool-call-delta":
                 return self._arguments(_arguments_of(message.tool_calls))
             case "tool-call-start":
-                return self._start_call(message.tool_calls or _ToolCall())
+                return self._start_call(message.tool_calls)
             case "tool-call-end" if not self._tool_has_arguments:
                 return self._arguments("{}")  # a call without arguments streams none, but they must be JSON
             case "tool-plan-delta":
                 return self._thought(message.tool_plan or "", "plan")
-            case "citation-start" if message.citations:
+            case "citation-start" if isinstance(message.citations, dict):
                 return self._cite(message.citations)
             case "message-start":
                 return self._start(event)
@@ -304,7 +304,9 @@ class ChatReader:
             self._head, delta, logprobs, finish, self._usage_null,
         )  # fmt: skip
 
-    def _read_content(self, block: _Block, logprob: _Logprob | None) -> bytes:
+    def _read_content(self, block: Any, logprob: _Logprob | None) -> bytes:
+        if not isinstance(block, _Block):
+            return b""
         out = self._thought(block.thinking, "thinking") if block.thinking else b""
         if block.text:
             self._tally.add_text(block.text)
@@ -321,7 +323,8 @@ class ChatReader:
         self._tally.add_text(text)
         return self._chunk(b'{"reasoning_content":%b}' % _dumps(text))
 
-    def _start_call(self, tool_call: _ToolCall) -> bytes:
+    def _start_call(self, said: Any) -> bytes:
+        tool_call = said if isinstance(said, _ToolCall) else _ToolCall()
         self._tool_index += 1
         self._tool_has_arguments = False
         name = (tool_call.function.name if tool_call.function else None) or ""
@@ -362,8 +365,8 @@ class ChatReader:
         return self._head + b'[],"usage":' + usage_raw + b"}\n\n"
 
 
-def _arguments_of(tool_call: _ToolCall | None) -> str:
-    return (tool_call.function.arguments if tool_call and tool_call.function else None) or ""
+def _arguments_of(tool_call: Any) -> str:
+    return (tool_call.function.arguments if isinstance(tool_call, _ToolCall) and tool_call.function else None) or ""
 
 
 _KNOWN = frozenset(
