@@ -309,7 +309,7 @@ class ChatReader:
             except (msgspec.DecodeError, RecursionError):
                 raise malformed("An event of the provider's stream could not be read.") from None
             if bytes(chunk.error) != b"null":
-                raise _stream_error(bytes(chunk.error))
+                raise stream_error(bytes(chunk.error))
             frame = self._read_chunk(chunk, data)
             if frame:
                 out.append(frame)
@@ -359,7 +359,7 @@ def read_error(status: int, retry_after: str | None, body: bytes, deployment: Se
     return error_of_status(status, message=message, code=code, param=param, retry_after=retry_after, secret=deployment.secret)
 
 
-def _stream_error(raw: bytes) -> UpstreamError:
+def stream_error(raw: bytes) -> UpstreamError:
     message, code, _ = _explain(b'{"error":' + raw + b"}")
     status = int(code) if code.isdigit() else {"rate_limit_exceeded": 429, "overloaded_error": 529}.get(code, 500)
     error = error_of_status(status if status >= 400 else 500, message=message, code=code)
