@@ -32,7 +32,12 @@ ROLES = frozenset({"developer", "system", "user", "assistant", "tool", "function
 # A caller never chooses where or with whose key the upstream is called.
 FORBIDDEN_FIELDS = frozenset({"api_base", "base_url", "api_key", "api_version", "extra_headers", "custom_llm_provider"})
 # Their insides belong to the caller: a tool may well have a parameter named api_key.
-FREE_FIELDS = frozenset({"messages", "tools", "functions", "response_format", "input", "metadata", "text"})
+FREE_FIELDS = frozenset(
+    {
+        "messages", "tools", "functions", "response_format", "input", "metadata", "text", "system", "output_config",
+        "output_format",
+    }
+)  # fmt: skip
 
 _STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NOT_MARKS = bytes(set(range(256)) - set(b'"{[,'))
@@ -187,11 +192,6 @@ def _read_input(given: str | list[str | int | list[int]]) -> tuple[list[str], in
     if not all(arrays):
         raise _empty_input()
     return texts, sum(map(len, arrays)), len(given)
-
-
-def parse_members(body: bytes, decode_typed: Callable[[bytes], T]) -> tuple[T, dict[str, msgspec.Raw], dict[str, Any]]:
-    """The three passes for another surface: its typed fields, the members byte for byte, the whole. Raises BadRequest."""
-    return _parse(body, decode_typed, members_max=MEMBERS_MAX)
 
 
 def _parse(

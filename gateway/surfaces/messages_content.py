@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from gateway.errors import BadRequest
+from gateway.parsing import invalid
 
 Json = dict[str, Any]
 
@@ -91,7 +92,7 @@ def _text_content(content: Any, path: str, out: Translation) -> str | list[Json]
 def _text(block: Json, path: str) -> str:
     text = block.get("text")
     if not isinstance(text, str):
-        raise _invalid(f"{path}.text", "um texto", "a string")
+        raise invalid(f"{path}.text", "um texto", "a string")
     return text
 
 
@@ -116,7 +117,7 @@ def _user(content: list[Json], path: str, out: Translation) -> list[Json]:
 def _tool_result(block: Json, path: str, parts: list[Json], out: Translation) -> Json:
     id_ = block.get("tool_use_id")
     if not isinstance(id_, str):
-        raise _invalid(f"{path}.tool_use_id", "um texto", "a string")
+        raise invalid(f"{path}.tool_use_id", "um texto", "a string")
     content = block.get("content")
     texts = [content] if isinstance(content, str) else []
     for index, inner in enumerate(content if isinstance(content, list) else ()):
@@ -151,7 +152,7 @@ def _image(source: Any, path: str, out: Translation) -> Json:
     source = _object(source, path)
     if source.get("type") == "base64" and isinstance(source.get("data"), str):
         if source.get("media_type") not in IMAGE_TYPES:
-            raise _invalid(f"{path}.media_type", "JPEG, PNG, GIF ou WebP", "JPEG, PNG, GIF or WebP")
+            raise invalid(f"{path}.media_type", "JPEG, PNG, GIF ou WebP", "JPEG, PNG, GIF or WebP")
         return {"type": "image_url", "image_url": {"url": f"data:{source['media_type']};base64,{source['data']}"}}
     if source.get("type") == "url" and isinstance(source.get("url"), str):
         return {"type": "image_url", "image_url": {"url": source["url"]}}
@@ -245,9 +246,9 @@ def _assistant(content: str | list[Json], path: str, out: Translation) -> Json |
 def _tool_use(block: Json, path: str, out: Translation) -> Json:
     id_, name, arguments = block.get("id"), block.get("name"), block.get("input")
     if not isinstance(id_, str) or not isinstance(name, str):
-        raise _invalid(path, "'id' e 'name'", "'id' and 'name'")
+        raise invalid(path, "'id' e 'name'", "'id' and 'name'")
     if not isinstance(arguments, dict):
-        raise _invalid(f"{path}.input", "um objeto", "an object")
+        raise invalid(f"{path}.input", "um objeto", "an object")
     function = {"name": name, "arguments": msgspec.json.encode(arguments).decode()}
     return out.marked({"id": home_id(id_), "type": "function", "function": function}, block)
 
@@ -277,11 +278,5 @@ def home_id(id_: str) -> str:
 
 def _object(value: Any, path: str) -> Json:
     if not isinstance(value, dict):
-        raise _invalid(path, "um objeto", "an object")
+        raise invalid(path, "um objeto", "an object")
     return value
-
-
-def _invalid(param: str, expected: str, english: str) -> BadRequest:
-    return BadRequest(
-        f"Valor inválido em '{param}': esperado {expected}.", f"Invalid value for '{param}': expected {english}.", param=param
-    )

@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.calls import Message, Part
 from gateway.errors import BadRequest
-from gateway.parsing import MESSAGES_MAX, MODEL_NAME_MAX, OUTPUT_TOKENS_ASKED_MAX, parse_members
+from gateway.parsing import MESSAGES_MAX, MODEL_NAME_MAX, OUTPUT_TOKENS_ASKED_MAX, invalid, parse_body
 from gateway.surfaces.messages_content import Translation, translate_turns
 
 Json = dict[str, Any]
@@ -77,14 +77,14 @@ _decode = msgspec.json.Decoder(MessageBody).decode
 
 def parse_message(body: bytes, *, is_count: bool = False) -> Asked:
     """Raises BadRequest, with the path of the field at fault. `is_count`: nothing is generated, so `max_tokens` is not needed."""
-    typed, members, decoded = parse_members(body, _decode)
+    typed, members, decoded = parse_body(body, _decode)
     if not typed.model or len(typed.model) > MODEL_NAME_MAX:
-        raise _invalid("model", "o nome de um modelo", "a model's name")
+        raise invalid("model", "o nome de um modelo", "a model's name")
     if not typed.messages or len(typed.messages) > MESSAGES_MAX:
-        raise _invalid("messages", f"de 1 a {MESSAGES_MAX} mensagens", f"1 to {MESSAGES_MAX} messages")
+        raise invalid("messages", f"de 1 a {MESSAGES_MAX} mensagens", f"1 to {MESSAGES_MAX} messages")
     for index, turn in enumerate(typed.messages):
         if turn.role not in ("user", "assistant", "system"):
-            raise _invalid(f"messages[{index}].role", "'user' ou 'assistant'", "'user' or 'assistant'")
+            raise invalid(f"messages[{index}].role", "'user' ou 'assistant'", "'user' or 'assistant'")
     if not is_count:
         if typed.max_tokens is None:
             raise BadRequest(
@@ -92,9 +92,9 @@ def parse_message(body: bytes, *, is_count: bool = False) -> Asked:
                 code="missing_required_parameter",
             )  # fmt: skip
         if not 1 <= typed.max_tokens <= OUTPUT_TOKENS_ASKED_MAX:
-            raise _invalid("max_tokens", "um inteiro maior que zero", "an integer above zero")
+            raise invalid("max_tokens", "um inteiro maior que zero", "an integer above zero")
     if typed.tool_choice is not None and not typed.tools:
-        raise _invalid("tool_choice", "só junto com 'tools'", "only together with 'tools'")
+        raise invalid("tool_choice", "só junto com 'tools'", "only together with 'tools'")
     members.pop("drop_params", None)
     return Asked(typed, members, decoded)
 
@@ -211,12 +211,12 @@ def _translate_tools(body: Json, out: Translation) -> None:
     kind = choice.get("type")
     if kind == "tool":
         if not isinstance(choice.get("name"), str):
-            raise _invalid("tool_choice.name", "o nome de uma ferramenta", "a tool's name")
+            raise invalid("tool_choice.name", "o nome de uma ferramenta", "a tool's name")
         out.fields["tool_choice"] = {"type": "function", "function": {"name": choice["name"]}}
     elif kind in ("auto", "any", "none"):
         out.fields["tool_choice"] = "required" if kind == "any" else kind
     else:
-        raise _invalid("tool_choice.type", "auto, any, tool ou none", "auto, any, tool or none")
+        raise invalid("tool_choice.type", "auto, any, tool ou none", "auto, any, tool or none")
     if choice.get("disable_parallel_tool_use") is True and kind != "none":
         out.fields["parallel_tool_calls"] = False
 
@@ -228,9 +228,9 @@ def _tool(tool: Json, path: str, out: Translation) -> Json | None:
         return None
     name, schema = tool.get("name"), tool.get("input_schema")
     if not isinstance(name, str) or not _TOOL_NAME.fullmatch(name):
-        raise _invalid(f"{path}.name", "até 128 letras, dígitos, _ ou -", "up to 128 letters, digits, _ or -")
+        raise invalid(f"{path}.name", "até 128 letras, dígitos, _ ou -", "up to 128 letters, digits, _ or -")
     if not isinstance(schema, dict):
-        raise _invalid(f"{path}.input_schema", "um JSON Schema", "a JSON Schema")
+        raise invalid(f"{path}.input_schema", "um JSON Schema", "a JSON Schema")
     if tool.get("defer_loading") is True:
         out.refuse(f"{path}.defer_loading")
     if tool.get("allowed_callers") not in (None, ["direct"]):
@@ -268,13 +268,13 @@ def _translate_thinking(body: Json, out: Translation, *, can_reason: bool) -> No
     thinking, config = body.get("thinking") or {}, body.get("output_config") or {}
     kind, effort = thinking.get("type"), config.get("effort")
     if kind not in (None, "enabled", "adaptive", "disabled", "between_tools"):
-        raise _invalid("thinking.type", "enabled, adaptive ou disabled", "enabled, adaptive or disabled")
+        raise invalid("thinking.type", "enabled, adaptive ou disabled", "enabled, adaptive or disabled")
     if effort is not None and effort not in EFFORTS:
-        raise _invalid("output_config.effort", ", ".join(sorted(EFFORTS)), ", ".join(sorted(EFFORTS)))
+        raise invalid("output_config.effort", ", ".join(sorted(EFFORTS)), ", ".join(sorted(EFFORTS)))
     if effort is None and kind == "enabled":
         budget = thinking.get("budget_tokens")
         if not isinstance(budget, int) or isinstance(budget, bool) or budget < 1:
-            raise _invalid("thinking.budget_tokens", "um inteiro maior que zero", "an integer above zero")
+            raise invalid("thinking.budget_tokens", "um inteiro maior que zero", "an integer above zero")
         effort = next((name for most, name in BUDGETS if budget <= most), "high")
     if kind in ("disabled", "between_tools"):  # no word of chat's says this to every model
         out.dropped.append("thinking")
@@ -297,7 +297,7 @@ def _translate_format(body: Json, out: Translation) -> None:
         return
     schema = asked.get("schema") if isinstance(asked, dict) and asked.get("type") == "json_schema" else None
     if not isinstance(schema, dict):
-        raise _invalid(path, "'json_schema' com um schema", "'json_schema' with a schema")
+        raise invalid(path, "'json_schema' com um schema", "'json_schema' with a schema")
     wrapped = {"name": "output", "schema": schema, "strict": is_closed(schema)}
     out.fields["response_format"] = {"type": "json_schema", "json_schema": wrapped}
 
@@ -315,9 +315,3 @@ def _translate_context(management: Any, out: Translation) -> None:
 
 def encode_fields(fields: Mapping[str, Any]) -> dict[str, msgspec.Raw]:
     return {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in fields.items()}
-
-
-def _invalid(param: str, expected: str, english: str) -> BadRequest:
-    return BadRequest(
-        f"Valor inválido em '{param}': esperado {expected}.", f"Invalid value for '{param}': expected {english}.", param=param
-    )
