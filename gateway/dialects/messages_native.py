@@ -331,20 +331,22 @@ class Reader:
         if kind == "message_stop":
             self._stop = data
             self._tally.is_complete = True
-            out += self._opening
-            self._opening = []
+            self._open(out)
         elif kind == "message_delta":
             if self._delta:
+                self._open(out)
                 out.append(frame_of("message_delta", self._delta))
             self._delta = data
         elif not self._is_open and kind in _PRELUDE:
             self._opening.append(frame_of(kind, data))
         else:
-            if not self._is_open:
-                self._is_open = True
-                out += self._opening
-                self._opening = []
+            self._open(out)
             out.append(frame_of(name.decode("utf-8", "replace") or kind, data))
+
+    def _open(self, out: list[bytes]) -> None:
+        self._is_open = True
+        out += self._opening
+        self._opening = []
 
     def _tally_event(self, event: _Event) -> None:
         tally, delta, block = self._tally, event.delta, event.content_block
