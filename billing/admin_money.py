@@ -46,6 +46,7 @@ from billing.models import (
 )
 from billing.pix.refunds import refund_lot, refundable_nanos
 from billing.reconcile import find_violations
+from billing.units import media_of, tell_media
 from tokia import clock
 
 # mypy: disable-error-code="misc,untyped-decorator"
@@ -334,7 +335,8 @@ class UsageRecordAdmin(LookOnly):
     """The largest table: ordered by its key, never counted; searched by id, key or organization's number."""
 
     list_display = (
-        "id", "created_at", "organization", "route_name", "tokens_in", "tokens_out", "net", "margin", "outcome", "latency_ms",
+        "id", "created_at", "organization", "route_name", "tokens_in", "tokens_out", "other_units", "net", "margin", "outcome",
+        "latency_ms",
     )  # fmt: skip
     list_filter = ("outcome", "surface", "is_stream", "usage_source", "is_late")
     list_select_related = ("organization",)
@@ -363,11 +365,16 @@ class UsageRecordAdmin(LookOnly):
 
     @display(description="entrada")
     def tokens_in(self, record: UsageRecord) -> int:
-        return record.input_tokens + record.cached_input_tokens + record.cache_write_tokens
+        text = record.input_tokens + record.cached_input_tokens + record.cache_write_tokens
+        return text + record.audio_input_tokens + record.image_input_tokens
 
     @display(description="saída")
     def tokens_out(self, record: UsageRecord) -> int:
-        return record.output_tokens + record.reasoning_tokens
+        return record.output_tokens + record.reasoning_tokens + record.audio_output_tokens + record.image_output_tokens
+
+    @display(description="outras unidades")
+    def other_units(self, record: UsageRecord) -> str:
+        return tell_media(media_of(record)) or "—"
 
     net = money_column("net_nanos", "cobrado", tell=fine)
 

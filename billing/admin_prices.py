@@ -11,6 +11,7 @@ from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
@@ -21,6 +22,7 @@ from billing.admin_forms import PublishForm
 from billing.admin_parts import LookOnly, act_page, change_url, dress, full, may_change, posted, to_list, who
 from billing.models import ExchangeRate, Price, PriceBook, PriceVersion, ProviderCost, VolumePlan, VolumeTier
 from billing.money import BRL, from_brl, to_brl
+from billing.units import tell_per
 from tokia.errors import TokiaError
 
 # mypy: disable-error-code="misc,untyped-decorator"
@@ -79,7 +81,7 @@ class PriceInline(TabularInline):
 
     @display(description="preço")
     def price(self, price: Price) -> str:
-        return full(price.amount_nanos) if price.pk else "—"
+        return format_html("{}{}", full(price.amount_nanos), tell_per(price.unit, price.per_units)) if price.pk else "—"
 
     @display(description="sobre o custo")
     def margin(self, price: Price) -> str:
@@ -236,14 +238,14 @@ class PriceBookAdmin(LookOnly):
 
 @admin.register(ProviderCost)
 class ProviderCostAdmin(LookOnly):
-    list_display = ("provider_name", "upstream_model", "unit", "dollars", "per_units", "source", "source_version", "fetched_at")
+    list_display = ("provider_name", "upstream_model", "unit", "dollars", "source", "source_version", "fetched_at")
     list_filter = ("provider_name", "unit", "source", "source_version")
     search_fields = ("upstream_model", "provider_name")
     ordering = ("provider_name", "upstream_model", "unit", "-id")
 
     @display(description="US$", ordering="usd")
     def dollars(self, cost: ProviderCost) -> str:
-        return f"{cost.usd.normalize():f}".replace(".", ",")
+        return f"{cost.usd.normalize():f}".replace(".", ",") + tell_per(cost.unit, cost.per_units)
 
 
 @admin.register(ExchangeRate)

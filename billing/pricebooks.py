@@ -21,6 +21,7 @@ from billing.errors import BillingError
 from billing.models import ExchangeRate, Price, PriceBook, PriceVersion, ProviderCost, Unit
 from billing.money import BRL
 from billing.pricing import PriceList, UnitPrice, per_units_of
+from billing.units import tell_per
 from tokia import clock
 
 PROPOSAL_NOTE = "Proposta automática: custos mudaram"
@@ -60,6 +61,8 @@ class PriceChange:
     new_nanos: int | None
     percent: Decimal | None  # one decimal; empty for new, gone, and from zero
     markup: Decimal | None = None  # the new sale price over cost, three decimals
+    old_per: str = ""  # what each price is for: "/1M", "/imagem"
+    new_per: str = ""
 
     @property
     def kind_label(self) -> str:
@@ -322,15 +325,16 @@ def diff_versions(old: PriceVersion | None, new: PriceVersion) -> list[PriceChan
 
 
 def _change(name: tuple[str, str], old: Price | None, new: Price | None, rate: Decimal | None) -> PriceChange:
-    old_nanos, new_nanos = (old.amount_nanos if old else None), (new.amount_nanos if new else None)
     percent = None
-    if old_nanos is None:
-        kind = "new"
-    elif new_nanos is None:
-        kind = "gone"
+    if old is None or new is None:
+        kind = "new" if old is None else "gone"
     else:
-        kind = "up" if new_nanos > old_nanos else "down" if new_nanos < old_nanos else "same"
-        percent = (Decimal(100 * (new_nanos - old_nanos)) / old_nanos).quantize(Decimal("0.1")) if old_nanos else None
+        before, after = old.amount_nanos * new.per_units, new.amount_nanos * old.per_units  # per as many units as each other
+        kind = "up" if after > before else "down" if after < before else "same"
+        percent = (Decimal(100 * (after - before)) / before).quantize(Decimal("0.1")) if before else None
     cost_nanos = cost_of_line(new, rate) if new else 0
-    markup = (Decimal(new_nanos) / cost_nanos).quantize(Decimal("0.001")) if new_nanos is not None and cost_nanos else None
-    return PriceChange(*name, kind=kind, old_nanos=old_nanos, new_nanos=new_nanos, percent=percent, markup=markup)
+    return PriceChange(
+        *name, kind=kind, old_nanos=old.amount_nanos if old else None, new_nanos=new.amount_nanos if new else None,
+        percent=percent, markup=(Decimal(new.amount_nanos) / cost_nanos).quantize(Decimal("0.001")) if new and cost_nanos else None,
+        old_per=tell_per(old.unit, old.per_units) if old else "", new_per=tell_per(new.unit, new.per_units) if new else "",
+    )  # fmt: skip

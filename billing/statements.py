@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.db import connection
@@ -16,33 +16,36 @@ from django.db import connection
 from accounts.models import ApiKey
 from accounts.tenancy import current_tenant
 from billing.models import LedgerEntry, Lot, MonthSpend, UsageRecord, VolumeTier, Wallet
-from billing.pricing import Tier, next_tier, tier_at
+from billing.pricing import MEDIA, Tier, next_tier, tier_at
+from billing.units import media_from, tell_media
 from billing.wallets import wallet_of
 from tokia import clock
 from tokia.clock import SAO_PAULO, Month
 
 Parameter = int | str | dt.date | dt.datetime
 
-_STATEMENT = """
+_MEDIA_SUMS = ", ".join(f"sum({name})::bigint" for name, _ in MEDIA)
+_STATEMENT = f"""
 WITH usage AS (
   SELECT (created_at AT TIME ZONE 'America/Sao_Paulo')::date AS day, sum(paid_nanos + promo_nanos)::bigint AS used,
-         sum(overdraft_nanos)::bigint AS owed, count(*) AS calls
+         sum(overdraft_nanos)::bigint AS owed, count(*) AS calls,
+         ARRAY[{_MEDIA_SUMS}] AS media
   FROM billing_usagerecord
   WHERE organization_id = %(organization)s AND wallet_id = %(wallet)s AND id >= billing_first_id_of_month(%(month)s)
     AND created_at >= %(from)s
   GROUP BY day
 )
-SELECT 'wallet', NULL, NULL, posted_nanos, NULL, NULL, NULL, NULL::bigint FROM billing_wallet WHERE id = %(wallet)s
+SELECT 'wallet', NULL, NULL, posted_nanos, NULL, NULL, NULL, NULL::bigint, NULL::bigint[] FROM billing_wallet WHERE id = %(wallet)s
 UNION ALL
 SELECT e.kind, e.created_at, (e.created_at AT TIME ZONE 'America/Sao_Paulo')::date,
        CASE WHEN p.destination = 'wallet:' || %(wallet)s THEN p.amount_nanos ELSE -p.amount_nanos END,
-       CASE WHEN p.destination LIKE 'overdraft:%%' THEN 'overdraft' ELSE '' END, e.id, e.reason, NULL::bigint
+       CASE WHEN p.destination LIKE 'overdraft:%%' THEN 'overdraft' ELSE '' END, e.id, e.reason, NULL::bigint, NULL::bigint[]
 FROM billing_posting p JOIN billing_ledgerentry e ON e.id = p.entry_id
 WHERE p.wallet_id = %(wallet)s AND e.kind <> 'usage' AND e.created_at >= %(from)s
   AND 'wallet:' || %(wallet)s IN (p.source, p.destination)
 UNION ALL
-SELECT 'usage', NULL, day, -used, NULL, NULL, owed::text, calls FROM usage
-"""
+SELECT 'usage', NULL, day, -used, NULL, NULL, owed::text, calls, media FROM usage
+"""  # noqa: S608
 _GROUPS = {
     "day": "(created_at AT TIME ZONE 'America/Sao_Paulo')::date",
     "route": "route_name",
@@ -73,6 +76,7 @@ class StatementRow:
     entry_id: int | None = None
     reason: str = ""
     calls: int = 0  # of a day's usage
+    media: str = ""  # of a day's usage: images, sound and the like, in words
     overdraft_nanos: int = 0  # of a day's usage: not paid by the wallet, owed
 
 
@@ -97,10 +101,15 @@ class UsageLine:
     failed: int
     gross_nanos: int
     net_nanos: int
-    input_tokens: int  # all of the prompt, cached or not
+    input_tokens: int  # all of the prompt, cached or not, of whatever kind
     cached_input_tokens: int
-    output_tokens: int  # reasoning included
+    output_tokens: int  # reasoning, sound and pictures included
     latency_ms: int  # mean
+    media: dict[str, int] = field(default_factory=dict)  # quantities that are no text tokens, by bucket; none that is zero
+
+    @property
+    def media_text(self) -> str:
+        return tell_media(self.media)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,15 +184,17 @@ def _statement_row(
     entry_id: int | None,
     text: str,
     calls: int | None,
+    media: list[int] | None,
 ) -> StatementRow:
     row = StatementRow(
         on=on, at=at, kind=kind, description=str(LedgerEntry.Kind(kind).label), in_nanos=max(amount, 0), out_nanos=max(-amount, 0),
         entry_id=entry_id,
     )  # fmt: skip
-    if calls is not None:
+    if calls is not None and media is not None:
         number = f"{calls:,}".replace(",", ".")
         noun = "requisição" if calls == 1 else "requisições"
-        return replace(row, description=f"Uso de {on:%d/%m} — {number} {noun}", calls=calls, overdraft_nanos=int(text))
+        return replace(row, description=f"Uso de {on:%d/%m} — {number} {noun}", calls=calls, media=tell_media(media_from(media)),
+                       overdraft_nanos=int(text))  # fmt: skip
     if book == "overdraft":
         return replace(row, description="Acerto de saldo devedor")
     return replace(row, reason=text)
@@ -204,16 +215,18 @@ def usage_by(
         arguments.append(api_key_id)
     query = (
         f"SELECT {_GROUPS[group]} AS line, count(*), count(*) FILTER (WHERE outcome = 'failed'), sum(gross_nanos)::bigint,"  # noqa: S608
-        " sum(net_nanos)::bigint AS net, sum(input_tokens::bigint + cached_input_tokens + cache_write_tokens)::bigint,"
-        " sum(cached_input_tokens)::bigint, sum(output_tokens::bigint + reasoning_tokens)::bigint, round(avg(latency_ms))::int"
-        f" FROM billing_usagerecord WHERE {' AND '.join(conditions)}"
+        " sum(net_nanos)::bigint AS net,"
+        " sum(input_tokens::bigint + cached_input_tokens + cache_write_tokens + audio_input_tokens + image_input_tokens)::bigint,"
+        " sum(cached_input_tokens)::bigint,"
+        " sum(output_tokens::bigint + reasoning_tokens + audio_output_tokens + image_output_tokens)::bigint,"
+        f" round(avg(latency_ms))::int, ARRAY[{_MEDIA_SUMS}] FROM billing_usagerecord WHERE {' AND '.join(conditions)}"
         f" GROUP BY line ORDER BY {'line' if group == 'day' else 'net DESC, line'}"
     )
     with connection.cursor() as cursor:
         cursor.execute(query, arguments)
         found = cursor.fetchall()
     names = dict(ApiKey.objects.values_list("id", "name")) if group == "key" else {}
-    return [UsageLine(line, _label(line, names), *figures) for line, *figures in found]
+    return [UsageLine(line, _label(line, names), *[*figures, media_from(media)]) for line, *figures, media in found]
 
 
 def _label(line: Any, names: dict[int, str]) -> str:

@@ -19,9 +19,11 @@ from django.views.decorators.http import require_GET
 from accounts.models import ApiKey
 from accounts.roles import MemberRequest, requires
 from billing import statements
-from billing.models import Hold, LedgerEntry, Price, PriceVersion, Unit, UsageRecord
+from billing.models import Hold, LedgerEntry, Price, PriceVersion, UsageRecord
 from billing.money import to_brl
 from billing.periods import CHOICES, Period, read_period
+from billing.pricing import BUCKETS, MEDIA
+from billing.units import media_of, tell_media, tell_per
 from tokia import clock
 
 PAGE_SIZE = 50
@@ -38,15 +40,23 @@ BADGES = {
     UsageRecord.Outcome.CANCELLED: ("neutral", "Cancelada"),
     UsageRecord.Outcome.FAILED: ("error", "Falhou"),
 }
-# Each bucket of tokens with the units that may price it, its own first; as `billing.pricing` reads them.
-BUCKETS = (
-    ("input_tokens", "entrada", (Unit.INPUT,)),
-    ("cached_input_tokens", "entrada em cache", (Unit.CACHED_INPUT, Unit.INPUT)),
-    ("cache_write_tokens", "escrita em cache", (Unit.CACHE_WRITE, Unit.INPUT)),
-    ("output_tokens", "saída", (Unit.OUTPUT,)),
-    ("reasoning_tokens", "raciocínio", (Unit.REASONING, Unit.OUTPUT)),
-    ("requests", "requisição", (Unit.REQUEST,)),
-)
+# How each bucket is called on a call's bill.
+LABELS = {
+    "input_tokens": "entrada",
+    "cached_input_tokens": "entrada em cache",
+    "cache_write_tokens": "escrita em cache",
+    "output_tokens": "saída",
+    "reasoning_tokens": "raciocínio",
+    "requests": "requisição",
+    "audio_input_tokens": "áudio na entrada",
+    "image_input_tokens": "imagem na entrada",
+    "audio_output_tokens": "áudio na saída",
+    "image_output_tokens": "imagem na saída",
+    "images": "imagens",
+    "audio_seconds": "segundos de áudio",
+    "characters": "caracteres",
+    "searches": "buscas",
+}
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -80,7 +90,8 @@ def statement_csv(request: MemberRequest) -> HttpResponseBase:
     writer.writerow([f"{period.first_on:%d/%m/%Y}", "Saldo inicial", "", "", "", _comma(found.opening_nanos)])
     for row in found.rows:
         entry = [_comma(row.in_nanos) if row.in_nanos else "", _comma(row.out_nanos) if row.out_nanos else ""]
-        writer.writerow([f"{row.on:%d/%m/%Y}", _plain(row.description), _plain(row.reason), *entry, _comma(row.balance_nanos)])
+        described = f"{row.description} ({row.media})" if row.media else row.description
+        writer.writerow([f"{row.on:%d/%m/%Y}", _plain(described), _plain(row.reason), *entry, _comma(row.balance_nanos)])
     totals = [_comma(found.in_nanos), _comma(found.out_nanos), _comma(found.closing_nanos)]
     writer.writerow([f"{period.last_on:%d/%m/%Y}", "Saldo final", "", *totals])
     response = HttpResponse(f"\ufeff{text.getvalue()}", content_type="text/csv; charset=utf-8")
@@ -150,6 +161,7 @@ def usage(request: MemberRequest) -> HttpResponseBase:
         "input_tokens": sum(line.input_tokens for line in lines),
         "cached_input_tokens": sum(line.cached_input_tokens for line in lines),
         "output_tokens": sum(line.output_tokens for line in lines),
+        "media_text": tell_media({name: sum(line.media.get(name, 0) for line in lines) for name, _ in MEDIA}),
         "per_day_nanos": net // days,
         "month": statements.month_to_date(),
         **_period_context(period),
@@ -172,6 +184,7 @@ def requests(request: MemberRequest) -> HttpResponseBase:
     for record in page:
         record.key = keys.get(record.api_key_id)  # type: ignore[attr-defined]
         record.badge = BADGES[UsageRecord.Outcome(record.outcome)]  # type: ignore[attr-defined]
+        record.media_text = tell_media(media_of(record))  # type: ignore[attr-defined]
     context = {
         "nav": "requisicoes",
         "records": page,
@@ -245,12 +258,13 @@ class PriceLine:
     quantity: int
     price_nanos: int
     per_units: int
-    amount: Decimal  # reais, exact: only the sum is rounded
+    amount: Decimal  # reais, to 28 digits: only the sum is rounded
+    per: str  # "/1M", "/imagem"
 
     @property
     def text(self) -> str:
-        """At least nine decimals, all of them where there are more."""
-        whole, _, decimals = f"{self.amount:f}".partition(".")
+        """At least nine decimals, all of them where there are more; fifteen where there is no end (a second of an hour's price)."""
+        whole, _, decimals = f"{round(self.amount, 15):f}".partition(".")
         return f"R$\u00a0{int(whole):,}".replace(",", ".") + f",{decimals.rstrip('0'):0<9}"
 
 
@@ -282,10 +296,11 @@ def price_lines(record: UsageRecord) -> list[PriceLine]:
     """What each bucket of a call came to, at the prices of its version. Their sum, up to the next nano, is its gross."""
     prices = {price.unit: price for price in Price.objects.filter(version_id=record.price_version_id, route_name=record.route_name)}
     lines = []
-    for name, label, units in BUCKETS:
+    for name, units in BUCKETS:
         quantity = getattr(record, name)
         price = next((prices[unit] for unit in units if unit in prices), None)
         if quantity and price is not None:
             amount = to_brl(quantity * price.amount_nanos) / price.per_units
-            lines.append(PriceLine(label, quantity, price.amount_nanos, price.per_units, amount))
+            per = tell_per(price.unit, price.per_units)
+            lines.append(PriceLine(LABELS[name], quantity, price.amount_nanos, price.per_units, amount, per))
     return lines

@@ -15,8 +15,26 @@ from gateway.errors import RouteNotFound
 
 _PRICE_NAMES = {
     "prompt": "input", "completion": "output", "input_cache_read": "cached_input", "input_cache_write": "cache_write",
-    "internal_reasoning": "reasoning", "image": "image", "request": "request",
+    "internal_reasoning": "reasoning", "audio": "audio_input", "audio_output": "audio_output", "image_token": "image_input",
+    "image_output": "image_output", "image": "image", "request": "request", "web_search": "search",
+    "audio_second": "audio_second", "character": "character",
 }  # fmt: skip
+# What goes in and comes out, by surface; a route's "vision" adds pictures to what goes in.
+_MODALITIES = {
+    "embeddings": (["text"], ["embeddings"]),
+    "images": (["text"], ["image"]),
+    "speech": (["text"], ["audio"]),
+    "transcriptions": (["audio"], ["text"]),
+    "rerank": (["text"], ["rerank"]),
+}
+_SURFACE_PARAMETERS = {
+    "embeddings": ["dimensions", "encoding_format"],
+    "images": ["n", "size", "quality", "response_format"],
+    "speech": ["voice", "response_format", "speed"],
+    "transcriptions": ["language", "prompt", "response_format", "temperature"],
+    "rerank": ["top_n"],
+}
+DECIMALS = 18  # a nano per million is 15; a price per hour of sound has no end
 _PARAMETERS = ["max_tokens", "max_completion_tokens", "stop", "stream", "response_format", "user"]
 
 
@@ -36,7 +54,9 @@ def show_model(catalog: Catalog, caller: Caller, name: str) -> bytes:
 
 
 def _item(route: ServedRoute) -> dict[str, Any]:
-    has_vision = "vision" in route.capabilities
+    into, out = _MODALITIES.get(route.surface, (["text"], ["text"]))
+    if "vision" in route.capabilities and "image" not in into:
+        into = [*into, "image"]
     return {
         "id": route.name,
         "object": "model",
@@ -46,8 +66,8 @@ def _item(route: ServedRoute) -> dict[str, Any]:
         "description": route.description,
         "context_length": route.context_tokens,
         "architecture": {
-            "input_modalities": ["text", "image"] if has_vision else ["text"],
-            "output_modalities": ["text"] if route.surface == "chat" else ["embeddings"],
+            "input_modalities": into,
+            "output_modalities": out,
         },
         "top_provider": {"context_length": route.context_tokens, "max_completion_tokens": route.output_tokens_max},
         "pricing": _pricing(route.prices),
@@ -57,7 +77,7 @@ def _item(route: ServedRoute) -> dict[str, Any]:
 
 
 def _pricing(prices: PriceList | None) -> dict[str, str]:
-    """Decimal strings in reais per token, as OpenRouter writes dollars."""
+    """Decimal strings in reais per token, image, request, search, second of sound or character, under OpenRouter's names."""
     shown = {"currency": "BRL"}
     for name, unit in _PRICE_NAMES.items():
         price = prices.units.get(unit) if prices else None
@@ -68,12 +88,12 @@ def _pricing(prices: PriceList | None) -> dict[str, str]:
 
 def _per_unit(price: UnitPrice) -> str:
     amount: Decimal = to_brl(price.amount_nanos) / price.per_units
-    return f"{amount.normalize():f}"
+    return f"{round(amount, DECIMALS).normalize():f}"
 
 
 def _supported(route: ServedRoute) -> list[str]:
     if route.surface != "chat":
-        return ["dimensions", "encoding_format"]
+        return _SURFACE_PARAMETERS.get(route.surface, [])
     supported = list(_PARAMETERS)
     if "tools" in route.capabilities:
         supported += ["tools", "tool_choice", "parallel_tool_calls"]

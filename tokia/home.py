@@ -14,6 +14,7 @@ from accounts.models import ApiKey, Organization
 from accounts.roles import MemberRequest, may, requires
 from billing import statements
 from billing.models import Lot, UsageRecord
+from billing.units import media_of, tell_media
 from tokia import clock, overview, showcase
 from tokia.templatetags.tokia import brl_fino, num
 
@@ -165,9 +166,10 @@ def first_call(request: MemberRequest) -> HttpResponse:
     calls = UsageRecord.everywhere.filter(organization=request.membership.organization).order_by("-id")
     worked = calls.filter(status_code__lt=400).first()
     if worked is not None:
-        tokens = worked.input_tokens + worked.cached_input_tokens + worked.cache_write_tokens
+        tokens = worked.input_tokens + worked.cached_input_tokens + worked.cache_write_tokens  # of text
         tokens += worked.output_tokens + worked.reasoning_tokens
-        text = f"Funcionou! {worked.route_name}, {num(tokens)} tokens, {brl_fino(worked.net_nanos)}."
+        used = ", ".join(part for part in (f"{num(tokens)} tokens" if tokens else "", tell_media(media_of(worked))) if part)
+        text = f"Funcionou! {worked.route_name}{', ' if used else ''}{used}, {brl_fino(worked.net_nanos)}."
         response = render(request, "home/_first_call.html", {"worked": text, "call": worked}, status=STOP_POLLING)
         response["HX-Trigger"] = "saldo-mudou"
         return response

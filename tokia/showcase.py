@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from django.db.models import Q
 
 from billing.models import Unit
 from billing.pricebooks import price_lists
-from billing.pricing import PriceList
+from billing.pricing import MEDIA, PriceList
+from billing.units import tell_per
 from gateway.models import Deployment, Route
 
 DEMO_ROUTE = "tokia/demo"
@@ -39,6 +40,7 @@ class Offer:
     input_nanos: int | None
     cached_nanos: int | None
     output_nanos: int | None
+    others: tuple[tuple[str, int, str], ...] = ()  # what is no text: (label, nano-reais, "/imagem")
 
     @property
     def is_demo(self) -> bool:
@@ -79,8 +81,17 @@ def _offer(route: Route, prices: PriceList, is_simulated: bool) -> Offer:
         is_simulated=is_simulated,
         input_nanos=per_million(prices, Unit.INPUT),
         cached_nanos=per_million(prices, Unit.CACHED_INPUT),
-        output_nanos=per_million(prices, Unit.OUTPUT) if route.surface == Route.Surface.CHAT else None,
+        output_nanos=per_million(prices, Unit.OUTPUT) if route.surface != Route.Surface.EMBEDDINGS else None,
+        others=tuple(_others(prices, is_chat=route.surface == Route.Surface.CHAT)),
     )
+
+
+def _others(prices: PriceList, *, is_chat: bool) -> Iterator[tuple[str, int, str]]:
+    """Sound, pictures and the rest. A chat model's web searches are not sold by themselves."""
+    for unit in (*(units[0] for _, units in MEDIA), "request"):
+        price = prices.units.get(unit)
+        if price is not None and price.amount_nanos and not (is_chat and unit == Unit.SEARCH):
+            yield str(Unit(unit).label), price.amount_nanos, tell_per(unit, price.per_units)
 
 
 def per_million(prices: PriceList, unit: str) -> int | None:

@@ -56,12 +56,12 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='price',
             name='unit',
-            field=models.CharField(choices=[('input', 'Entrada'), ('cached_input', 'Entrada em cache'), ('cache_write', 'Escrita em cache'), ('output', 'Saída'), ('reasoning', 'Raciocínio'), ('audio_input', 'Entrada de áudio'), ('audio_output', 'Saída de áudio'), ('image_input', 'Entrada de imagem'), ('image_output', 'Saída de imagem'), ('image', 'Imagem'), ('audio_second', 'Segundo de áudio'), ('character', 'Caractere'), ('search', 'Busca'), ('request', 'Requisição')], max_length=12, verbose_name='unidade'),
+            field=models.CharField(choices=[('input', 'Entrada'), ('cached_input', 'Entrada em cache'), ('cache_write', 'Escrita em cache'), ('output', 'Saída'), ('reasoning', 'Raciocínio'), ('audio_input', 'Entrada de áudio'), ('audio_output', 'Saída de áudio'), ('image_input', 'Entrada de imagem'), ('image_output', 'Saída de imagem'), ('image', 'Imagem'), ('audio_second', 'Tempo de áudio'), ('character', 'Caractere'), ('search', 'Busca'), ('request', 'Requisição')], max_length=12, verbose_name='unidade'),
         ),
         migrations.AlterField(
             model_name='providercost',
             name='unit',
-            field=models.CharField(choices=[('input', 'Entrada'), ('cached_input', 'Entrada em cache'), ('cache_write', 'Escrita em cache'), ('output', 'Saída'), ('reasoning', 'Raciocínio'), ('audio_input', 'Entrada de áudio'), ('audio_output', 'Saída de áudio'), ('image_input', 'Entrada de imagem'), ('image_output', 'Saída de imagem'), ('image', 'Imagem'), ('audio_second', 'Segundo de áudio'), ('character', 'Caractere'), ('search', 'Busca'), ('request', 'Requisição')], max_length=12, verbose_name='unidade'),
+            field=models.CharField(choices=[('input', 'Entrada'), ('cached_input', 'Entrada em cache'), ('cache_write', 'Escrita em cache'), ('output', 'Saída'), ('reasoning', 'Raciocínio'), ('audio_input', 'Entrada de áudio'), ('audio_output', 'Saída de áudio'), ('image_input', 'Entrada de imagem'), ('image_output', 'Saída de imagem'), ('image', 'Imagem'), ('audio_second', 'Tempo de áudio'), ('character', 'Caractere'), ('search', 'Busca'), ('request', 'Requisição')], max_length=12, verbose_name='unidade'),
         ),
         migrations.RunSQL(read_sql('settle'), migrations.RunSQL.noop),
     ]

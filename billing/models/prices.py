@@ -22,7 +22,7 @@ class Unit(models.TextChoices):
     IMAGE_INPUT = "image_input", "Entrada de imagem"
     IMAGE_OUTPUT = "image_output", "Saída de imagem"
     IMAGE = "image", "Imagem"
-    AUDIO_SECOND = "audio_second", "Segundo de áudio"
+    AUDIO_SECOND = "audio_second", "Tempo de áudio"
     CHARACTER = "character", "Caractere"
     SEARCH = "search", "Busca"
     REQUEST = "request", "Requisição"
