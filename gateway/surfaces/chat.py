@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from gateway import sse
 from gateway.calls import Caller, ChatCall, ServedDeployment, ServedRoute
 from gateway.dialects.base import ChatReader, Dialect
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from gateway.process import GatewayProcess
 
 name = "chat"
+_NO_MODEL = b'"model":""'
 
 
 async def read_call(process: GatewayProcess, caller: Caller, body: bytes) -> ChatCall:
@@ -26,6 +29,9 @@ def native(deployment: ServedDeployment) -> Dialect | None:
 
 
 def shape_answer(call: ChatCall, route: ServedRoute, completion: bytes) -> bytes:
+    """As it is, but for the model's name, which some formats' answers do not tell (inside a string its quotes would be escaped)."""
+    if _NO_MODEL in completion:
+        return completion.replace(_NO_MODEL, b'"model":' + msgspec.json.encode(call.model), 1)
     return completion
 
 

@@ -21,6 +21,7 @@ from accounts.keys import mint_key
 from accounts.models import ApiKey
 from billing.models import UsageRecord, Wallet
 from gateway.models import Provider, Route
+from gateway.secrets import encrypt
 from tests.make import make_organization, make_price, make_provider, make_route, make_wallet
 from tokia.processes import free_port
 
@@ -102,7 +103,8 @@ class Sandbox(ServerProcess):
 
     def base_url(self, slug: str) -> str:
         paths = {
-            "anthropic": "", "cohere": "", "deepseek": "", "google": "/v1beta", "groq": "/openai/v1",
+            "anthropic": "", "azure": "/openai/v1", "bedrock": "", "cohere": "", "deepseek": "", "google": "/v1beta",
+            "groq": "/openai/v1",
         }  # fmt: skip
         return f"{self.url}/llm/{slug}{paths.get(slug, '/v1')}"
 
@@ -156,9 +158,17 @@ class World:
 
     def provider(self, slug: str) -> Provider:
         if slug not in self.providers:
-            dialect = {"anthropic": "anthropic", "cohere": "cohere", "google": "gemini"}.get(slug, "openai")
+            dialect = {
+                "anthropic": "anthropic",
+                "azure": "azure",
+                "bedrock": "bedrock",
+                "cohere": "cohere",
+                "google": "gemini",
+            }.get(slug, "openai")
             self.providers[slug] = make_provider(slug=slug, dialect=dialect, base_url=self.sandbox.base_url(slug))
             self.providers[slug].is_strict = slug in ("openai", "mistral")
+            if slug == "bedrock":  # an access key, so that every request is signed
+                self.providers[slug].credentials.update(secret=encrypt("AKIASANDBOXBEDROCK00:sandbox-bedrock"))
             self.providers[slug].save()
         return self.providers[slug]
 
