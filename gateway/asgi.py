@@ -65,6 +65,7 @@ READS = frozenset({"/v1/models", "/v1/credits", "/v1/key"})
 PROBES = frozenset({"/healthz", "/readyz"})
 MODELS = "/v1/models/"
 MODEL_NAME_MAX = 200
+CALLS_MAX: int = settings.GATEWAY_CALLS_MAX  # Django's settings are dear to ask on every call
 
 process = GatewayProcess()
 
@@ -136,20 +137,29 @@ async def answer(exchange: Exchange) -> Reply:
     if method != "POST":
         raise wrong_method(method)
     exchange.surface = SURFACES.get(path, exchange.surface)
-    caller = await admit(exchange)
+    caller = recognize(exchange) or await admit(exchange)
     body = await exchange.read_body()
     crashpoint("recv")
     exchange.expect_long()
     return await parent(process, exchange.context, caller, body)
 
 
-async def admit(exchange: Exchange) -> Caller:
-    """Raises GatewayError: no room, a drain, an unknown key."""
-    if len(process.contexts) > settings.GATEWAY_CALLS_MAX:
+def recognize(exchange: Exchange) -> Caller | None:
+    """The caller of a key that is in memory. Raises GatewayError: no room, a drain, a wrong key."""
+    if len(process.contexts) > CALLS_MAX:
         raise overloaded()
     if process.draining_since is not None:
         raise stopping()
-    return await authenticate(exchange)
+    secret = callers.secret_of(exchange.headers)
+    if not secret:
+        raise callers.missing_key()
+    caller = process.snapshots.callers.find(secret)
+    return None if caller is None else callers.check_caller(caller)
+
+
+async def admit(exchange: Exchange) -> Caller:
+    """The same where the database may have to be asked."""
+    return recognize(exchange) or await authenticate(exchange)
 
 
 async def answer_resource(exchange: Exchange, path: str, method: str) -> Reply:
@@ -192,7 +202,7 @@ async def authenticate(exchange: Exchange) -> Caller:
     secret = callers.secret_of(exchange.headers)
     if not secret:
         raise callers.missing_key()
-    caller = process.snapshots.callers.find(secret) or await process.snapshots.find_caller(secret)
+    caller = await process.snapshots.find_caller(secret)
     if caller is None:
         raise callers.unknown_key()
     return callers.check_caller(caller)

@@ -135,9 +135,6 @@ class Attempt(msgspec.Struct):
     error: str = ""
     ms: int = 0
 
-    def as_json(self) -> dict[str, Any]:
-        return {"provider": self.provider, "model": self.model, "status": self.status, "error": self.error, "ms": self.ms}
-
 
 class Reply(msgspec.Struct):
     """A whole answer, or the frames of a stream. Whoever sends `frames` closes them, sent or not."""

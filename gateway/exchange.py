@@ -25,6 +25,8 @@ Send = Callable[[Message], Awaitable[None]]
 SLOW_START_SECONDS = 15.0  # a stream that has not begun by then gets its 200 and comments, so that proxies keep it open
 KEEP_ALIVE_SECONDS = 15.0
 BODY_BYTES_PER_SECOND = 131_072  # a body that comes faster than this may take longer than GATEWAY_BODY_SECONDS
+IDS_DRAWN = 128
+BODY_BYTES_MAX: int = settings.GATEWAY_BODY_BYTES_MAX  # Django's settings are dear to ask on every call
 _VARIANT = {digit: f"{int(digit, 16) & 3 | 8:x}" for digit in "0123456789abcdef"}  # two random bits behind the two fixed ones
 JSON_TYPE = (b"content-type", b"application/json")
 SSE_TYPE = (b"content-type", b"text/event-stream; charset=utf-8")
@@ -68,7 +70,7 @@ class Exchange:
                 "Envie o corpo sem compressão (sem Content-Encoding).", "Send the body uncompressed (no Content-Encoding).",
                 code="unsupported_encoding", status=415,
             )  # fmt: skip
-        limit = limit or settings.GATEWAY_BODY_BYTES_MAX
+        limit = limit or BODY_BYTES_MAX
         length = self.headers.get(b"content-length", b"")
         if length.isdigit() and int(length) > limit:
             raise _too_large(limit)
@@ -141,7 +143,9 @@ class Exchange:
         context = self.context
         all_headers = [*headers, (b"content-length", b"%d" % len(body)), (b"x-request-id", context.id.encode()), *context.headers]
         await self._send({"type": "http.response.start", "status": status, "headers": all_headers})
-        await self._send_body(body, more=False)
+        context.waits_since = time.monotonic()
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        context.waits_since = 0.0
 
     async def _send_frames(self, reply: Reply) -> None:
         frames = cast(AsyncGenerator[bytes, None], reply.frames)
@@ -192,9 +196,16 @@ class Exchange:
             self._keep_alive = None
 
 
+_randoms: list[str] = []  # the random digits of ids to come, drawn together: a system call for each would cost more than the rest
+os.register_at_fork(after_in_child=_randoms.clear)
+
+
 def new_id() -> str:
     """The text of a UUIDv7, as `tokia.clock.new_id` makes them, without the object."""
-    instant, random = f"{clock.unix_ms():012x}", os.urandom(10).hex()
+    if not _randoms:
+        drawn = os.urandom(10 * IDS_DRAWN).hex()
+        _randoms.extend(drawn[at : at + 20] for at in range(0, len(drawn), 20))
+    instant, random = f"{clock.unix_ms():012x}", _randoms.pop()
     return f"{instant[:8]}-{instant[8:]}-7{random[:3]}-{_VARIANT[random[3]]}{random[4:7]}-{random[7:19]}"
 
 

@@ -56,7 +56,10 @@ class OpenCall(msgspec.Struct):
 
     @property
     def overhead_us(self) -> int:
-        return max(0, (time.monotonic_ns() - self.context.started_ns - self.upstream_ns) // 1000)
+        return self.overhead_us_at(time.monotonic_ns())
+
+    def overhead_us_at(self, now_ns: int) -> int:
+        return max(0, (now_ns - self.context.started_ns - self.upstream_ns) // 1000)
 
 
 class Meter:
@@ -196,12 +199,7 @@ class Meter:
         if call.settling is None:
             crashpoint("before_settle")
             call.settling = self._submit(call, usage, outcome, source, status, error_code, finish_reason, upstream_id)
-        return await self.await_settled(call)
-
-    async def await_settled(self, call: OpenCall) -> Settled:
-        """The figures of a settlement that was begun. A caller that is cancelled meanwhile does not stop it: the lane goes on."""
-        assert call.settling is not None
-        settled = await call.settling
+        settled = await call.settling  # a caller that is cancelled meanwhile does not stop it: the lane goes on
         crashpoint("after_settle")
         return settled
 
@@ -303,7 +301,7 @@ def _row(
     upstream_id: str = "",
 ) -> bytes:
     """The settlement as `billing_settle_batch` reads it: the columns of UsageRecord."""
-    context, deployment = call.context, call.deployment
+    context, deployment, now_ns = call.context, call.deployment, time.monotonic_ns()
     row: dict[str, Any] = {
         "id": context.id,
         "wallet_id": call.caller.wallet_id,
@@ -329,10 +327,10 @@ def _row(
         "error_code": error_code,
         "finish_reason": _plain(finish_reason),
         "usage_source": source,
-        "attempts": [attempt.as_json() for attempt in call.attempts],
+        "attempts": call.attempts,
         "first_token_ms": call.first_token_ns // 1_000_000 if call.first_token_ns else None,
-        "latency_ms": (time.monotonic_ns() - context.started_ns) // 1_000_000,
-        "overhead_us": min(call.overhead_us, INT_MAX),
+        "latency_ms": (now_ns - context.started_ns) // 1_000_000,
+        "overhead_us": min(call.overhead_us_at(now_ns), INT_MAX),
     }
     if not usage.is_text:
         row |= {name: min(quantity, INT_MAX) for name, _ in MEDIA if (quantity := getattr(usage, name))}

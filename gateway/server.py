@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from uvicorn._types import ASGI3Application, ASGISendEvent
+from uvicorn._types import ASGI3Application, ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 # What no header may hold (RFC 9110 §5.5): a value with a line end would begin a header, or a body, of somebody else's choice.
@@ -22,33 +22,29 @@ _CHUNKED = (b"transfer-encoding", b"chunked")
 class Signal:
     """asyncio.Event for the one task that waits, made in a tenth of the time."""
 
-    __slots__ = ("_is_set", "_loop", "_waiter")
+    __slots__ = ("_loop", "_waiter", "is_set")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._is_set = False
+        self.is_set = False
         self._loop = loop
         self._waiter: asyncio.Future[None] | None = None
 
     def set(self) -> None:
-        self._is_set = True
+        self.is_set = True
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    def clear(self) -> None:
-        self._is_set = False
-
     async def wait(self) -> None:
-        if not self._is_set:
-            self._waiter = self._loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
 
 
 class Cycle(RequestResponseCycle):
-    """One plain request and its answer. `receive`, and all that is not here, is uvicorn's."""
+    """One plain request and its answer. What is not here is uvicorn's."""
 
     disconnected = False
     waiting_for_100_continue = False
@@ -86,10 +82,6 @@ class Cycle(RequestResponseCycle):
             self._protocol = self.task = None  # nothing points in a circle: the collector is off
 
     async def send(self, message: ASGISendEvent) -> None:
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
-        if self.disconnected:
-            return
         if message["type"] == "http.response.start" and not self.response_started:
             self.response_started = True
             self._start = message
@@ -98,6 +90,10 @@ class Cycle(RequestResponseCycle):
         if kind == "http.response.break" and self.response_started:  # ours: the answer can't be finished, and must look so
             self.disconnected = True
             self.transport.close()
+            return
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
             return
         if message["type"] != "http.response.body" or not self.response_started or self.response_complete:
             raise RuntimeError(f"Unexpected ASGI message '{message['type']}'.")
@@ -120,6 +116,18 @@ class Cycle(RequestResponseCycle):
         if is_last:
             self._end()
 
+    async def receive(self) -> ASGIReceiveEvent:
+        if not self.disconnected and not self.response_complete:
+            self.flow.resume_reading()
+            event: Signal = self.message_event
+            if not event.is_set:  # most often the body came with the head
+                await event.wait()
+            event.is_set = False
+        if self.disconnected or self.response_complete:
+            return {"type": "http.disconnect"}
+        body, self.body = bytes(self.body), bytearray()
+        return {"type": "http.request", "body": body, "more_body": self.more_body}
+
     def _begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
         """The head, and how the body is framed. Raises RuntimeError for a header that would break out of its line."""
         assert self._protocol is not None
@@ -136,11 +144,7 @@ class Cycle(RequestResponseCycle):
             self.keep_alive = False
         elif not self.keep_alive:
             headers.append(_CLOSE)
-        parts = [STATUS_LINE[status]]
-        for name, value in headers:
-            parts += (name, b": ", value, b"\r\n")
-        parts.append(b"\r\n")
-        head = b"".join(parts)
+        head = STATUS_LINE[status] + b"\r\n".join(map(b": ".join, headers)) + b"\r\n\r\n"
         if len(head) - len(head.translate(None, _CONTROLS)) != 2 * (len(headers) + 2):
             raise RuntimeError("Invalid HTTP header.")
         return head

@@ -73,7 +73,11 @@ class Connection(asyncio.Protocol):
         while not self.has_head:
             if self._error is not None:
                 raise self._error
-            await self._wait()
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
 
     def take_whole(self) -> bytes | None:
         """The rest of the body where all of it has come; else None."""
