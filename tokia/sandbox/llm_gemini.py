@@ -13,7 +13,7 @@ from tokia.sandbox.asgi import BadJson, Json, Request, Response, json_response
 from tokia.sandbox.faults import FaultSet, plain_model
 from tokia.sandbox.llm_delivery import Delivery, Reply
 from tokia.sandbox.llm_gemini_answers import answer_generate
-from tokia.sandbox.llm_gemini_names import BATCH_EMBED, EMBED, bad, refuse_unknown
+from tokia.sandbox.llm_gemini_names import BATCH_EMBED, EMBED, GENERATE, bad, in_camel_case, refuse_unknown
 from tokia.sandbox.llm_gemini_rules import refuse_bad_request
 from tokia.sandbox.llm_ledger import ERROR, Call
 from tokia.sandbox.llm_openai import DIMENSIONS, embed
@@ -83,6 +83,7 @@ def _reply(llm: Llm, provider: Provider, body: dict[str, Any], *, verb: str, cal
         raise ProviderError(404, f"models/{model} is not found for API version v1beta, or is not supported for {verb}.")
     if not is_chat:
         return _embed(body, model=model, asked=call.model, is_batch=verb == "batchEmbedContents", faults=faults)
+    body = in_camel_case(body, GENERATE)
     refuse_bad_request(body, model=model)
     if (slip := llm_gemini_types.find_slip(body)) is not None:
         raise bad(f"Invalid value at '{slip[0]}': {slip[1]}")
@@ -93,6 +94,7 @@ def _reply(llm: Llm, provider: Provider, body: dict[str, Any], *, verb: str, cal
 
 def _embed(body: dict[str, Any], *, model: str, asked: str, is_batch: bool, faults: FaultSet) -> Reply:
     """Vectors as long as they were cut: only whole ones have length one. The older model tells no usage."""
+    body = in_camel_case(body, BATCH_EMBED if is_batch else EMBED)
     refuse_unknown(body, BATCH_EMBED if is_batch else EMBED)
     items = body.get("requests") or [] if is_batch else [body]
     if not 0 < len(items) <= BATCH_MAX:

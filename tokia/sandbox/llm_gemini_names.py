@@ -83,6 +83,21 @@ def refuse_unknown(value: Json, shape: Any, path: str = "") -> None:
         raise _wrong(path, _TYPE_NAMES[shape], value)
 
 
+def in_camel_case(value: Json, shape: Any) -> Json:
+    """The same with its names as they are written here: Google takes `generation_config` as well."""
+    if isinstance(value, list) and isinstance(shape, list):
+        return [in_camel_case(inner, shape[0]) for inner in value]
+    if not isinstance(value, dict) or not isinstance(shape, dict):
+        return value
+    named = {}
+    for name, inner in value.items():
+        head, *rest = name.split("_")
+        camel = head + "".join(part.title() for part in rest)
+        name = camel if camel in shape else name
+        named[name] = in_camel_case(inner, shape.get(name, FREE))
+    return named
+
+
 def bad(message: str) -> ProviderError:
     return ProviderError(400, message)
 

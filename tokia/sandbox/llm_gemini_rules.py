@@ -112,7 +112,7 @@ def _refuse_turns(contents: list[Body], model: str) -> None:
         if answers and not waiting:
             raise bad("Please ensure that function response turn comes immediately after a function call turn.")
         if waiting:
-            _refuse_unmatched(waiting, answers, model)
+            _refuse_unmatched(waiting, answers)
         waiting = calls
     if waiting:
         raise bad("Please ensure that function call turn is followed by its function response turn.")
@@ -122,17 +122,15 @@ def _refuse_turns(contents: list[Body], model: str) -> None:
         _refuse_unsigned(contents)
 
 
-def _refuse_unmatched(calls: list[Body], answers: list[Body], model: str) -> None:
+def _refuse_unmatched(calls: list[Body], answers: list[Body]) -> None:
     if len(answers) != len(calls):
         raise bad(
             "Please ensure that the number of function response parts is equal to the number of function call parts of the "
             "function call turn."
         )
     for call, answer in zip(calls, answers, strict=True):
-        if call["name"] != answer["name"] or call.get("id") != answer.get("id"):
+        if call["name"] != answer["name"] or answer.get("id", call.get("id")) != call.get("id"):  # Google's own SDK sends none
             raise bad(f"Function response '{answer['name']}' does not match the function call '{call['name']}' at its place.")
-        if version_of(model) >= (3, 5) and not answer.get("id"):
-            raise bad(f"Function response '{answer['name']}' is missing its id.")
 
 
 def _refuse_unsigned(contents: list[Body]) -> None:
@@ -151,7 +149,9 @@ def _refuse_unsigned(contents: list[Body]) -> None:
                     f"Function call is missing a thought_signature in functionCall parts. This is required for tools to work "
                     f"correctly. Additional data, function call `default_api:{name}` , position {place}."
                 )
-            if signature is not None and signature not in STAND_INS and signature != sign_call(part["functionCall"]):
+            if signature is None or signature in STAND_INS:
+                continue
+            if signature.translate(str.maketrans("-_", "+/")) != sign_call(part["functionCall"]):  # both alphabets are taken
                 raise bad("Corrupted thought signature.")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import warnings
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -35,9 +36,14 @@ def find_slip(body: dict[str, Any]) -> tuple[str, str] | None:
         if adapter is None or value is None:
             continue
         for index, item in enumerate(value if isinstance(value, list) else [value]):
+            path = f"{name}.{index}"
             try:
-                adapter.validate_json(json.dumps(item), by_alias=True, by_name=False)
+                with warnings.catch_warnings(record=True) as warned:  # of values that an enumeration does not have
+                    warnings.simplefilter("always")
+                    adapter.validate_json(json.dumps(item), by_alias=True, by_name=False)
+                if warned:
+                    return path, str(warned[0].message)
             except ValidationError as error:
                 slip = max(error.errors(include_url=False, include_context=False), key=lambda found: len(found["loc"]))
-                return ".".join(str(part) for part in (name, index, *slip["loc"])), slip["msg"]
+                return ".".join(str(part) for part in (path, *slip["loc"])), slip["msg"]
     return None
