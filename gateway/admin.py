@@ -6,14 +6,16 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import Count, Field, Q, QuerySet
+from django.db.models import Count, Field, Func, IntegerField, Q, QuerySet
 from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils.html import format_html
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.widgets import UnfoldAdminPasswordWidget
 
-from gateway.models import Credential, Deployment, Provider, Route
+from billing.admin_parts import LookOnly
+from gateway.models import Credential, Deployment, Provider, Route, StoredResponse
 from gateway.secrets import encrypt
 
 SECRET_MIN = 8
@@ -160,3 +162,25 @@ class DeploymentAdmin(ModelAdmin):  # type: ignore[misc]
     def provider_link(self, deployment: Deployment) -> str:
         url = reverse("admin:gateway_provider_change", args=[deployment.provider_id])
         return format_html('<a href="{}">{}</a>', url, deployment.provider.name)
+
+
+@admin.register(StoredResponse)
+class StoredResponseAdmin(LookOnly):
+    """That something is kept, for whom and until when. What it says is the customer's: it is never opened here."""
+
+    list_display = ["__str__", "organization", "route_name", "created_at", "expires_at", "size"]
+    list_select_related = ["organization"]
+    list_filter = ["created_at", "expires_at"]
+    search_fields = ["organization__name", "organization__tax_id", "route_name"]
+    fields = ["id", "organization", "route_name", "previous_id", "created_at", "expires_at", "size"]
+    readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[StoredResponse]:
+        found: QuerySet[StoredResponse] = super().get_queryset(request)
+        sealed = [Func("body", function="octet_length", output_field=IntegerField()),
+                  Func("input_items", function="octet_length", output_field=IntegerField())]  # fmt: skip
+        return found.defer("body", "input_items").annotate(sealed_bytes=sealed[0] + sealed[1])
+
+    @admin.display(description="tamanho cifrado", ordering="sealed_bytes")
+    def size(self, stored: Any) -> str:
+        return str(filesizeformat(stored.sealed_bytes))

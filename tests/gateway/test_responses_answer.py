@@ -78,8 +78,8 @@ def kinds(events: list[dict[str, Any]]) -> list[str]:
 
 
 def test_it_shapes_a_whole_answer() -> None:
-    cited = {"start_index": 0, "end_index": 3, "title": "t", "url": "https://x.test"}
-    annotations = [{"type": "url_citation", "url_citation": cited}]
+    cited: dict[str, Any] = {"start_index": 0, "end_index": 3, "title": "t", "url": "https://x.test"}
+    annotations: list[dict[str, Any]] = [{"type": "url_citation", "url_citation": cited}]
     answer = whole({"role": "assistant", "content": "olá", "annotations": annotations})
     assert (answer["object"], answer["status"], answer["model"], answer["store"]) == ("response", "completed", "acme/modelo", False)
     [item] = answer["output"]
@@ -196,7 +196,7 @@ def test_it_seals_thoughts_for_who_asked() -> None:
         "tool_calls": [call],
         "extra_content": extra,
     }
-    deltas = [
+    deltas: list[dict[str, Any]] = [
         {"reasoning_content": "hum"}, {"thinking_blocks": [{"index": 0, **THOUGHT}]}, {"content": "vejo"},
         {"tool_calls": [{"index": 0, **call}]}, {"extra_content": extra},
     ]  # fmt: skip

@@ -1,0 +1,22 @@
+"""`manage.py reseal`: everything that is encrypted, under the newest of ENCRYPTION_KEYS. Safe to repeat; then an old key may go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from gateway.models import Credential
+from gateway.secrets import rotate
+from gateway.surfaces.responses_store import reseal_responses
+
+
+class Command(BaseCommand):
+    help = "Recifra chaves de provedores e respostas guardadas com a primeira chave de ENCRYPTION_KEYS."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        credentials = 0
+        for credential in Credential.objects.all():
+            credentials += Credential.objects.filter(pk=credential.pk).update(secret=rotate(bytes(credential.secret)))
+        responses = reseal_responses()
+        self.stdout.write(f"Recifrados: {credentials} chaves de provedores e {responses} respostas guardadas.")
