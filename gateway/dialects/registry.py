@@ -15,8 +15,13 @@ from gateway.dialects import (
     gemini_embeddings,
     openai,
     openai_embeddings,
+    openai_images,
+    openai_moderations,
+    openai_speech,
+    openai_transcriptions,
 )
 from gateway.dialects.base import Dialect, EmbeddingsDialect, RerankDialect
+from gateway.dialects.media import ImagesDialect, ModerationDialect, SpeechDialect, TranscriptionDialect
 
 DIALECTS: Mapping[str, Dialect] = {
     "openai": cast(Dialect, openai),
@@ -31,3 +36,7 @@ EMBEDDERS: Mapping[str, EmbeddingsDialect] = {
     "gemini": cast(EmbeddingsDialect, gemini_embeddings),
 }
 RERANKERS: Mapping[str, RerankDialect] = {"cohere": cast(RerankDialect, cohere_rerank)}
+PAINTERS: Mapping[str, ImagesDialect] = {"openai": cast(ImagesDialect, openai_images)}
+SPEAKERS: Mapping[str, SpeechDialect] = {"openai": cast(SpeechDialect, openai_speech)}
+LISTENERS: Mapping[str, TranscriptionDialect] = {"openai": cast(TranscriptionDialect, openai_transcriptions)}
+MODERATORS: Mapping[str, ModerationDialect] = {"openai": cast(ModerationDialect, openai_moderations)}
