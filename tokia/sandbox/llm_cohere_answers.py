@@ -269,10 +269,10 @@ def answer_embed(body: Body, *, call_id: str, faults: FaultSet) -> Reply:
 def answer_rerank(body: Body, *, call_id: str, faults: FaultSet) -> Reply:
     """Documents by the share of the query's words that they hold."""
     query, documents = body["query"], body["documents"]
-    words = {word.lower() for word in query.split()}
+    words = _words(query)
     scores = []
     for index, document in enumerate(documents):
-        shared = len(words & {word.lower().strip(".,;:!?") for word in document.split()}) / len(words)
+        shared = len(words & _words(document)) / len(words)
         noise = hashlib.sha256(f"{query}{document}".encode("utf-8", "surrogatepass")).digest()[0] / 25_600
         scores.append((round(min(1.0, 0.05 + 0.9 * shared + noise), 7), index))
     scores.sort(key=lambda scored: (-scored[0], scored[1]))
@@ -283,6 +283,10 @@ def answer_rerank(body: Body, *, call_id: str, faults: FaultSet) -> Reply:
     if billed is not None:
         meta["billed_units"] = with_points(billed)
     return Reply(usage=Usage(searches=searches), body={"id": call_id, "results": ranked, "meta": meta})
+
+
+def _words(text: str) -> set[str]:
+    return {word.lower().strip(".,;:!?") for word in text.split()}
 
 
 def count_searches(query: str, documents: list[str], *, most: int) -> int:
