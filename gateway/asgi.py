@@ -36,13 +36,17 @@ from gateway.errors import (  # noqa: E402
     wrong_method,
 )  # fmt: skip
 from gateway.exchange import JSON_TYPE, Exchange, Receive, Scope, Send  # noqa: E402
+from gateway.images import edit_images, make_images  # noqa: E402
 from gateway.messages import complete_message  # noqa: E402
 from gateway.metering import overloaded  # noqa: E402
+from gateway.moderations import moderate  # noqa: E402
 from gateway.process import GatewayProcess  # noqa: E402
 from gateway.rerank import PATHS as RERANK_PATHS  # noqa: E402
 from gateway.rerank import rerank  # noqa: E402
+from gateway.speech import speak  # noqa: E402
 from gateway.surfaces.registry import SURFACES  # noqa: E402
 from gateway.surfaces.responses_resource import serve_response  # noqa: E402
+from gateway.transcriptions import transcribe, translate  # noqa: E402
 from gateway.upstream import stopping  # noqa: E402
 from tokia.crashpoints import crashpoint  # noqa: E402
 from tokia.errors import TokiaError  # noqa: E402
@@ -59,8 +63,16 @@ PARENTS: dict[str, Parent] = {
     f"{MESSAGES}/count_tokens": count_tokens,
     "/v1/embeddings": embed,
     **dict.fromkeys(RERANK_PATHS, rerank),
+    "/v1/images/generations": make_images,
+    "/v1/audio/speech": speak,
+    "/v1/moderations": moderate,
 }
-RESOURCES: dict[str, Resource] = {"/v1/responses": serve_response}  # by the first two segments of the path
+RESOURCES: dict[str, Resource] = {  # by the first two segments of the path, or all of it
+    "/v1/responses": serve_response,
+    "/v1/images/edits": edit_images,
+    "/v1/audio/transcriptions": transcribe,
+    "/v1/audio/translations": translate,
+}
 READS = frozenset({"/v1/models", "/v1/credits", "/v1/key"})
 PROBES = frozenset({"/healthz", "/readyz"})
 MODELS = "/v1/models/"
