@@ -23,6 +23,8 @@ from tokia.sandbox.llm_gemini import PATH as GEMINI_PATH
 from tokia.sandbox.llm_gemini import serve_gemini
 from tokia.sandbox.llm_ledger import ERROR, Call, Ledger
 from tokia.sandbox.llm_local import LocalModel
+from tokia.sandbox.llm_media import PATH as MEDIA_PATH
+from tokia.sandbox.llm_media import serve_media
 from tokia.sandbox.llm_openai import answer_chat, answer_embeddings
 from tokia.sandbox.llm_openai_rules import refuse_bad_chat, refuse_bad_embedding
 from tokia.sandbox.llm_providers import (
@@ -57,6 +59,7 @@ NATIVES: tuple[Native, ...] = (
     Native("bedrock", re.compile(r"/.*"), serve_converse),
     Native("cohere", COHERE_PATH, serve_cohere),
     Native("google", GEMINI_PATH, serve_gemini),
+    *(Native(slug, MEDIA_PATH, serve_media) for slug in ("openai", "groq", "mistral")),
 )
 
 

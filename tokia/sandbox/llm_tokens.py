@@ -43,6 +43,10 @@ class Usage:
     audio_input_tokens: int = 0  # of the prompt
     image_input_tokens: int = 0
     image_output_tokens: int = 0  # of the completion
+    audio_output_tokens: int = 0
+    images: int = 0
+    audio_seconds: int = 0
+    characters: int = 0
 
 
 @dataclass
