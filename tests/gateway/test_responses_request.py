@@ -290,8 +290,10 @@ def test_it_leaves_hosted_tools_out_where_the_caller_says_so() -> None:
 
 
 def test_it_echoes_what_was_asked() -> None:
-    asked: dict[str, Any] = {"metadata": {"a": "b"}, "service_tier": "flex", "max_tool_calls": 3, "top_logprobs": 1, "truncation": "disabled",
-             "instructions": "i", "user": "u", "store": True, "text": {"verbosity": "low"}, "temperature": 0.5}  # fmt: skip
+    asked: dict[str, Any] = {
+        "metadata": {"a": "b"}, "service_tier": "flex", "max_tool_calls": 3, "top_logprobs": 1, "truncation": "disabled",
+        "instructions": "i", "user": "u", "store": True, "text": {"verbosity": "low"}, "temperature": 0.5,
+    }  # fmt: skip
     shown = call_of("oi", **asked).told.shown
     assert {name: shown[name] for name in asked if name != "text"} == {
         name: value for name, value in asked.items() if name != "text"
