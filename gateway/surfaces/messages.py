@@ -14,7 +14,8 @@ import msgspec
 from gateway.calls import CallContext, Caller, ChatCall, Message, ServedDeployment, ServedRoute
 from gateway.dialects import messages_native
 from gateway.dialects.base import Dialect
-from gateway.dialects.messages_native import frame_of, read_terms
+from gateway.dialects.messages_native import frame_of
+from gateway.dialects.messages_terms import read_terms
 from gateway.errors import BadRequest, GatewayError
 from gateway.surfaces.messages_answer import MessageShaper, shape_message
 from gateway.surfaces.messages_request import Asked, encode_fields, outline_messages, parse_message, translate_message

@@ -181,6 +181,7 @@ class MessageShaper:
         self._call = call
         self._route = route
         self._write_error = write_error
+        self._first: _Completion | None = None
         self._is_begun = False
         self._index = -1  # of the block that is open, or was last
         self._open = ""  # its kind; empty: none is
@@ -197,8 +198,7 @@ class MessageShaper:
         return b"".join(out)
 
     def _read_chunk(self, chunk: _Completion, out: list[bytes]) -> None:
-        if not self._is_begun:
-            self._begin(chunk, out)
+        self._first = self._first or chunk
         for choice in chunk.choices or ():
             if choice.index in (0, None):
                 if choice.delta is not None:
@@ -206,9 +206,13 @@ class MessageShaper:
                 self._finish = choice.finish_reason or self._finish
                 self._native_finish = _text(choice.native_finish_reason) or self._native_finish
 
-    def _begin(self, chunk: _Completion, out: list[bytes]) -> None:
-        """Clients count with what stands here until the end corrects it, so the input is estimated, not left at 0."""
+    def _begin(self, out: list[bytes]) -> None:
+        """With the first block, since until then another deployment may still be asked. Clients count with what stands here until
+        the end corrects it, so the input is estimated, not left at 0."""
+        if self._is_begun:
+            return
         self._is_begun = True
+        chunk = self._first or _Completion()
         usage = {
             "input_tokens": estimate_input(self._call, factor_percent=self._route.token_factor_percent),
             "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 1,
@@ -291,6 +295,7 @@ class MessageShaper:
         if self._current is not None and not self._current.is_ended:  # text after a tool call: the call is over
             self._end_tool(self._current, out)
         self._stop(out)
+        self._begin(out)
         self._index += 1
         self._open = kind
         out.append(
@@ -308,8 +313,7 @@ class MessageShaper:
     # ── Ends ─────────────────────────────────────────────────────────────────────────────────────────────────────────
     def end(self, reader: ChatReader, usage_raw: bytes) -> bytes:
         out: list[bytes] = []
-        if not self._is_begun:
-            self._begin(_Completion(), out)
+        self._begin(out)
         self._advance(out, is_end=True)
         self._stop(out)
         reason = stop_reason_of(self._finish, self._native_finish, has_tools=bool(self._tools), is_refused=self._is_refused)

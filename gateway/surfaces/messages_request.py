@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -27,6 +27,7 @@ KNOWN = frozenset(
         "tools", "tool_choice", "thinking", "output_config", "output_format", "context_management", "drop_params",
     }
 )  # fmt: skip
+TOOLS_MAX = 2_000
 # A budget of thinking, as the efforts that other models know: the inverse of the table of the Messages dialect.
 BUDGETS = ((2_048, "low"), (8_192, "medium"))
 EFFORTS = frozenset({"low", "medium", "high", "xhigh", "max"})
@@ -52,7 +53,7 @@ class MessageBody(msgspec.Struct):
     max_tokens: int | None = None
     system: str | list[Block] | None = None
     stream: bool | None = None
-    tools: list[dict[str, msgspec.Raw]] | None = None
+    tools: Annotated[list[dict[str, msgspec.Raw]], msgspec.Meta(max_length=TOOLS_MAX)] | None = None
     tool_choice: Block | None = None
     thinking: Block | None = None
     stop_sequences: list[str] | None = None
@@ -72,7 +73,17 @@ class Asked(msgspec.Struct):
     decoded: Json
 
 
-_decode = msgspec.json.Decoder(MessageBody).decode
+_decode_body = msgspec.json.Decoder(MessageBody).decode
+
+
+def _decode(body: bytes) -> MessageBody:
+    """Raises BadRequest for too many tools, before any other pass; msgspec's errors for the rest."""
+    try:
+        return _decode_body(body)
+    except msgspec.ValidationError as error:
+        if f"length <= {TOOLS_MAX}" in str(error):
+            raise invalid("tools", f"no máximo {TOOLS_MAX} ferramentas", f"at most {TOOLS_MAX} tools") from None
+        raise
 
 
 def parse_message(body: bytes, *, is_count: bool = False) -> Asked:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from billing.pricing import PriceList, UnitPrice
 from gateway.calls import ChatCall, ServedDeployment, ServedRoute
 from gateway.dialects import messages_native
-from gateway.dialects.messages_native import Terms, read_terms
+from gateway.dialects.messages_terms import CLOSED_FIELDS, Terms, read_terms
 from gateway.errors import BadRequest
 from gateway.parsing import parse_chat
 from gateway.surfaces.messages_content import away_id, home_id
@@ -317,9 +317,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 )
 EXTRAS = st.dictionaries(
     st.text(min_size=1, max_size=12).filter(
-        lambda name: (
-            name not in {*messages_native.CLOSED_FIELDS, "speed", "drop_params", "api_key", "base_url", "api_base", "system"}
-        )
+        lambda name: name not in {*CLOSED_FIELDS, "speed", "drop_params", "api_key", "base_url", "api_base", "system"}
     ),
     JSON,
     max_size=5,
@@ -360,6 +358,16 @@ def test_it_sends_the_terms_that_may_pass() -> None:
     with pytest.raises(BadRequest) as refused:
         read_terms("2024-01-01", "")
     assert refused.value.param == "anthropic-version"
+
+
+def test_it_leaves_out_thinking_that_nobody_signed() -> None:
+    turns: list[Any] = [
+        {"role": "user", "content": "a"}, say({"type": "thinking", "thinking": "h", "signature": ""}, role="assistant"),
+        say({"type": "thinking", "thinking": "h", "signature": ""}, text("b"), role="assistant"),
+        say({"type": "thinking", "thinking": "h", "signature": "s"}, role="assistant"), {"role": "user", "content": "c"},
+    ]  # fmt: skip
+    request = messages_native.chat_request(native_call(json.dumps(body_of(turns)).encode()), ROUTE, DEPLOYMENT, 100)
+    assert json.loads(request.body)["messages"] == [turns[0], say(text("b"), role="assistant"), *turns[3:]]
 
 
 @pytest.mark.parametrize(

@@ -192,3 +192,72 @@ def test_it_counts_tokens_for_free(client: anthropic.Anthropic, routes: dict[str
         assert 1_000 < long.input_tokens < 6_000
     assert tenant.records() == []
     assert tenant.fresh().held_nanos == 0
+
+
+# ── Every other dialect ──────────────────────────────────────────────────────────────────────────────────────────────
+OTHERS = {
+    "mistral": "mistral-large-latest", "deepseek": "deepseek-chat", "google": "gemini-2.5-pro", "google3": "gemini-3.8-flash",
+    "cohere": "command-a-03-2025", "bedrock": "anthropic.claude-sonnet-4-6",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def others(world: World) -> dict[str, str]:
+    units = {"input": "10", "cached_input": "1", "cache_write": "12", "output": "30", "reasoning": "20"}
+    can = ["tools", "vision", "json", "reasoning"]
+    return {
+        name: world.route(name.rstrip("3"), model, name=f"other/{name}", units=units, capabilities=can).name
+        for name, model in OTHERS.items()
+    }
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_every_dialect_holds_a_tool_loop_in_anthropics_words(
+    world: World, others: dict[str, str], tenant: Tenant, name: str, is_stream: bool
+) -> None:
+    world.await_served(tenant, *others.values())
+    kwargs: Any = {
+        "model": others[name], "tools": TOOLS, "max_tokens": 3_000, "system": "Responda em português.",
+        "thinking": {"type": "adaptive"}, "metadata": {"user_id": "u1"},
+    }  # fmt: skip
+    messages: list[Any] = [{"role": "user", "content": "Use get_weather e get_time para São Paulo."}]
+    with anthropic.Anthropic(base_url=world.gateway.url, api_key=tenant.secret, max_retries=0) as client:
+
+        def ask() -> Any:
+            if not is_stream:
+                return client.messages.create(messages=messages, **kwargs)
+            with client.messages.stream(messages=messages, **kwargs) as stream:
+                return stream.get_final_message()
+
+        for turn in range(2):
+            message = ask()
+            calls = [block for block in message.content if block.type == "tool_use"]
+            if turn == 0:
+                assert message.stop_reason == "tool_use"
+                assert [call.name for call in calls] == ["get_weather", "get_time"]
+            if not calls:
+                break
+            results = [{"type": "tool_result", "tool_use_id": call.id, "content": f"{call.name}: 25"} for call in reversed(calls)]
+            messages += [{"role": "assistant", "content": message.content}, {"role": "user", "content": results}]
+        answer = client.messages.create(messages=messages, **kwargs)
+    assert answer.content
+    for record in tenant.records():
+        assert (record.outcome, record.usage_source, record.surface) == ("completed", "upstream", "messages")
+    last = tenant.records()[-1]
+    assert answer.usage.input_tokens == last.input_tokens
+    assert answer.usage.output_tokens == last.output_tokens + last.reasoning_tokens
+    assert tenant.fresh().held_nanos == 0
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_dialect_stops_where_it_is_told(world: World, others: dict[str, str], tenant: Tenant, name: str) -> None:
+    world.await_served(tenant, *others.values())
+    with anthropic.Anthropic(base_url=world.gateway.url, api_key=tenant.secret, max_retries=0) as client:
+        long: list[Any] = [{"role": "user", "content": "[tokens=400] conte"}]
+        with client.messages.stream(model=others[name], messages=long, max_tokens=20) as stream:
+            assert stream.get_final_message().stop_reason == "max_tokens"
+        assert client.messages.create(model=others[name], messages=long, max_tokens=20).stop_reason == "max_tokens"
+        stopped = client.messages.create(model=others[name], messages=ASK, max_tokens=2_000, stop_sequences=["simulada"])
+        assert stopped.stop_reason in ("stop_sequence", "end_turn")
+        assert stopped.stop_sequence == ("simulada" if stopped.stop_reason == "stop_sequence" else None)

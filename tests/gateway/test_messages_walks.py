@@ -91,7 +91,8 @@ def test_its_refusals_are_the_sdks_own(world: World, routes: dict[str, str], cli
     theirs = client.with_options(api_key=limited.secret)
     theirs.messages.count_tokens(model=base["model"], messages=base["messages"])
     with pytest.raises(anthropic.RateLimitError) as many:
-        theirs.messages.create(**base)
+        for _ in range(3):  # where Valkey is late, the process grants a slice of its own
+            theirs.messages.count_tokens(model=base["model"], messages=base["messages"])
     check_error(many.value, "rate_limit_error", "rate_limit_exceeded")
     assert int(many.value.response.headers["retry-after"]) >= 1
     narrow = world.tenant(allowed_routes=[routes["groq"]])
@@ -264,6 +265,8 @@ HOSTILE: list[bytes] = [
     b'{"model":"%b","max_tokens":5,"messages":[{"role":"user","content":"x"}],"output_config":"x"}',
     b'{"model":"%b","max_tokens":5,"messages":[{"role":"user","content":"x"}],"context_management":{"edits":[5]}}',
     b'{"model":"%b","max_tokens":5,"messages":[{"role":"user","content":"x"}],"a\\r\\nb: c":5}',
+    b'{"model":"%b","max_tokens":5,"messages":[{"role":"user","content":"x"}],"tools":['
+    + b'{"name":"t","input_schema":{"type":"object"}},' * 10_000 + b"{}]}",
     b'{"model":"%b","max_tokens":5,"messages":[' + b'{"role":"user","content":"x"},' * 10_001 + b'{"role":"user","content":"x"}]}',
 ]  # fmt: skip
 
@@ -275,7 +278,7 @@ def test_a_hostile_body_is_refused_at_once_and_holds_nothing(world: World, route
         for number, template in enumerate(HOSTILE):
             raw = template.replace(b"%b", routes["openai"].encode())
             best = 1e9
-            for _ in range(3):
+            for _ in range(5):
                 started = time.perf_counter()
                 answer = client.post(MESSAGES, content=raw, headers={"content-type": "application/json"})
                 best = min(best, time.perf_counter() - started)
@@ -289,81 +292,13 @@ def test_a_hostile_body_is_refused_at_once_and_holds_nothing(world: World, route
     assert ready.fresh().held_nanos == 0
 
 
-def test_ten_thousand_tools_are_refused_or_answered_quickly(world: World, routes: dict[str, str], ready: Tenant) -> None:
-    tools = [{"name": f"t{number}", "input_schema": {"type": "object"}} for number in range(10_000)]
-    for slug in ("openai", "anthropic"):
-        started = time.perf_counter()
-        answer = ask(world, ready, body_of(routes[slug], tools=tools))
-        assert answer.status_code in (200, 400)
-        assert time.perf_counter() - started < 3
-    assert ready.fresh().held_nanos == 0
-
-
-# ── Claude Code ──────────────────────────────────────────────────────────────────────────────────────────────────────
-BETAS = (
-    "claude-code-20250219,interleaved-thinking-2025-05-14,context-management-2025-06-27,prompt-caching-scope-2026-01-05,"
-    "effort-2025-11-24"
-)
-
-
-def code_body(model: str, *, edits: str = "clear_tool_uses_20250919") -> dict[str, Any]:
-    """What Claude Code sends: a long marked system, many tools, a history with marks, adaptive thinking, context management."""
-    mark = {"type": "ephemeral"}
-    tools = [
-        {"name": f"Tool{number}", "description": "Faz algo. " * 40,
-         "input_schema": {"$schema": "http://json-schema.org/draft-07/schema#", "type": "object",
-                          "properties": {"path": {"type": "string"}}, "required": ["path"], "additionalProperties": False}}
-        for number in range(20)
-    ]  # fmt: skip
-    tools[-1]["cache_control"] = mark
-    return {
-        "model": model, "max_tokens": 2_000, "stream": True, "tools": tools,
-        "system": [{"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1"},
-                   {"type": "text", "text": "Você é um agente de código. " * 800, "cache_control": mark}],
-        "metadata": {"user_id": "user_" + "0" * 64 + "_account__session_0199d0a8-0000-7000-8000-000000000000"},
-        "thinking": {"type": "adaptive"}, "output_config": {"effort": "high"},
-        "context_management": {"edits": [{"type": edits}]},
-        "messages": [
-            {"role": "user", "content": [{"type": "text", "text": "<system-reminder>…</system-reminder>"},
-                                         {"type": "text", "text": "Rode a Tool3"}]},
-            {"role": "assistant", "content": [
-                {"type": "text", "text": "Vou rodar."},
-                {"type": "tool_use", "id": "toolu_01AbC", "name": "Tool3", "input": {"path": "/a"}}]},
-            {"role": "user", "content": [
-                {"type": "tool_result", "tool_use_id": "toolu_01AbC", "content": "feito", "cache_control": mark}]},
-        ],
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize("name", ["anthropic", "new"])
-def test_claude_code_works_natively(world: World, routes: dict[str, str], ready: Tenant, name: str) -> None:
-    for _ in range(2):
-        answer = ask(world, ready, code_body(routes[name]), f"{MESSAGES}?beta=true", **{"anthropic-beta": BETAS})
-        assert answer.status_code == 200, answer.text
-        events = events_of(answer)
-        assert events[0]["message"]["usage"]["input_tokens"] + events[0]["message"]["usage"]["cache_read_input_tokens"] > 0
-        assert events[-1]["type"] == "message_stop"
-    first, second = ready.records()
-    assert first.cache_write_tokens > 3_000
-    assert second.cached_input_tokens > 3_000
-
-
-def test_claude_code_is_told_what_others_can_not_do(world: World, routes: dict[str, str], ready: Tenant) -> None:
-    refused = ask(world, ready, code_body(routes["openai"]))
-    assert refused.status_code == 400
-    assert refused.json()["error"]["details"] == {"error_code": "unsupported_parameter", "param": "context_management.edits[0]"}
-    assert "x-tokia-drop-params" in refused.json()["error"]["message"]
-    assert ready.records() == []
-    for slug in ("openai", "groq"):
-        answer = ask(world, ready, code_body(routes[slug]), **{"x-tokia-drop-params": "true", "anthropic-beta": BETAS})
-        assert answer.status_code == 200, answer.text
-        assert "context_management.edits[0]" in answer.headers["x-tokia-dropped-params"]
-        events = events_of(answer)
-        assert 3_000 < events[0]["message"]["usage"]["input_tokens"] < 30_000
-        assert events[-1]["type"] == "message_stop"
-    hint = ask(world, ready, code_body(routes["groq"], edits="clear_thinking_20251015"))
-    assert hint.status_code == 200
-    assert len(ready.records()) == 3
+def test_a_field_may_be_called_anything(world: World, routes: dict[str, str], ready: Tenant) -> None:
+    """Names of fields that were left out go into a header, where a line's end would begin another one."""
+    body = body_of(routes["openai"], **{"a\r\nset-cookie: b": 5, "ok_1": 6, "ç": 7})
+    answer = ask(world, ready, body, **{"x-tokia-drop-params": "1"})
+    assert answer.status_code == 200
+    assert answer.headers["x-tokia-dropped-params"] == "ok_1"
+    assert "set-cookie" not in answer.headers
 
 
 # ── Money ────────────────────────────────────────────────────────────────────────────────────────────────────────────
