@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
 from gateway import sse
 from gateway.calls import ChatCall, ServedDeployment, ServedRoute
-from gateway.dialects.base import Tally, UpstreamRequest, bucket_usage, error_of_status, malformed, text_of
+from gateway.dialects.base import Tally, UpstreamRequest, bucket_usage, error_of_status, malformed, openai_usage, text_of
+from gateway.dialects.openai_hosts import habits_of
+from gateway.dialects.openai_request import fit_fields
+from gateway.dialects.openai_shapes import Content, is_odd_finish, openai_finish, reshape, split_content
 from gateway.errors import UpstreamError
 
-# Members of answers that clients echo in their history, and that strict hosts refuse in a request.
-ANSWER_ONLY = ("reasoning_content", "reasoning", "thinking_blocks", "annotations")
 _NO_RAW: Final = msgspec.Raw(b"null")
-_INCLUDE_USAGE: Final = msgspec.Raw(b'{"include_usage":true}')
-_BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
-
-@dataclass(frozen=True, slots=True)
-class HostHabits:
-    """Where a compatible host differs from OpenAI."""
-
-    takes_stream_options: bool = True
-    takes_max_completion_tokens: bool = False
-    tool_id_length: int = 0  # ids of tool calls have exactly so many base62 characters; 0: any
-    seed_name: str = "seed"
-
-
-HABITS = {
-    "openai": HostHabits(takes_max_completion_tokens=True),
-    "groq": HostHabits(takes_max_completion_tokens=True),
-    "mistral": HostHabits(takes_stream_options=False, tool_id_length=9, seed_name="random_seed"),
-}
-_COMMON = HostHabits()
 
 
 class _Function(msgspec.Struct):
@@ -45,11 +24,12 @@ class _Function(msgspec.Struct):
 
 
 class _ToolCall(msgspec.Struct):
+    index: int | None = None
     function: _Function | None = None
 
 
 class _Delta(msgspec.Struct):
-    content: str | None = None
+    content: Content = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     refusal: str | None = None
@@ -59,6 +39,8 @@ class _Delta(msgspec.Struct):
 class _Choice(msgspec.Struct):
     delta: _Delta | None = None
     finish_reason: str | None = None
+    usage: msgspec.Raw = _NO_RAW  # Moonshot
+    message: msgspec.Raw = _NO_RAW  # Perplexity: all that came so far, in every chunk
 
 
 class _Chunk(msgspec.Struct):
@@ -77,6 +59,8 @@ class _Answer(msgspec.Struct):
     choices: list[_Answered]
     id: str | None = None
     usage: msgspec.Raw = _NO_RAW
+    citations: msgspec.Raw = _NO_RAW  # Perplexity
+    search_results: msgspec.Raw = _NO_RAW  # Perplexity
 
 
 class _PromptDetails(msgspec.Struct):
@@ -95,6 +79,8 @@ class _CompletionDetails(msgspec.Struct):
 class _Usage(msgspec.Struct):
     prompt_tokens: int
     completion_tokens: int | None = None
+    total_tokens: int | None = None
+    reasoning_tokens: int | None = None  # Perplexity, beside the completion
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
     prompt_cache_hit_tokens: int | None = None  # DeepSeek
@@ -104,7 +90,6 @@ _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 _decode_answer = msgspec.json.Decoder(_Answer).decode
 _decode_usage = msgspec.json.Decoder(_Usage).decode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_objects = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
 
 
 stream_type = "text/event-stream"
@@ -113,24 +98,9 @@ open_parser = sse.SseParser
 
 # ── There ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 def chat_request(call: ChatCall, route: ServedRoute, deployment: ServedDeployment, output_tokens: int) -> UpstreamRequest:
-    habits = HABITS.get(deployment.provider_slug, _COMMON)
-    fields = dict(call.fields)
+    habits = habits_of(deployment.provider_slug)
+    fields, dropped = fit_fields(call, route, habits, is_strict=deployment.is_strict, output_tokens=output_tokens)
     fields["model"] = msgspec.Raw(msgspec.json.encode(deployment.upstream_model))
-    _set_output_tokens(fields, route, habits, output_tokens)
-    if call.is_stream and habits.takes_stream_options:
-        fields["stream_options"] = _stream_options(fields.get("stream_options"))
-    else:
-        fields.pop("stream_options", None)
-    if habits.seed_name != "seed" and "seed" in fields:
-        fields[habits.seed_name] = fields.pop("seed")
-    if (deployment.is_strict or habits.tool_id_length) and len(call.messages) > 1:
-        fields["messages"] = _fit_messages(fields["messages"], habits, is_strict=deployment.is_strict)
-    dropped: tuple[str, ...] = ()
-    if deployment.is_strict:
-        _drop_cache_marks(fields)
-        if "top_k" in fields:  # sampling that the host has no word for: a hint
-            del fields["top_k"]
-            dropped = ("top_k",)
     body = msgspec.json.encode(fields)
     return UpstreamRequest(deployment.base_url + "/chat/completions", request_headers(deployment), body, dropped)
 
@@ -139,78 +109,9 @@ def request_headers(deployment: ServedDeployment) -> list[tuple[str, str]]:
     return [("authorization", f"Bearer {deployment.secret}"), ("content-type", "application/json")]
 
 
-def _set_output_tokens(fields: dict[str, msgspec.Raw], route: ServedRoute, habits: HostHabits, output_tokens: int) -> None:
-    asked_new = "max_completion_tokens" in fields
-    fields.pop("max_tokens", None)
-    fields.pop("max_completion_tokens", None)
-    is_new = habits.takes_max_completion_tokens and (asked_new or route.is_reasoning)
-    fields["max_completion_tokens" if is_new else "max_tokens"] = msgspec.Raw(b"%d" % output_tokens)
-
-
-def _stream_options(asked: msgspec.Raw | None) -> msgspec.Raw:
-    if asked is None or bytes(asked) == b"null":
-        return _INCLUDE_USAGE
-    options = _decode_members(asked)
-    options["include_usage"] = msgspec.Raw(b"true")
-    return msgspec.Raw(msgspec.json.encode(options))
-
-
-def _fit_messages(raw: msgspec.Raw, habits: HostHabits, *, is_strict: bool) -> msgspec.Raw:
-    """History that another provider wrote: reasoning that a strict host refuses, ids that a host can't read."""
-    text = bytes(raw)
-    has_reasoning = is_strict and any(b'"%b"' % name.encode() in text for name in ANSWER_ONLY)
-    has_foreign_ids = habits.tool_id_length > 0 and b'"tool_call' in text
-    if not has_reasoning and not has_foreign_ids:
-        return raw
-    messages = _decode_objects(text)
-    for message in messages:
-        if has_reasoning:
-            for name in ANSWER_ONLY:
-                message.pop(name, None)
-        if has_foreign_ids:
-            _fit_tool_ids(message, habits.tool_id_length)
-    return msgspec.Raw(msgspec.json.encode(messages))
-
-
-def _drop_cache_marks(fields: dict[str, msgspec.Raw]) -> None:
-    """Marks for a prompt cache, which strict hosts refuse by name and make for themselves: off messages, parts, tools."""
-    for name in ("messages", "tools"):
-        raw = fields.get(name, _NO_RAW)
-        if b'"cache_control"' not in bytes(raw):
-            continue
-        items = msgspec.json.decode(raw)
-        for item in items if isinstance(items, list) else ():
-            inner = [item.get("content"), item.get("tool_calls"), [item.get("function")]] if isinstance(item, dict) else []
-            for marked in [item, *(part for parts in inner if isinstance(parts, list) for part in parts)]:
-                if isinstance(marked, dict):
-                    marked.pop("cache_control", None)
-        fields[name] = msgspec.Raw(msgspec.json.encode(items))
-
-
-def _fit_tool_ids(message: dict[str, msgspec.Raw], length: int) -> None:
-    if "tool_call_id" in message:
-        id_ = msgspec.json.decode(message["tool_call_id"])
-        message["tool_call_id"] = msgspec.Raw(msgspec.json.encode(_short_id(str(id_), length)))
-    if "tool_calls" in message and bytes(message["tool_calls"]) != b"null":
-        calls = _decode_objects(message["tool_calls"])
-        for tool_call in calls:
-            if "id" in tool_call:
-                id_ = msgspec.json.decode(tool_call["id"])
-                tool_call["id"] = msgspec.Raw(msgspec.json.encode(_short_id(str(id_), length)))
-        message["tool_calls"] = msgspec.Raw(msgspec.json.encode(calls))
-
-
-def _short_id(id_: str, length: int) -> str:
-    """The id itself where it fits, else one derived from it: a call and its answer stay a pair."""
-    if len(id_) == length and id_.isascii() and id_.isalnum():
-        return id_
-    number = int.from_bytes(hashlib.sha256(id_.encode()).digest()[:8], "big")
-    return "".join(_BASE62[number // 62**place % 62] for place in range(length))
-
-
 # ── Back, whole ──────────────────────────────────────────────────────────────────────────────────────────────────────
 class ChatAnswer:
-    """A chat completion as it came; only `usage` is replaced."""
+    """A chat completion as it came, but for `usage` and what the host writes otherwise than OpenAI."""
 
     __slots__ = ("_body", "tally")
 
@@ -232,27 +133,36 @@ def read_chat(body: bytes) -> ChatAnswer:
     if not answer.choices:
         raise malformed("The provider's answer has no choices.")
     tally = Tally(upstream_id=answer.id or "", is_complete=True)
+    is_odd = answer.citations is not _NO_RAW or answer.search_results is not _NO_RAW
     for choice in answer.choices:
-        tally.finish_reason = choice.finish_reason or tally.finish_reason
+        is_odd = is_odd_finish(choice.finish_reason) or is_odd
+        tally.finish_reason = openai_finish(choice.finish_reason) if choice.finish_reason else tally.finish_reason
         if choice.message is not None:
-            _tally_delta(choice.message, tally)
+            is_odd = _tally_delta(choice.message, tally) or is_odd
     read_usage(bytes(answer.usage), tally)
-    return ChatAnswer(body, tally)
+    return ChatAnswer(reshape(body) if is_odd else body, tally)
 
 
-def _tally_delta(delta: _Delta, tally: Tally) -> None:
-    if delta.content:
+def _tally_delta(delta: _Delta, tally: Tally) -> bool:
+    """Counts what a message or a delta brings; says whether OpenAI would write it otherwise."""
+    is_odd = False
+    if isinstance(delta.content, list):
+        is_odd = True
+        tally.add_text("".join(split_content(delta.content)))
+    elif delta.content:
         tally.add_text(delta.content)
     if delta.reasoning_content:
         tally.add_text(delta.reasoning_content)
     elif delta.reasoning:
         tally.add_text(delta.reasoning)
+        is_odd = True
     if delta.refusal:
         tally.add_text(delta.refusal)
     if delta.tool_calls:
         for tool_call in delta.tool_calls:
             if tool_call.function is not None:
                 tally.add_text((tool_call.function.name or "") + (tool_call.function.arguments or ""))
+    return is_odd
 
 
 def read_usage(raw: bytes, tally: Tally) -> None:
@@ -267,19 +177,24 @@ def read_usage(raw: bytes, tally: Tally) -> None:
         return
     prompt, completion = said.prompt_tokens_details, said.completion_tokens_details
     cached = (prompt.cached_tokens if prompt else None) or said.prompt_cache_hit_tokens or 0
+    answered, reasoning = said.completion_tokens or 0, (completion.reasoning_tokens if completion else None) or 0
+    # xAI and Perplexity tell their reasoning beside the completion, where OpenAI tells it as a part of it.
+    is_beside = reasoning > 0 and said.total_tokens == said.prompt_tokens + answered + reasoning
+    if not reasoning and said.reasoning_tokens:
+        is_beside, reasoning = True, said.reasoning_tokens
     tally.usage, is_suspect = bucket_usage(
         prompt=said.prompt_tokens,
         cached=cached,
         cache_write=(prompt.cache_write_tokens if prompt else None) or 0,
-        completion=said.completion_tokens or 0,
-        reasoning=(completion.reasoning_tokens if completion else None) or 0,
+        completion=answered + reasoning if is_beside else answered,
+        reasoning=reasoning,
         audio_input=(prompt.audio_tokens if prompt else None) or 0,
         image_input=(prompt.image_tokens if prompt else None) or 0,
         audio_output=(completion.audio_tokens if completion else None) or 0,
         image_output=(completion.image_tokens if completion else None) or 0,
     )
     tally.is_suspect = tally.is_suspect or is_suspect
-    tally.usage_raw = raw
+    tally.usage_raw = openai_usage(tally.usage) if is_beside else raw
 
 
 # ── Back, streamed ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -326,11 +241,20 @@ class ChatReader:
             if has_usage:
                 self._usage_chunk = data
             return b""  # without choices there is nothing to deliver, and clients index choices[0]
+        is_odd = False
         for choice in chunk.choices:
-            if choice.delta is not None:
-                _tally_delta(choice.delta, tally)
+            delta = choice.delta
+            if delta is None or choice.message is not _NO_RAW:
+                is_odd = True
+            if delta is not None and (_tally_delta(delta, tally) or (delta.tool_calls and delta.tool_calls[0].index is None)):
+                is_odd = True
             if choice.finish_reason:
-                tally.finish_reason = choice.finish_reason
+                is_odd = is_odd_finish(choice.finish_reason) or is_odd
+                tally.finish_reason = openai_finish(choice.finish_reason)
+            if choice.usage is not _NO_RAW and not has_usage:
+                read_usage(bytes(choice.usage), tally)
+        if is_odd:
+            data = reshape(data)
         self._last = data
         if has_usage:
             members = _decode_members(data)

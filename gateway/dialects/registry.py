@@ -7,6 +7,7 @@ from typing import cast
 
 from gateway.dialects import (
     anthropic,
+    azure,
     bedrock,
     cohere,
     cohere_embed,
@@ -28,12 +29,14 @@ DIALECTS: Mapping[str, Dialect] = {
     "anthropic": cast(Dialect, anthropic),
     "cohere": cast(Dialect, cohere),
     "bedrock": cast(Dialect, bedrock),
+    "azure": cast(Dialect, azure),
     "gemini": cast(Dialect, gemini),
 }
 EMBEDDERS: Mapping[str, EmbeddingsDialect] = {
     "openai": cast(EmbeddingsDialect, openai_embeddings),
     "cohere": cast(EmbeddingsDialect, cohere_embed),
     "gemini": cast(EmbeddingsDialect, gemini_embeddings),
+    "azure": cast(EmbeddingsDialect, azure),
 }
 RERANKERS: Mapping[str, RerankDialect] = {"cohere": cast(RerankDialect, cohere_rerank)}
 PAINTERS: Mapping[str, ImagesDialect] = {"openai": cast(ImagesDialect, openai_images)}

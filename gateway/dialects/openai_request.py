@@ -1,0 +1,145 @@
+"""A chat completion's body as a compatible host takes it: what need not change goes up byte for byte."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final
+
+import msgspec
+
+from gateway.calls import ChatCall, ServedRoute
+from gateway.dialects.base import refuse
+from gateway.dialects.openai_hosts import NEUTRAL, HostHabits
+
+Fields = dict[str, msgspec.Raw]
+
+# Members of answers that clients echo in their history, and that strict hosts refuse in a request.
+ANSWER_ONLY = ("reasoning_content", "reasoning", "thinking_blocks", "annotations")
+_NO_RAW: Final = msgspec.Raw(b"null")
+_INCLUDE_USAGE: Final = msgspec.Raw(b'{"include_usage":true}')
+_SYSTEM: Final = msgspec.Raw(b'"system"')
+_BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_objects = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
+
+
+def fit_fields(
+    call: ChatCall, route: ServedRoute, habits: HostHabits, *, is_strict: bool, output_tokens: int
+) -> tuple[Fields, tuple[str, ...]]:
+    """The body's members but for the model, and the names of what was left out. Raises BadRequest for what the host lacks."""
+    fields = dict(call.fields)
+    dropped: list[str] = []
+    if habits.lacks or habits.refuses_hints:
+        _fit_parameters(call, fields, habits, dropped)
+    _set_output_tokens(fields, route, habits, output_tokens)
+    if call.is_stream and habits.takes_stream_options:
+        fields["stream_options"] = _stream_options(fields.get("stream_options"))
+    else:
+        fields.pop("stream_options", None)
+    if habits.seed_name != "seed" and "seed" in fields:
+        fields[habits.seed_name] = fields.pop("seed")
+    _fit_messages(call, fields, habits, is_strict=is_strict)
+    if is_strict:
+        _drop_cache_marks(fields)
+        if "top_k" in fields:  # sampling that the host has no word for: a hint
+            del fields["top_k"]
+            dropped.append("top_k")
+    return fields, tuple(dropped)
+
+
+def _fit_parameters(call: ChatCall, fields: Fields, habits: HostHabits, dropped: list[str]) -> None:
+    for name in call.fields:
+        if name in habits.lacks:
+            value = call.decoded[name]
+            del fields[name]
+            if value is not None and not any(value == neutral for neutral in NEUTRAL.get(name, ())):
+                refuse(call, name, dropped)
+        elif name in habits.refuses_hints:
+            if call.decoded[name] is not None:
+                dropped.append(name)
+            del fields[name]
+
+
+def _set_output_tokens(fields: Fields, route: ServedRoute, habits: HostHabits, output_tokens: int) -> None:
+    asked_new = "max_completion_tokens" in fields
+    fields.pop("max_tokens", None)
+    fields.pop("max_completion_tokens", None)
+    is_new = habits.takes_max_completion_tokens and (asked_new or route.is_reasoning)
+    fields["max_completion_tokens" if is_new else "max_tokens"] = msgspec.Raw(b"%d" % output_tokens)
+
+
+def _stream_options(asked: msgspec.Raw | None) -> msgspec.Raw:
+    if asked is None or bytes(asked) == b"null":
+        return _INCLUDE_USAGE
+    options = _decode_members(asked)
+    options["include_usage"] = msgspec.Raw(b"true")
+    return msgspec.Raw(msgspec.json.encode(options))
+
+
+# ── Messages ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+def _fit_messages(call: ChatCall, fields: Fields, habits: HostHabits, *, is_strict: bool) -> None:
+    """What other providers wrote: reasoning that a strict host refuses, ids that a host can't read, roles it does not know."""
+    text = bytes(fields["messages"]) if len(call.messages) > 1 and (is_strict or habits.tool_id_length) else b""
+    has_reasoning = is_strict and any(b'"%b"' % name.encode() in text for name in ANSWER_ONLY)
+    has_foreign_ids = habits.tool_id_length > 0 and b'"tool_call' in text
+    has_developer = not habits.takes_developer and any(message.role == "developer" for message in call.messages)
+    has_names = not habits.takes_names and any(message.name is not None for message in call.messages)
+    is_prefill = call.messages[-1].role == "assistant" and bool(habits.prefill_message or habits.prefill_body)
+    if not (has_reasoning or has_foreign_ids or has_developer or has_names or is_prefill):
+        return
+    messages = _decode_objects(fields["messages"])
+    for message in messages:
+        if has_reasoning:
+            for name in ANSWER_ONLY:
+                message.pop(name, None)
+        if has_foreign_ids:
+            _fit_tool_ids(message, habits.tool_id_length)
+        if has_developer and bytes(message["role"]) == b'"developer"':
+            message["role"] = _SYSTEM
+        if has_names and bytes(message["role"]) != b'"tool"':
+            message.pop("name", None)
+    if is_prefill:
+        messages[-1] |= {name: _raw(value) for name, value in habits.prefill_message.items()}
+        fields |= {name: _raw(value) for name, value in habits.prefill_body.items() if name not in fields}
+    fields["messages"] = _raw(messages)
+
+
+def _raw(value: Any) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(value))
+
+
+def _drop_cache_marks(fields: Fields) -> None:
+    """Marks for a prompt cache, which strict hosts refuse by name and make for themselves: off messages, parts, tools."""
+    for name in ("messages", "tools"):
+        raw = fields.get(name, _NO_RAW)
+        if b'"cache_control"' not in bytes(raw):
+            continue
+        items = msgspec.json.decode(raw)
+        for item in items if isinstance(items, list) else ():
+            inner = [item.get("content"), item.get("tool_calls"), [item.get("function")]] if isinstance(item, dict) else []
+            for marked in [item, *(part for parts in inner if isinstance(parts, list) for part in parts)]:
+                if isinstance(marked, dict):
+                    marked.pop("cache_control", None)
+        fields[name] = _raw(items)
+
+
+def _fit_tool_ids(message: dict[str, msgspec.Raw], length: int) -> None:
+    if "tool_call_id" in message:
+        id_ = msgspec.json.decode(message["tool_call_id"])
+        message["tool_call_id"] = _raw(_short_id(str(id_), length))
+    if "tool_calls" in message and bytes(message["tool_calls"]) != b"null":
+        calls = _decode_objects(message["tool_calls"])
+        for tool_call in calls:
+            if "id" in tool_call:
+                id_ = msgspec.json.decode(tool_call["id"])
+                tool_call["id"] = _raw(_short_id(str(id_), length))
+        message["tool_calls"] = _raw(calls)
+
+
+def _short_id(id_: str, length: int) -> str:
+    """The id itself where it fits, else one derived from it: a call and its answer stay a pair."""
+    if len(id_) == length and id_.isascii() and id_.isalnum():
+        return id_
+    number = int.from_bytes(hashlib.sha256(id_.encode()).digest()[:8], "big")
+    return "".join(_BASE62[number // 62**place % 62] for place in range(length))
