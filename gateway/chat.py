@@ -8,6 +8,7 @@ last byte leaves: the JSON body, or the usage chunk and [DONE]. No other deploym
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from gateway.process import GatewayProcess
 
 ATTEMPTS_MAX = 4
+DROPPED_SHOWN_MAX = 1_000  # characters of the header that names what was left out
+_NOT_PLAIN = re.compile(r"[^\x21-\x7e]")
 SERVED_BY = "chat"  # the routes, whichever surface they are asked by
 JSON_TYPE = (b"content-type", b"application/json")
 STREAM_HEADERS: Headers = [
@@ -319,5 +322,10 @@ def answer_headers(open_call: OpenCall) -> Headers:
         (b"openai-processing-ms", b"%d" % (open_call.upstream_ns // 1_000_000)),
     ]
     if open_call.dropped:
-        headers.append((b"x-tokia-dropped-params", ",".join(open_call.dropped).encode()))
+        headers.append((b"x-tokia-dropped-params", _plain_names(open_call.dropped)))
     return headers
+
+
+def _plain_names(names: tuple[str, ...]) -> bytes:
+    """Names of parameters that nobody knows come from the caller's JSON: a header holds no line end, and not all of a body."""
+    return _NOT_PLAIN.sub("?", ",".join(names)[:DROPPED_SHOWN_MAX]).encode()

@@ -35,7 +35,7 @@ FORBIDDEN_FIELDS = frozenset({"api_base", "base_url", "api_key", "api_version", 
 FREE_FIELDS = frozenset(
     {
         "messages", "tools", "functions", "response_format", "input", "metadata", "text", "system", "output_config",
-        "output_format",
+        "output_format", "documents",
     }
 )  # fmt: skip
 

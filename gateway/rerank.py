@@ -66,22 +66,22 @@ def basis_of(answer: RerankAnswer, *, counted: int, bound: int) -> tuple[int, st
 
 
 class Plan(msgspec.Struct):
-    """Who may be asked, in order, and the first one's request."""
+    """Who may be asked, one after the other, and the first one's request."""
 
-    order: list[ServedDeployment]
+    deployments: list[ServedDeployment]
     first: UpstreamRequest
 
 
 def plan_attempts(process: GatewayProcess, call: RerankCall, route: ServedRoute) -> Plan:
     """Raises BadRequest where no deployment can say the call; nothing is held then."""
-    order = attempt_order(route.deployments, process.rng)[:ATTEMPTS_MAX]
+    deployments = attempt_order(route.deployments, process.rng)[:ATTEMPTS_MAX]
     refusal: BadRequest | None = None
-    for place, deployment in enumerate(order):
+    for place, deployment in enumerate(deployments):
         dialect = RERANKERS.get(deployment.dialect)
         if dialect is None:  # a route that an administrator gave a provider without reranking
             continue
         try:
-            return Plan(order[place:], dialect.rerank_request(call, deployment))
+            return Plan(deployments[place:], dialect.rerank_request(call, deployment))
         except BadRequest as error:
             refusal = refusal or error
     raise refusal or internal_error()
@@ -90,7 +90,7 @@ def plan_attempts(process: GatewayProcess, call: RerankCall, route: ServedRoute)
 async def attempt_rerank(process: GatewayProcess, open_call: OpenCall, call: RerankCall, plan: Plan) -> RerankAnswer:
     """Ask one deployment after the other until one answers. Raises the last one's UpstreamError."""
     failure: GatewayError = internal_error()
-    for number, deployment in enumerate(plan.order, start=1):
+    for number, deployment in enumerate(plan.deployments, start=1):
         dialect = RERANKERS.get(deployment.dialect)
         if dialect is None:
             continue

@@ -59,7 +59,7 @@ def count_chat_input(call: ChatCall, *, factor_percent: int) -> int:
             texts += [_decode(bytes(value)) for tool_call in message.tool_calls for value in tool_call.values()]
         if message.reasoning_content is not None:
             texts.append(message.reasoning_content)
-    for name in ("tools", "functions", "response_format"):
+    for name in ("tools", "functions", "response_format", "documents"):
         raw = call.fields.get(name)
         if raw is not None:
             texts.append(_decode(bytes(raw)))

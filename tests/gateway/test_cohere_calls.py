@@ -363,3 +363,17 @@ def test_what_cohere_can_not_say_is_refused_before_money_is_held(world: World, r
     told = ask(world, ready, model=routes["chat"], messages=MESSAGES, max_tokens=5, n=2, logit_bias={"1": 5}, drop_params=True)
     assert told.status_code == 200
     assert told.headers["x-tokia-dropped-params"] == "logit_bias,messages.name,n"
+
+
+def test_names_of_unknown_parameters_can_not_break_a_header(world: World, routes: dict[str, str], ready: Tenant) -> None:
+    odd = {"x\r\nset-cookie: a": 1, "ção\ud800": 2, **{f"unknown_{number}": 3 for number in range(500)}}
+    body = json.dumps({**chat_body(routes["chat"], max_tokens=3), **odd, "drop_params": True})
+    told = httpx.post(world.gateway.url + CHAT, content=body, headers=ready.headers, timeout=30)
+    assert told.status_code in (200, 400)
+    assert "set-cookie" not in told.headers
+    del odd["ção\ud800"]
+    body = json.dumps({**chat_body(routes["chat"], max_tokens=3), **odd, "ção": 2, "drop_params": True})
+    told = httpx.post(world.gateway.url + CHAT, content=body, headers=ready.headers, timeout=30)
+    assert told.status_code == 200
+    assert "set-cookie" not in told.headers
+    assert len(told.headers["x-tokia-dropped-params"]) == 1_000
