@@ -14,7 +14,7 @@ from typing import Any
 MARK = "__thought__"
 STAND_IN = "skip_thought_signature_validator"
 SIGNATURE_MAX = 32_768  # characters; a longer one rides in extra_content alone
-_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")  # both alphabets are taken
 _BASE64_URL = re.compile(r"[A-Za-z0-9_-]+")
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _TO_URL = str.maketrans("+/", "-_")
