@@ -151,11 +151,8 @@ def _tool_turn(message: dict[str, Any], path: str) -> Turn:
     """An empty result is an empty object: Cohere refuses a result without any content."""
     if not isinstance(message.get("tool_call_id"), str) or not message["tool_call_id"]:
         raise unsupported(f"{path}.tool_call_id", "um texto", "a string")
-    return {
-        "role": "tool",
-        "tool_call_id": message["tool_call_id"],
-        "content": _text(message.get("content"), f"{path}.content") or "{}",
-    }
+    content = _text(message.get("content"), f"{path}.content")
+    return {"role": "tool", "tool_call_id": message["tool_call_id"], "content": content if content.strip() else "{}"}
 
 
 def _citations(echoed: Any) -> list[Block]:
