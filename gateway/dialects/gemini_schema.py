@@ -12,7 +12,7 @@ Schema = dict[str, Any]
 DEPTH_MAX = 64
 ALL_OF_MAX = 8  # within one another
 NODES_MAX = 20_000  # of the schema with its references written out: a few of them can name each other many times
-SUBSET_FORMATS = {"STRING": {"date-time", "enum"}, "INTEGER": {"int32", "int64"}, "NUMBER": {"float", "double"}}
+SUBSET_FORMATS = {"STRING": ("date-time",), "INTEGER": ("int32", "int64"), "NUMBER": ("float", "double")}
 # Members that are the same in both forms.
 _PLAIN = (
     "title", "description", "nullable", "minItems", "maxItems", "minProperties", "maxProperties", "minLength", "maxLength",
@@ -146,7 +146,9 @@ class _Narrower:
                 narrow["properties"] = {key: self.fit(inner, open_refs, depth + 1) for key, inner in properties.items()}
                 narrow["propertyOrdering"] = list(properties)
                 required = schema.get("required")
-                if isinstance(required, list) and (known := [name for name in required if name in properties]):
+                if isinstance(required, list) and (
+                    known := [name for name in required if isinstance(name, str) and name in properties]
+                ):
                     narrow["required"] = known
 
 
