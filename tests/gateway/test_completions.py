@@ -149,7 +149,9 @@ def test_it_echoes_counts_and_gives_several(client: openai.OpenAI, routes: dict[
 def test_it_gives_logprobs_in_the_old_shape(client: openai.OpenAI, routes: dict[str, str], is_stream: bool) -> None:
     asked: dict[str, Any] = {"model": routes["openai"], "prompt": "oi", "logprobs": 1, "max_tokens": 12}
     answers = list(client.completions.create(**asked, stream=True)) if is_stream else [client.completions.create(**asked)]
-    text, tokens, offsets = "", [], []
+    text = ""
+    tokens: list[str] = []
+    offsets: list[int] = []
     for answer in answers:
         [choice] = answer.choices
         text += choice.text
