@@ -26,10 +26,11 @@ _MODALITIES = {
     "speech": (["text"], ["audio"]),
     "transcriptions": (["audio"], ["text"]),
     "rerank": (["text"], ["rerank"]),
+    "moderations": (["text", "image"], ["moderation"]),
 }
 _SURFACE_PARAMETERS = {
     "embeddings": ["dimensions", "encoding_format"],
-    "images": ["n", "size", "quality", "response_format"],
+    "images": ["n", "size", "quality", "background", "output_format", "output_compression", "stream", "partial_images"],
     "speech": ["voice", "response_format", "speed"],
     "transcriptions": ["language", "prompt", "response_format", "temperature"],
     "rerank": ["top_n"],

@@ -21,6 +21,9 @@ CAPABILITIES = {
     "json": "JSON",
     "reasoning": "Raciocínio",
     "prompt_cache": "Cache de prompt",
+    "timestamps": "Marcação de tempo",
+    "translation": "Tradução",
+    "streaming": "Streaming",
 }
 
 

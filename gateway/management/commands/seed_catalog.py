@@ -140,5 +140,5 @@ def _price_line(line: dict[str, Any]) -> PriceLine:
         upstream_model=line["upstream_model"],
         markup=Decimal(line["markup"]),
         overrides=fixed,
-        override_reason=FIXED_PRICE_REASON if fixed else "",
+        override_reason=line.get("fixed_reason", FIXED_PRICE_REASON) if fixed else "",
     )
