@@ -87,6 +87,6 @@ def test_the_model_says_when_its_wheels_are_absent(tmp_path: Path) -> None:
     assert "requirements-llm.lock" in absent.stderr
 
 
-@pytest.mark.parametrize("path", ["/llm/xai/v1/models", "/llm/__nada"])
+@pytest.mark.parametrize("path", ["/llm/nobody/v1/models", "/llm/__nada"])
 def test_unknown_llm_paths_are_not_found(sandbox: Sandbox, path: str) -> None:
     assert sandbox.http.get(path).status_code == 404

@@ -15,6 +15,8 @@ from tokia.sandbox.asgi import BadJson, Request, Response, json_response
 from tokia.sandbox.faults import KINDS, FaultSet, Scripts, UnknownFault, plain_model
 from tokia.sandbox.llm_anthropic import answer_messages
 from tokia.sandbox.llm_anthropic_rules import fields_of_betas, refuse_bad_headers, refuse_bad_messages_request
+from tokia.sandbox.llm_azure import PATH as AZURE_PATH
+from tokia.sandbox.llm_azure import serve_azure
 from tokia.sandbox.llm_bedrock import serve_converse
 from tokia.sandbox.llm_cohere import PATH as COHERE_PATH
 from tokia.sandbox.llm_cohere import serve_cohere
@@ -56,6 +58,7 @@ class Native:
 
 
 NATIVES: tuple[Native, ...] = (
+    Native("azure", AZURE_PATH, serve_azure),
     Native("bedrock", re.compile(r"/.*"), serve_converse),
     Native("cohere", COHERE_PATH, serve_cohere),
     Native("google", GEMINI_PATH, serve_gemini),
@@ -126,9 +129,9 @@ class Llm:
         if work not in ("openai POST /chat/completions", "openai POST /embeddings", "anthropic POST /messages"):
             raise ProviderError(404, f"Invalid URL ({request.method} {request.path})")
         body = _read_body(request)
-        await self._serve_call(request, provider=provider, path=path, body=body, request_id=request_id)
+        await self.serve_call(request, provider=provider, path=path, body=body, request_id=request_id)
 
-    async def _serve_call(self, request: Request, *, provider: Provider, path: str, body: dict[str, Any], request_id: str) -> None:
+    async def serve_call(self, request: Request, *, provider: Provider, path: str, body: dict[str, Any], request_id: str) -> None:
         asked = str(body.get("model") or "")
         faults = self.scripts.take(provider=provider.slug, model=asked)
         kind = "embeddings" if path == "/embeddings" else "chat"
@@ -189,7 +192,7 @@ class Llm:
             _refuse_unknown_model(provider, model, pattern=provider.embedding_models)
             return answer_embeddings(body, provider=provider, model=model, faults=faults)
         refuse_bad_chat({**body, "model": model} if model else body, provider=provider)
-        if provider.slug == "openai":
+        if provider.slug in ("openai", "azure"):
             self._refuse_by_types(body, provider=provider)
         _refuse_unknown_model(provider, model, pattern=provider.chat_models)
         note = SIMULATED_NOTE if provider.slug == "local" else ""

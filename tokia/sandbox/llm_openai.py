@@ -16,6 +16,16 @@ from tokia.sandbox.asgi import Json, dump
 from tokia.sandbox.faults import FaultSet
 from tokia.sandbox.llm_answers import NAME_TOKENS, Answer, Question, Tool, compose, reasoning_tokens_for
 from tokia.sandbox.llm_delivery import Frame, Reply
+from tokia.sandbox.llm_hosts import (
+    HostShape,
+    dress_body,
+    dress_message,
+    dress_usage,
+    finish_of,
+    opening_chunk,
+    reasoning_delta,
+    shape_of,
+)
 from tokia.sandbox.llm_openai_rules import Body, message_text
 from tokia.sandbox.llm_providers import Provider, ProviderError, is_reasoning_model
 from tokia.sandbox.llm_tokens import (
@@ -31,8 +41,6 @@ MISTRAL_ID_CHARS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 LOGPROB = -0.105
 DIMENSIONS = {"text-embedding-3-large": 3072, "mistral-embed": 1024, "gemini-embedding-001": 3072}
 DIMENSIONS_DEFAULT = 1536
-SHAPES_REASONING = {"deepseek": "reasoning_content", "groq": "reasoning"}  # the others keep it to themselves
-USAGE_ALWAYS = ("mistral", "deepseek", "groq")  # these end a stream with usage although nobody asked
 
 
 @dataclass
@@ -47,6 +55,11 @@ class Talk:
     usage: Usage
     answers: list[Answer]
     created: int
+    user_text: str
+
+    @property
+    def shape(self) -> HostShape:
+        return shape_of(self.provider.slug)
 
     @property
     def head(self) -> dict[str, Json]:
@@ -77,7 +90,10 @@ def answer_chat(
     answers = [compose(question, choice=index) for index in range(choices)]
     usage.completion_tokens = sum(answer.tokens for answer in answers)
     usage.reasoning_tokens = sum(len(answer.reasoning) for answer in answers)
-    talk = Talk(body, provider, model, call_id, faults, usage, answers, int(time.time()))
+    if shape_of(provider.slug).has_filters and "[content_filter]" in question.user_text:
+        text = "The response was filtered due to the prompt triggering Azure OpenAI's content management policy."
+        raise ProviderError(400, text, param="prompt", code="content_filter")
+    talk = Talk(body, provider, model, call_id, faults, usage, answers, int(time.time()), question.user_text)
     if body.get("stream"):
         return Reply(usage=usage, frames=list(_frames(talk)))
     return Reply(usage=usage, body=_whole(talk))
@@ -133,6 +149,7 @@ def shape_usage(usage: Usage, *, provider: Provider) -> dict[str, Any]:
                 shaped["completion_tokens_details"] = reasoning
         case "google" if usage.cached_tokens:
             shaped["prompt_tokens_details"] = cached
+    dress_usage(shaped, slug=provider.slug, reasoning_tokens=usage.reasoning_tokens)
     return shaped
 
 
@@ -183,8 +200,7 @@ def _whole(talk: Talk) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": None if answer.tool_calls else answer.text}
         if talk.provider.slug == "openai":
             message |= {"refusal": None, "annotations": []}
-        if answer.reasoning and talk.provider.slug in SHAPES_REASONING:
-            message[SHAPES_REASONING[talk.provider.slug]] = "".join(answer.reasoning)
+        dress_message(message, slug=talk.provider.slug, reasoning="".join(answer.reasoning))
         if answer.tool_calls:
             message["tool_calls"] = [
                 {
@@ -195,8 +211,16 @@ def _whole(talk: Talk) -> dict[str, Any]:
                 for position, call in enumerate(answer.tool_calls)
             ]
         logprobs = _logprobs(talk.body, answer.pieces)
-        choices.append({"index": index, "message": message, "logprobs": logprobs, "finish_reason": answer.finish})
+        choices.append(
+            {
+                "index": index,
+                "message": message,
+                "logprobs": logprobs,
+                "finish_reason": finish_of(talk.shape, answer.finish, talk.user_text),
+            }
+        )
     whole: dict[str, Any] = {**talk.head, "object": "chat.completion", "choices": choices}
+    dress_body(whole, slug=talk.provider.slug)
     usage = talk.faults.bend_usage(shape_usage(talk.usage, provider=talk.provider))
     if usage is not None:
         whole["usage"] = usage
@@ -213,6 +237,8 @@ def _frames(talk: Talk) -> Iterator[Frame]:
     asked = options.get("include_usage") is True
     usage = talk.faults.bend_usage(shape_usage(talk.usage, provider=talk.provider))
     sent = 0
+    if talk.shape.has_filters:
+        yield Frame(data=dump(opening_chunk()), tokens=0)
     for index, answer in enumerate(talk.answers):
         for delta, tokens, logprobs in _deltas(talk, index, answer):
             sent += tokens
@@ -221,13 +247,15 @@ def _frames(talk: Talk) -> Iterator[Frame]:
         extra: dict[str, Any] = {}
         if is_last and usage is not None and talk.provider.slug == "groq":
             extra["x_groq"] = {"id": f"req_{talk.call_id[-20:]}", "usage": usage}
-        elif is_last and usage is not None and talk.provider.slug in USAGE_ALWAYS:
+        elif is_last and usage is not None and talk.shape.ends_with_usage:
             extra["usage"] = usage
-        yield _frame(talk, index, {}, tokens=sent, asked=asked, finish=answer.finish, extra=extra)
-    if asked and usage is not None and talk.provider.slug not in ("deepseek", "mistral"):
+        yield _frame(
+            talk, index, {}, tokens=sent, asked=asked, finish=finish_of(talk.shape, answer.finish, talk.user_text), extra=extra
+        )
+    if asked and usage is not None and not talk.shape.usage_on_finish_only:
         chunk = {**talk.head, "object": "chat.completion.chunk", "choices": [], "usage": usage}
         yield Frame(data=dump(chunk), tokens=sent)
-    if not talk.faults.has("nodone"):
+    if not talk.faults.has("nodone") and talk.shape.has_done:
         yield Frame(data=b"[DONE]", tokens=sent)
 
 
@@ -243,9 +271,14 @@ def _frame(
     extra: dict[str, Any] | None = None,
     is_content: bool = False,
 ) -> Frame:
-    choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+    choice: dict[str, Any] = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
     chunk: dict[str, Any] = {**talk.head, "object": "chat.completion.chunk", "choices": [choice]}
-    if asked and not talk.faults.has("nousage"):
+    dress_body(chunk, slug=talk.provider.slug)
+    if talk.shape.usage_everywhere:
+        so_far = Usage(prompt_tokens=talk.usage.prompt_tokens, completion_tokens=tokens)
+        chunk["usage"] = talk.faults.bend_usage(shape_usage(so_far, provider=talk.provider))
+        choice["message"] = {"role": "assistant", "content": talk.answers[index].text[: tokens * 4]}  # all so far, more or less
+    elif asked and not talk.faults.has("nousage"):
         chunk["usage"] = None
     chunk |= extra or {}
     return Frame(data=dump(chunk), tokens=tokens, is_content=is_content)
@@ -257,17 +290,19 @@ def _deltas(talk: Talk, index: int, answer: Answer) -> Iterator[tuple[dict[str, 
     opening: dict[str, Any] = {"role": "assistant", "content": None if answer.tool_calls else ""}
     if slug == "openai":
         opening["refusal"] = None
-    hidden = 0 if slug in SHAPES_REASONING else len(answer.reasoning)
+    hidden = 0 if talk.shape.reasoning else len(answer.reasoning)
     yield opening, 0, None
-    if slug in SHAPES_REASONING:
+    if talk.shape.reasoning:
         for piece in answer.reasoning:
-            yield {SHAPES_REASONING[slug]: piece}, 1, None
+            yield reasoning_delta(talk.shape, piece), 1, None
     for piece in answer.pieces:
         yield {"content": piece}, 1 + hidden, _logprobs(talk.body, [piece])
         hidden = 0
     for position, call in enumerate(answer.tool_calls):
         head = {"index": position, "id": _tool_id(talk, index, position), "type": "function"}
-        if slug in ("groq", "google", "mistral", "cohere"):  # a call comes whole
+        if not talk.shape.indexed_tools:
+            del head["index"]
+        if talk.shape.whole_tools or not talk.shape.indexed_tools:
             function = {"name": call.name, "arguments": "".join(call.pieces)}
             yield {"tool_calls": [{**head, "function": function}]}, len(call.pieces) + NAME_TOKENS + hidden, None
             hidden = 0

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from tokia.sandbox.asgi import Json
+from tokia.sandbox.llm_hosts import find_slip, shape_of
 from tokia.sandbox.llm_providers import Provider, ProviderError, is_reasoning_model
 
 Body = dict[str, Any]
@@ -20,11 +21,7 @@ CHAT_FIELDS = frozenset(
         "web_search_options",
     }
 )  # fmt: skip
-EMBEDDING_FIELDS = frozenset(
-    {
-        "input", "model", "dimensions", "encoding_format", "user",
-    }
-)  # fmt: skip
+EMBEDDING_FIELDS = frozenset({"input", "model", "dimensions", "encoding_format", "user"})
 # Google's OpenAI endpoint knows fewer fields and says so.
 GOOGLE_FIELDS = frozenset(
     {
@@ -40,11 +37,7 @@ MISTRAL_FIELDS = frozenset(
         "prediction", "parallel_tool_calls", "prompt_mode", "reasoning_effort", "safe_prompt", "guardrails",
     }
 )  # fmt: skip
-MISTRAL_EMBEDDING_FIELDS = frozenset(
-    {
-        "input", "model", "metadata", "output_dimension", "output_dtype", "encoding_format",
-    }
-)  # fmt: skip
+MISTRAL_EMBEDDING_FIELDS = frozenset({"input", "model", "metadata", "output_dimension", "output_dtype", "encoding_format"})
 MESSAGE_FIELDS = {
     "developer": {"role", "content", "name"},
     "system": {"role", "content", "name"},
@@ -80,11 +73,14 @@ def refuse_bad_chat(body: Body, *, provider: Provider) -> None:
     _refuse_unknown_fields(body, provider=provider)
     _refuse_bad_numbers(body)
     _refuse_bad_stream(body, provider=provider)
-    if provider.slug == "openai":
+    if provider.slug in ("openai", "azure"):
         _refuse_for_model(body)
     _refuse_bad_messages(body, provider=provider)
     _refuse_bad_tools(body, provider=provider)
     _refuse_bad_format(body, provider=provider)
+    slip = find_slip(body, shape_of(provider.slug))
+    if slip is not None:
+        raise ProviderError(400, slip[1], param=slip[0], code="unsupported_parameter")
 
 
 def refuse_bad_embedding(body: Body, *, provider: Provider) -> None:
@@ -233,7 +229,7 @@ def _refuse_bad_messages(body: Body, *, provider: Provider) -> None:
         if role not in fields:
             raise _bad_value(f"{path}.role", f"Supported values are: {', '.join(fields)}.")
         unknown = [name for name in message if name not in fields[role]]
-        if unknown and provider.slug == "openai":
+        if unknown and provider.slug in ("openai", "azure"):
             raise unknown_parameter(f"{path}.{unknown[0]}", provider=provider)
         forbidden += [(("messages", index, role, name), message[name]) for name in unknown]
         _refuse_bad_content(message, path)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tokia.sandbox.asgi import Json, Response, json_response
+from tokia.sandbox.llm_hosts import error_body
 
 
 class ProviderError(Exception):
@@ -142,6 +143,59 @@ PROVIDERS: dict[str, Provider] = {
             context_tokens=200_000,
         ),
         Provider(
+            slug="azure",
+            prefix="/openai/v1",
+            dialect="openai",
+            chat_models=r"(gpt-|o\d|model-router).*",
+            embedding_models=r"text-embedding-.*",
+            unknown_fields="refuse",
+            has_prompt_cache=True,
+            listed=("gpt-4o", "gpt-4.1", "o4-mini", "text-embedding-3-small"),
+        ),
+        Provider(
+            slug="together",
+            prefix="/v1",
+            dialect="openai",
+            chat_models=r"[\w.-]+/[\w.-]+",
+            embedding_models=r"(BAAI|togethercomputer|intfloat)/[\w.-]+",
+            listed=("meta-llama/Meta-Llama-3.3-70B-Instruct-Turbo", "openai/gpt-oss-120b", "moonshotai/Kimi-K3"),
+        ),
+        Provider(
+            slug="fireworks",
+            prefix="/inference/v1",
+            dialect="openai",
+            chat_models=r"accounts/[\w-]+/(models|deployments)/[\w.-]+",
+            has_prompt_cache=True,
+            listed=("accounts/fireworks/models/glm-5p3", "accounts/fireworks/models/gpt-oss-120b"),
+        ),
+        Provider(
+            slug="xai",
+            prefix="/v1",
+            dialect="openai",
+            chat_models=r"grok-.*",
+            has_prompt_cache=True,
+            context_tokens=256_000,
+            listed=("grok-4.7", "grok-4-1-fast-reasoning", "grok-code-fast-1"),
+        ),
+        Provider(slug="perplexity", prefix="", dialect="openai", chat_models=r"sonar.*", listed=("sonar", "sonar-pro")),
+        Provider(
+            slug="vllm",
+            prefix="/v1",
+            dialect="openai",
+            chat_models=r"[\w./:-]+",
+            embedding_models=r"[\w./:-]+",
+            listed=("Qwen/Qwen3-8B",),
+        ),
+        Provider(
+            slug="ollama",
+            prefix="/v1",
+            dialect="openai",
+            chat_models=r"[\w./:-]+",
+            embedding_models=r"[\w./:-]+",
+            ignores=("n", "logit_bias", "user", "max_completion_tokens"),
+            listed=("qwen3:8b", "gpt-oss:20b"),
+        ),
+        Provider(
             slug="local",
             prefix="/v1",
             dialect="openai",
@@ -152,7 +206,9 @@ PROVIDERS: dict[str, Provider] = {
     )
 }
 
-REASONING = re.compile(r"(models/)?(o\d|gpt-5|gpt-6|openai/gpt-oss|deepseek-reasoner|magistral|qwen)")
+REASONING = re.compile(
+    r"(models/|accounts/fireworks/models/)?(o\d|gpt-5|gpt-6|(openai/)?gpt-oss|deepseek-reasoner|magistral|[qQ]wen|grok-.*reasoning|grok-4\.)"
+)
 CHATTY = re.compile(r"gpt-5.*-chat")  # the chat variants do not reason
 
 
@@ -181,7 +237,10 @@ def as_response(provider: Provider, error: ProviderError, *, request_id: str) ->
     elif provider.slug == "mistral":
         body = _mistral_body(error, request_id)
     else:
-        body = {"error": {"message": error.message, "type": error.kind, "param": error.param, "code": error.code}}
+        plain = {"error": {"message": error.message, "type": error.kind, "param": error.param, "code": error.code}}
+        body = error_body(
+            provider.slug, status=error.status, message=error.message, kind=error.kind, param=error.param, code=error.code
+        ) or plain  # fmt: skip
     return json_response(body, status=error.status, headers=headers)
 
 
@@ -230,6 +289,8 @@ def unauthorized(provider: Provider, *, is_missing: bool) -> ProviderError:
             return ProviderError(401, message, kind="authentication_error", code="invalid_request_error")
         case "groq":
             return ProviderError(401, "Invalid API Key", code="invalid_api_key")
+        case "azure":
+            return ProviderError(401, "Access denied due to invalid subscription key or wrong API endpoint.", code="401")
         case "cohere":
             return ProviderError(401, "no api key supplied" if is_missing else "invalid api token")
         case _:
@@ -246,6 +307,8 @@ def model_not_found(provider: Provider, model: str) -> ProviderError:
             return ProviderError(400, "Model Not Exist", code="invalid_request_error")
         case "google":
             return ProviderError(404, f"{model} is not found for API version v1main, or is not supported.")
+        case "azure":
+            return ProviderError(404, "The API deployment for this resource does not exist.", code="DeploymentNotFound")
         case "cohere":
             return ProviderError(404, f"model '{model}' not found, make sure the correct model ID was used.")
         case _:
