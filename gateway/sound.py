@@ -133,7 +133,7 @@ def _find_box(data: memoryview, name: bytes, place: int, end: int) -> tuple[int,
 def _read_mp3(data: memoryview, head: bytes) -> int:
     start = 0
     if head[:3] == b"ID3":
-        start = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+        start = 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])
         head = bytes(data[start : start + HEAD_BYTES])
     for place in range(min(len(head) - 4, 4_096)):
         if (
