@@ -119,7 +119,7 @@ async def hold_chat(process: GatewayProcess, open_call: OpenCall, call: ChatCall
 
 async def attempt_chat(process: GatewayProcess, open_call: OpenCall, call: ChatCall, surface: Surface, plan: Plan) -> Reply:
     """Ask one deployment after the other until one answers. Raises the last one's UpstreamError."""
-    failure: GatewayError = internal_error()
+    failure: GatewayError | None = None
     for number, deployment in enumerate(plan.deployments, start=1):
         dialect = dialect_for(surface, deployment)
         if number == 1 and open_call.output_tokens == plan.output_tokens:
@@ -157,7 +157,7 @@ async def attempt_chat(process: GatewayProcess, open_call: OpenCall, call: ChatC
         open_call.first_token_ns = time.monotonic_ns() - open_call.context.started_ns
         headers = [*STREAM_HEADERS, *answer_headers(open_call)]
         return Reply(200, headers, frames=relay_frames(process, open_call, call, surface, relay, first))
-    raise failure
+    raise failure or internal_error()
 
 
 # ── Whole answers ────────────────────────────────────────────────────────────────────────────────────────────────────

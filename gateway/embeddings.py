@@ -84,7 +84,7 @@ def plan_attempts(process: GatewayProcess, call: EmbeddingsCall, route: ServedRo
 
 async def attempt_embeddings(process: GatewayProcess, open_call: OpenCall, call: EmbeddingsCall, plan: Plan) -> EmbeddingsAnswer:
     """Ask one deployment after the other until one answers. Raises the last one's UpstreamError."""
-    failure: GatewayError = internal_error()
+    failure: GatewayError | None = None
     for number, deployment in enumerate(plan.deployments, start=1):
         dialect = EMBEDDERS[deployment.dialect]
         try:
@@ -110,7 +110,7 @@ async def attempt_embeddings(process: GatewayProcess, open_call: OpenCall, call:
             elapsed_ns = time.monotonic_ns() - started_ns
             attempt.ms = elapsed_ns // 1_000_000
             open_call.upstream_ns += elapsed_ns
-    raise failure
+    raise failure or internal_error()
 
 
 async def ask(

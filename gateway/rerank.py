@@ -89,7 +89,7 @@ def plan_attempts(process: GatewayProcess, call: RerankCall, route: ServedRoute)
 
 async def attempt_rerank(process: GatewayProcess, open_call: OpenCall, call: RerankCall, plan: Plan) -> RerankAnswer:
     """Ask one deployment after the other until one answers. Raises the last one's UpstreamError."""
-    failure: GatewayError = internal_error()
+    failure: GatewayError | None = None
     for number, deployment in enumerate(plan.deployments, start=1):
         dialect = RERANKERS.get(deployment.dialect)
         if dialect is None:
@@ -116,7 +116,7 @@ async def attempt_rerank(process: GatewayProcess, open_call: OpenCall, call: Rer
             elapsed_ns = time.monotonic_ns() - started_ns
             attempt.ms = elapsed_ns // 1_000_000
             open_call.upstream_ns += elapsed_ns
-    raise failure
+    raise failure or internal_error()
 
 
 async def ask(
