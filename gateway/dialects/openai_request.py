@@ -9,12 +9,13 @@ import msgspec
 
 from gateway.calls import ChatCall, ServedRoute
 from gateway.dialects.base import refuse
+from gateway.dialects.gemini_signatures import MARK, plain_id
 from gateway.dialects.openai_hosts import NEUTRAL, HostHabits
 
 Fields = dict[str, msgspec.Raw]
 
 # Members of answers that clients echo in their history, and that strict hosts refuse in a request.
-ANSWER_ONLY = ("reasoning_content", "reasoning", "thinking_blocks", "annotations")
+ANSWER_ONLY = ("reasoning_content", "reasoning", "thinking_blocks", "annotations", "extra_content", "images")
 _NO_RAW: Final = msgspec.Raw(b"null")
 _INCLUDE_USAGE: Final = msgspec.Raw(b'{"include_usage":true}')
 _SYSTEM: Final = msgspec.Raw(b'"system"')
@@ -82,17 +83,20 @@ def _fit_messages(call: ChatCall, fields: Fields, habits: HostHabits, *, is_stri
     """What other providers wrote: reasoning that a strict host refuses, ids that a host can't read, roles it does not know."""
     text = bytes(fields["messages"]) if len(call.messages) > 1 and (is_strict or habits.tool_id_length) else b""
     has_reasoning = is_strict and any(b'"%b"' % name.encode() in text for name in ANSWER_ONLY)
+    has_signatures = is_strict and b'"tool_call' in text and (b'"extra_content"' in text or MARK.encode() in text)
     has_foreign_ids = habits.tool_id_length > 0 and b'"tool_call' in text
     has_developer = not habits.takes_developer and any(message.role == "developer" for message in call.messages)
     has_names = not habits.takes_names and any(message.name is not None for message in call.messages)
     is_prefill = call.messages[-1].role == "assistant" and bool(habits.prefill_message or habits.prefill_body)
-    if not (has_reasoning or has_foreign_ids or has_developer or has_names or is_prefill):
+    if not (has_reasoning or has_signatures or has_foreign_ids or has_developer or has_names or is_prefill):
         return
     messages = _decode_objects(fields["messages"])
     for message in messages:
         if has_reasoning:
             for name in ANSWER_ONLY:
                 message.pop(name, None)
+        if has_signatures:
+            _drop_signatures(message)
         if has_foreign_ids:
             _fit_tool_ids(message, habits.tool_id_length)
         if has_developer and bytes(message["role"]) == b'"developer"':
@@ -134,6 +138,19 @@ def _fit_tool_ids(message: dict[str, msgspec.Raw], length: int) -> None:
             if "id" in tool_call:
                 id_ = msgspec.json.decode(tool_call["id"])
                 tool_call["id"] = _raw(_short_id(str(id_), length))
+        message["tool_calls"] = _raw(calls)
+
+
+def _drop_signatures(message: Fields) -> None:
+    """Gemini's, which ride on tool calls and in their ids: OpenAI takes no such member, and no id of that length."""
+    if "tool_call_id" in message:
+        message["tool_call_id"] = _raw(plain_id(str(msgspec.json.decode(message["tool_call_id"]))))
+    if "tool_calls" in message and bytes(message["tool_calls"]) != b"null":
+        calls = _decode_objects(message["tool_calls"])
+        for tool_call in calls:
+            tool_call.pop("extra_content", None)
+            if "id" in tool_call:
+                tool_call["id"] = _raw(plain_id(str(msgspec.json.decode(tool_call["id"]))))
         message["tool_calls"] = _raw(calls)
 
 

@@ -126,6 +126,26 @@ def test_it_calls_tools_over_several_turns_whatever_the_client_keeps(
     assert said.index("0-1") < said.index("1-1")
 
 
+@pytest.mark.parametrize(
+    ("slug", "model"), [("openai", "gpt-4o-mini"), ("anthropic", "claude-sonnet-4-6"), ("mistral", "mistral-large-2512")]
+)
+def test_a_conversation_may_go_on_elsewhere(
+    world: World, client: openai.OpenAI, routes: dict[str, str], tenant: Tenant, slug: str, model: str
+) -> None:
+    """What Gemini signed is nothing to the others, strict as they are; and it takes their calls in turn."""
+    other = world.route(slug, model, name=f"{slug}/elsewhere").name
+    world.await_served(tenant, other)
+    tools: Any = [tool("get_weather"), tool("get_time")]
+    history: list[Any] = [{"role": "user", "content": "get_weather e get_time"}]
+    for route in (routes[NEWEST], other, routes[NEWEST]):
+        message = client.chat.completions.create(model=route, messages=history, tools=tools).choices[0].message
+        history.append(message.model_dump(exclude_none=True))
+        calls = message.tool_calls or []
+        assert len(calls) == 2
+        history += [{"role": "tool", "tool_call_id": call.id, "content": "1"} for call in calls]
+        history += [{"role": "assistant", "content": "Pronto."}, {"role": "user", "content": "de novo: get_weather e get_time"}]
+
+
 @pytest.mark.parametrize("model", [BUDGET, NEWEST])
 def test_its_stream_accumulates_in_the_sdk(client: openai.OpenAI, routes: dict[str, str], model: str) -> None:
     tools: Any = [tool("get_weather"), tool("get_time")]
