@@ -1,6 +1,7 @@
 """Sale prices: a draft is computed from costs, exchange rate and markup; once published it never changes.
 
 amount = ceil(cost in US$ × R$ per US$ × markup × 10⁹) nano-reais per `per_units`, exact in Decimal; an override in reais wins.
+In a batch a call costs `batch_percent` of it, raised in the draft to where it covers the cost.
 One version of the default book is in force: the newest published one whose `effective_at` has come.
 """
 
@@ -24,6 +25,7 @@ from billing.pricing import PriceList, UnitPrice, per_units_of
 from billing.units import tell_per
 from tokia import clock
 
+BATCH_PERCENT = 75
 PROPOSAL_NOTE = "Proposta automática: custos mudaram"
 EXACT = Context(prec=60)  # 18 + 12 + 6 + 10 digits at most: no product is rounded before the ceil
 
@@ -45,6 +47,7 @@ class PriceLine:
     markup: Decimal
     overrides: Mapping[str, int] = field(default_factory=dict)  # unit → nanos per `per_units`
     override_reason: str = ""  # needed where an override is below cost
+    batch_percent: int = BATCH_PERCENT
 
 
 KIND_LABELS = {"gone": "sumiu", "up": "subiu", "down": "caiu", "new": "novo", "same": "igual"}
@@ -94,6 +97,13 @@ def cost_of_line(price: Price, rate: Decimal | None) -> int:
     return cost_in_nanos(price.cost_usd, rate) if price.cost_usd is not None and rate is not None else 0
 
 
+def batch_floor(price: Price, rate: Decimal | None) -> int:
+    """The least percentage of the line's amount that covers its cost, at most 100."""
+    if price.amount_nanos == 0:
+        return 1
+    return max(1, min(100, -(-100 * cost_of_line(price, rate) // price.amount_nanos)))
+
+
 # ── Drafts ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 def default_book() -> PriceBook:
     book, _ = PriceBook.objects.get_or_create(is_default=True, defaults={"name": "Padrão"})
@@ -120,7 +130,7 @@ def draft_from_current(*, note: str = "", book: PriceBook | None = None) -> Pric
         copy = Price(
             route_name=old.route_name, unit=old.unit, per_units=old.per_units, provider_name=old.provider_name,
             upstream_model=old.upstream_model, cost_usd=old.cost_usd, markup=old.markup,
-            override_nanos=old.override_nanos, override_reason=old.override_reason,
+            override_nanos=old.override_nanos, override_reason=old.override_reason, batch_percent=old.batch_percent,
         )  # fmt: skip
         _follow_cost(copy, costs)
         copies.append(copy)
@@ -135,7 +145,8 @@ def recompute(version: PriceVersion) -> PriceVersion:
         locked.save(update_fields=["exchange_rate"])
         prices = list(Price.objects.filter(version=locked))
         _compute(prices, locked.exchange_rate)
-        Price.objects.bulk_update(prices, ["amount_nanos"])
+        _raise_batch_percents(prices, locked.exchange_rate)
+        Price.objects.bulk_update(prices, ["amount_nanos", "batch_percent"])
     version.refresh_from_db()
     return version
 
@@ -184,6 +195,7 @@ def _prices_of(line: PriceLine, costs: Mapping[str, ProviderCost]) -> list[Price
             provider_name=line.provider_name, upstream_model=line.upstream_model,
             cost_usd=costs[unit].usd if unit in costs else None, markup=line.markup,
             override_nanos=line.overrides.get(unit), override_reason=line.override_reason if unit in line.overrides else "",
+            batch_percent=line.batch_percent,
         )
         for unit in units
     ]  # fmt: skip
@@ -209,6 +221,7 @@ def _newly_costed(copies: list[Price], costs: Mapping[tuple[str, str], Mapping[s
         Price(
             route_name=route_name, unit=unit, per_units=cost.per_units, provider_name=provider_name,
             upstream_model=upstream_model, cost_usd=cost.usd, markup=next(iter(units.values())).markup,
+            batch_percent=next(iter(units.values())).batch_percent,
         )
         for (route_name, provider_name, upstream_model), units in routes.items()
         for unit, cost in costs.get((provider_name, upstream_model), {}).items()
@@ -219,6 +232,7 @@ def _newly_costed(copies: list[Price], costs: Mapping[tuple[str, str], Mapping[s
 def _save_draft(prices: list[Price], *, note: str, book: PriceBook) -> PriceVersion:
     rate = exchange.current_rate()
     _compute(prices, rate)
+    _raise_batch_percents(prices, rate)
     with transaction.atomic():
         PriceBook.objects.select_for_update().get(pk=book.pk)  # numbers without gaps or clashes
         last = PriceVersion.objects.filter(book=book).aggregate(last=Max("number"))["last"] or 0
@@ -237,6 +251,11 @@ def _compute(prices: Iterable[Price], rate: ExchangeRate) -> None:
             price.amount_nanos = amount_for(price.cost_usd, rate.rate, price.markup)
         else:
             raise PriceRefused(f"{price.route_name}, {price.get_unit_display()}: informe custo e markup, ou um preço fixo.")
+
+
+def _raise_batch_percents(prices: Iterable[Price], rate: ExchangeRate) -> None:
+    for price in prices:
+        price.batch_percent = max(price.batch_percent, batch_floor(price, rate.rate))
 
 
 # ── Publishing ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -280,6 +299,8 @@ def _check_margin(price: Price, rate: Decimal) -> None:
         raise PriceRefused(
             f"{price.route_name}, {price.get_unit_display()}: o preço fica abaixo do custo. Informe o motivo na linha."
         )
+    if price.batch_percent < batch_floor(price, rate):
+        raise PriceRefused(f"{price.route_name}, {price.get_unit_display()}: o preço em lote fica abaixo do custo. Recalcule.")
 
 
 # ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -299,8 +320,9 @@ def price_lists(at: dt.datetime | None = None) -> dict[str, PriceList]:
     units: dict[str, dict[str, UnitPrice]] = defaultdict(dict)
     for price in Price.objects.filter(version=version):
         units[price.route_name][price.unit] = UnitPrice(
-            amount_nanos=price.amount_nanos, cost_nanos=cost_of_line(price, rate), per_units=price.per_units
-        )
+            amount_nanos=price.amount_nanos, cost_nanos=cost_of_line(price, rate), per_units=price.per_units,
+            batch_percent=price.batch_percent,
+        )  # fmt: skip
     label = f"v{version.number}"
     return {name: PriceList(version_id=version.pk, version_label=label, units=prices) for name, prices in units.items()}
 

@@ -125,6 +125,7 @@ class UnitPrice:
     amount_nanos: int
     cost_nanos: int = 0
     per_units: int = 1_000_000
+    batch_percent: int = 100  # of the amount, in a batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,14 @@ class PriceList:
         for name, value in (("_scale", scale), ("_text", tuple(text)), ("_media", tuple(media)), ("_costs", tuple(costs))):
             object.__setattr__(self, name, value)
         object.__setattr__(self, "_dearest", dearest)
+
+    def scaled(self) -> PriceList:
+        """The same edition's prices of a batch. Exact: nothing is rounded before the one ceil of a call."""
+        units = {
+            unit: UnitPrice(price.amount_nanos * price.batch_percent, price.cost_nanos * 100, price.per_units * 100)
+            for unit, price in self.units.items()
+        }
+        return PriceList(version_id=self.version_id, version_label=self.version_label, units=units)
 
     @property
     def has_dearer_media(self) -> bool:

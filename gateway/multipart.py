@@ -32,12 +32,13 @@ _UNQUOTED = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
 
 
 class File(msgspec.Struct, frozen=True):
-    """One uploaded file. `extension` is all that is left of its name, which may say whose it is."""
+    """One uploaded file. Upstreams are told its `extension`, never its name, which may say whose it is."""
 
     field: str
     data: memoryview
     extension: str  # in lower case, may be empty
     content_type: str
+    name: str = ""  # as it was uploaded
 
 
 class Form(msgspec.Struct, frozen=True):
@@ -82,7 +83,7 @@ def parse_form(body: bytes, content_type: bytes) -> Form:
             texts.append((name, _decode_text(whole[start:end], name)))
         else:
             extension = _EXTENSION.search(filename)
-            files.append(File(name, whole[start:end], extension.group(1).lower() if extension else "", kind))
+            files.append(File(name, whole[start:end], extension.group(1).lower() if extension else "", kind, filename))
         place = end + 2 + len(delimiter)
     if body[place + 2 :].strip(b" \t\r\n"):
         raise _malformed("há bytes depois do fim", "there are bytes after the end")

@@ -133,6 +133,9 @@ class Price(models.Model):
     override_nanos = models.BigIntegerField("preço fixo (nanos)", null=True, blank=True)
     override_reason = models.CharField("motivo se abaixo do custo", max_length=200, blank=True)
     amount_nanos = models.BigIntegerField("preço (nanos)")
+    # Of the amount, in /v1/batches; never below cost (`pricebooks.batch_floor`). Providers sell their own batches at half, but our
+    # lines go out as ordinary calls at the ordinary cost: what we give away is margin, in exchange for choosing when.
+    batch_percent = models.PositiveSmallIntegerField("em lote (%)", default=75)
 
     class Meta:
         verbose_name = "preço"
@@ -141,6 +144,7 @@ class Price(models.Model):
             models.UniqueConstraint(fields=["version", "route_name", "unit"], name="price_once"),
             models.CheckConstraint(condition=Q(amount_nanos__gte=0), name="price_not_negative"),
             models.CheckConstraint(condition=Q(per_units__gt=0), name="price_per_units_positive"),
+            models.CheckConstraint(condition=Q(batch_percent__range=(1, 100)), name="price_batch_percent_a_part"),
         ]
 
     def __str__(self) -> str:

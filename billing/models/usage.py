@@ -40,7 +40,7 @@ class UsageRecord(models.Model):
     )
     api_key_id = models.BigIntegerField("chave")
     month = models.DateField("mês")
-    surface = models.CharField("superfície", max_length=20)  # "chat", "embeddings"…
+    surface = models.CharField("superfície", max_length=20)  # "chat", "embeddings"…; "batch:chat": at its batch price
     is_stream = models.BooleanField("streaming", default=False)
     route_name = models.CharField("modelo", max_length=100)
     provider_name = models.CharField("provedor", max_length=40, blank=True)
