@@ -57,6 +57,7 @@ class _Delta(msgspec.Struct):
     type: str | None = None
     text: str | None = None
     thinking: str | None = None
+    signature: str | None = None
     partial_json: str | None = None
     stop_reason: str | None = None
 
@@ -188,6 +189,9 @@ class ChatReader:
         self._tool_index = -1
         self._tool_has_arguments = True
         self._block_kind = ""
+        self._thought: list[str] = []  # of the thinking block that is being read
+        self._signature = ""
+        self._kept = 0  # thinking blocks that were given whole
 
     def read(self, events: list[sse.Event]) -> bytes:
         out: list[bytes] = []
@@ -253,14 +257,18 @@ class ChatReader:
         if block.type == "text" and block.text:
             return self._text(block.text)
         if block.type == "thinking" and block.thinking:
-            return self._thought(block.thinking)
+            return self._think(block.thinking)
+        if block.type == "redacted_thinking":
+            return self._keep({"type": "redacted_thinking", "data": block.data or ""})
         return b""
 
     def _read_delta(self, delta: _Delta) -> bytes:
         if delta.text:
             return self._text(delta.text)
         if delta.thinking:
-            return self._thought(delta.thinking)
+            return self._think(delta.thinking)
+        if delta.signature:
+            self._signature += delta.signature
         if delta.partial_json:
             return self._arguments(delta.partial_json)
         return b""
@@ -269,13 +277,23 @@ class ChatReader:
         kind, self._block_kind = self._block_kind, ""
         if kind == "tool_use" and not self._tool_has_arguments:
             return self._arguments("{}")  # a call without arguments streams none, but they must be JSON
+        if kind == "thinking" and self._signature:
+            thought, signature = "".join(self._thought), self._signature
+            self._thought, self._signature = [], ""
+            return self._keep({"type": "thinking", "thinking": thought, "signature": signature})
         return b""
 
     def _text(self, text: str) -> bytes:
         self._tally.add_text(text)
         return self._chunk(b'{"content":%b}' % _dumps(text))
 
-    def _thought(self, text: str) -> bytes:
+    def _keep(self, block: dict[str, Any]) -> bytes:
+        """One of `thinking_blocks`: whole, and with an index, without which SDKs can't gather lists."""
+        index, self._kept = self._kept, self._kept + 1
+        return self._chunk(b'{"thinking_blocks":[%b]}' % _dumps({"index": index, **block}))
+
+    def _think(self, text: str) -> bytes:
+        self._thought.append(text)
         self._tally.add_text(text)
         return self._chunk(b'{"reasoning_content":%b}' % _dumps(text))
 

@@ -173,7 +173,7 @@ def _file_block(file: Any, path: str) -> Block:
 def _assistant_blocks(message: dict[str, Any], path: str) -> list[Block]:
     """Thinking that the client kept comes first, then text, then tool calls."""
     kept = message.get("thinking_blocks")
-    blocks: list[Block] = [block for block in kept if isinstance(block, dict)] if isinstance(kept, list) else []
+    blocks: list[Block] = [_without_index(block) for block in kept if isinstance(block, dict)] if isinstance(kept, list) else []
     blocks += _text_blocks(message.get("content"), f"{path}.content")
     for index, tool_call in enumerate(message.get("tool_calls") or []):
         where = f"{path}.tool_calls[{index}]"
@@ -183,6 +183,11 @@ def _assistant_blocks(message: dict[str, Any], path: str) -> list[Block]:
         arguments = _arguments(function.get("arguments"), f"{where}.function.arguments")
         blocks.append({"type": "tool_use", "id": tool_id(tool_call.get("id")), "name": function["name"], "input": arguments})
     return blocks
+
+
+def _without_index(block: Block) -> Block:
+    """Our streams number thinking blocks; Messages refuses the number."""
+    return {name: value for name, value in block.items() if name != "index"}
 
 
 def _arguments(text: Any, path: str) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class Stored(msgspec.Struct):
 async def load_stored(process: GatewayProcess, caller: Caller, asked: Asked) -> Stored:
     """Raises RouteNotFound, with what has to be stored for it."""
     organization_id, stored = caller.organization_id, Stored()
-    if previous := asked.typed.previous_response_id:
+    if (previous := asked.typed.previous_response_id) is not None:
         load = partial(responses_store.load_conversation, previous, organization_id=organization_id, param="previous_response_id")
         stored.history = [item for kept in await process.responses.run(load) for item in (*kept.items, *kept.response["output"])]
     if references := _references(asked.input):
@@ -121,9 +121,11 @@ def _normalize(given: Any, referred: Mapping[str, Item], response_id: str) -> li
         if isinstance(item, dict) and _is_reference(item):
             items.append(referred[item["id"]])
         elif isinstance(item, dict):
-            kind = item.get("type") or "message"
+            kind, given_id = item.get("type") or "message", item.get("id")
+            if given_id is not None and not isinstance(given_id, str):
+                raise expected(f"input[{index}].id", "um texto", "a string")
             own_id = item_id(PREFIXES.get(str(kind), "item"), response_id, INPUT_PLACE + index)
-            items.append({**item, "type": kind, "id": item.get("id") or own_id})
+            items.append({**item, "type": kind, "id": given_id or own_id})
         else:
             raise expected(f"input[{index}]", "um objeto", "an object")
     return items

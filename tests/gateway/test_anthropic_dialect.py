@@ -212,6 +212,8 @@ def test_it_streams_text_thoughts_and_tool_arguments() -> None:
     deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
     assert deltas[0] == {"role": "assistant", "content": ""}
     assert "".join(d.get("reasoning_content", "") for d in deltas) == "hum"
+    kept = [block for d in deltas for block in d.get("thinking_blocks", [])]
+    assert kept == [{"index": 0, "type": "thinking", "thinking": "hum", "signature": "s"}]
     assert "".join(d.get("content") or "" for d in deltas) == 'olá \u2028 "x"'
     arguments: dict[int, str] = {}
     for d in deltas:
