@@ -104,7 +104,7 @@ class Sandbox(ServerProcess):
     def base_url(self, slug: str) -> str:
         paths = {
             "anthropic": "", "azure": "/openai/v1", "bedrock": "", "cohere": "", "deepseek": "", "google": "/v1beta",
-            "groq": "/openai/v1",
+            "groq": "/openai/v1", "fireworks": "/inference/v1", "perplexity": "",
         }  # fmt: skip
         return f"{self.url}/llm/{slug}{paths.get(slug, '/v1')}"
 
