@@ -133,7 +133,10 @@ class Messages:
             return path
         if found := _MESSAGE_PATH.match(path):
             place = int(found[1])
-            return self._paths[place] + path[found.end() :] if place < len(self._paths) else path
+            if place >= len(self._paths):
+                return path
+            home = self._paths[place]  # which of its blocks it was is lost: parts are not counted as blocks are
+            return home if home == "system" else f"{home}.content"
         return NAMES.get(path, path)
 
     def error_body(self, error: TokiaError, *, is_english: bool, request_id: str) -> bytes:

@@ -55,6 +55,7 @@ class _Choice(msgspec.Struct):
     message: _Said | None = None
     finish_reason: str | None = None
     native_finish_reason: Any = None
+    stop_reason: Any = None  # of vLLM: the sequence that stopped it
     index: Any = 0
 
 
@@ -94,10 +95,25 @@ def stop_reason_of(finish: str, native: str, *, has_tools: bool, is_refused: boo
 
 
 # ── Whole ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-def stop_sequence_of(call: ChatCall, reason: str) -> str | None:
-    """Which one it was, where only one was asked for: a chat completion does not say."""
-    asked = call.decoded.get("stop")
-    return asked[0] if reason == "stop_sequence" and isinstance(asked, list) and len(asked) == 1 else None
+class _End(msgspec.Struct):
+    """How an answer ended, as far as it was said."""
+
+    finish: str = ""
+    native: str = ""
+    sequence: str = ""
+
+    def take(self, choice: _Choice) -> None:
+        self.finish = choice.finish_reason or self.finish
+        self.native = _text(choice.native_finish_reason) or self.native
+        self.sequence = _text(choice.stop_reason) or self.sequence
+
+    def show(self, call: ChatCall, *, has_tools: bool, is_refused: bool) -> dict[str, str | None]:
+        """Which sequence stopped it is known where the host says so, or where only one was asked for."""
+        asked = call.decoded.get("stop") or []
+        if self.sequence and self.sequence in asked:
+            return {"stop_reason": "stop_sequence", "stop_sequence": self.sequence}
+        reason = stop_reason_of(self.finish, self.native, has_tools=has_tools, is_refused=is_refused)
+        return {"stop_reason": reason, "stop_sequence": asked[0] if reason == "stop_sequence" and len(asked) == 1 else None}
 
 
 def shape_message(call: ChatCall, route: ServedRoute, completion: bytes) -> bytes:
@@ -118,15 +134,11 @@ def shape_message(call: ChatCall, route: ServedRoute, completion: bytes) -> byte
                 "input": _input(function.arguments),
             }
         )
-    reason = stop_reason_of(
-        choice.finish_reason or "",
-        _text(choice.native_finish_reason),
-        has_tools=bool(said.tool_calls),
-        is_refused=bool(said.refusal),
-    )
+    end = _End()
+    end.take(choice)
     message = {
         "id": message_id(answer.id), "type": "message", "role": "assistant", "model": _text(answer.model) or route.name,
-        "content": content, "stop_reason": reason, "stop_sequence": stop_sequence_of(call, reason),
+        "content": content, **end.show(call, has_tools=bool(said.tool_calls), is_refused=bool(said.refusal)),
         "usage": msgspec.Raw(show_usage(bytes(answer.usage))),
     }  # fmt: skip
     return _dumps(message)
@@ -187,7 +199,7 @@ class MessageShaper:
         self._open = ""  # its kind; empty: none is
         self._tools: dict[int, _Tool] = {}
         self._current: _Tool | None = None
-        self._finish = self._native_finish = ""
+        self._end = _End()
         self._is_refused = False
 
     def read(self, frames: bytes) -> bytes:
@@ -203,8 +215,7 @@ class MessageShaper:
             if choice.index in (0, None):
                 if choice.delta is not None:
                     self._read_delta(choice.delta, out)
-                self._finish = choice.finish_reason or self._finish
-                self._native_finish = _text(choice.native_finish_reason) or self._native_finish
+                self._end.take(choice)
 
     def _begin(self, out: list[bytes]) -> None:
         """With the first block, since until then another deployment may still be asked. Clients count with what stands here until
@@ -316,10 +327,9 @@ class MessageShaper:
         self._begin(out)
         self._advance(out, is_end=True)
         self._stop(out)
-        reason = stop_reason_of(self._finish, self._native_finish, has_tools=bool(self._tools), is_refused=self._is_refused)
         ending = {
             "type": "message_delta",
-            "delta": {"stop_reason": reason, "stop_sequence": stop_sequence_of(self._call, reason)},
+            "delta": self._end.show(self._call, has_tools=bool(self._tools), is_refused=self._is_refused),
             "usage": msgspec.Raw(show_usage(usage_raw)),
         }
         out.append(frame_of("message_delta", _dumps(ending)))

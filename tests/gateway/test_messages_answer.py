@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gateway import sse
 from gateway.calls import ChatCall, Message
-from gateway.dialects import messages_native
 from gateway.dialects.messages_native import show_usage
-from gateway.errors import UpstreamError
+from gateway.errors import BadRequest
+from gateway.metering import overloaded
 from gateway.surfaces.messages import Messages
 from gateway.surfaces.messages_answer import message_id, shape_message, stop_reason_of
 from tests.gateway.test_messages_request import ROUTE
@@ -171,6 +168,33 @@ def test_it_maps_every_ending(finish: str, native: str, expected: str) -> None:
         assert stop_reason_of(finish, native, has_tools=False, is_refused=True) == "refusal"
 
 
+def test_it_knows_the_sequence_that_a_host_names() -> None:
+    last = sse.frame(b'{"id":"x","choices":[{"index":0,"delta":{},"finish_reason":"stop","stop_reason":"B"}]}')
+    events = shape(chunk(content="x"), last, call=call_of(stop=["A", "B"]))
+    assert events[-2]["delta"] == {"stop_reason": "stop_sequence", "stop_sequence": "B"}
+
+
+def test_the_opening_waits_for_a_first_word() -> None:
+    shaper = Messages().open_shaper(call_of(), ROUTE)
+    assert shaper.read(chunk(role="assistant", content="")) == b""
+    assert [event["type"] for event in events_of(shaper.read(chunk(content="a")))][:3] == [
+        "message_start", "ping", "content_block_start",
+    ]  # fmt: skip
+
+
+def test_it_puts_refusals_in_the_callers_words() -> None:
+    surface = Messages()
+    surface._paths = ["system", "messages[0]", "messages[0]"]
+    for param, path in (
+        ("messages[2].content[1].type", "messages[0].content"), ("messages[1].tool_calls[0].id", "messages[0].content"),
+        ("messages[0].content", "system"), ("tools[3]", "tools[3]"), ("stop", "stop_sequences"), ("messages[9].x", "messages[9].x"),
+        ("reasoning_effort", "thinking"),
+    ):  # fmt: skip
+        error = surface.reword(BadRequest(f"Não '{param}'.", f"Not '{param}'.", param=param))
+        assert (error.param, error.message, error.english) == (path, f"Não '{path}'.", f"Not '{path}'.")
+    assert surface.reword(overloaded()).status == 529
+
+
 def test_an_answer_without_a_word_is_whole() -> None:
     events = shape(chunk(role="assistant"), chunk("stop"))
     assert gather(events) == []
@@ -212,112 +236,3 @@ def test_a_usage_in_anthropics_words_stays_as_it_is() -> None:
     raw = b'{"output_tokens": 7, "x":1,"cost":1.10}'
     assert show_usage(raw) is raw
     assert b'"cost":0.000000001' in show_usage(USAGE)
-
-
-# ── Carried through ──────────────────────────────────────────────────────────────────────────────────────────────────
-def frames(*bodies: dict[str, Any]) -> bytes:
-    return b"".join(b"event: %b\ndata: %b\n\n" % (body["type"].encode(), json.dumps(body).encode()) for body in bodies)
-
-
-START: dict[str, Any] = {
-    "type": "message_start",
-    "message": {"id": "msg_1", "type": "message", "model": "claude", "usage": {
-        "input_tokens": 9, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 2, "output_tokens": 1}},
-}  # fmt: skip
-BLOCKS: list[dict[str, Any]] = [
-    {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": "", "signature": ""}},
-    {"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "hum"}},
-    {"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "s"}},
-    {"type": "content_block_stop", "index": 0},
-    {"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": ""}},
-    {"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "olá \u2028 \"x\""}},
-    {"type": "content_block_delta", "index": 1, "delta": {"type": "citations_delta", "citation": {"cited_text": "y"}}},
-    {"type": "content_block_stop", "index": 1},
-    {"type": "something_new", "x": {"y": [1]}},
-    {"type": "content_block_start", "index": 2, "content_block": {"type": "tool_use", "id": "tu", "name": "soma", "input": {}}},
-    {"type": "content_block_delta", "index": 2, "delta": {"type": "input_json_delta", "partial_json": '{"a":1}'}},
-    {"type": "content_block_stop", "index": 2},
-]  # fmt: skip
-DELTA: dict[str, Any] = {
-    "type": "message_delta", "delta": {"stop_reason": "tool_use", "stop_sequence": None, "container": None},
-    "usage": {"output_tokens": 30, "output_tokens_details": {"thinking_tokens": 12}, "service_tier": "standard"},
-    "context_management": {"applied_edits": []},
-}  # fmt: skip
-STOP: dict[str, Any] = {"type": "message_stop"}
-STREAM = frames(START, {"type": "ping"}, *BLOCKS, DELTA, STOP)
-
-
-@given(cuts=st.lists(st.integers(0, len(STREAM)), max_size=12))
-def test_what_it_carries_is_the_same_events_however_they_are_cut(cuts: list[int]) -> None:
-    reader, tally = messages_native.open_stream(call_of())
-    parser = messages_native.open_parser()
-    edges = sorted({0, len(STREAM), *cuts})
-    out = b"".join(reader.read(parser.feed(STREAM[left:right])) for left, right in itertools.pairwise(edges))
-    assert out == frames(START, {"type": "ping"}, *BLOCKS)  # byte for byte; the end waits for the settlement
-    assert tally.is_complete
-    assert (tally.finish_reason, tally.upstream_id, tally.text) == ("tool_calls", "msg_1", 'humolá \u2028 "x"soma{"a":1}')
-    usage = tally.usage
-    assert usage is not None
-    assert (usage.input_tokens, usage.cached_input_tokens, usage.cache_write_tokens) == (9, 4, 2)
-    assert (usage.output_tokens, usage.reasoning_tokens) == (18, 12)
-    assert tally.usage_raw == json.dumps(DELTA["usage"]).encode()
-    ended = events_of(reader.usage_frame(tally.usage_raw[:-1] + b',"cost":1.5}'))
-    assert ended == [{**DELTA, "usage": {**DELTA["usage"], "cost": 1.5}}, STOP]
-
-
-def test_the_opening_waits_for_the_first_block() -> None:
-    reader, _ = messages_native.open_stream(call_of())
-    assert reader.read(sse.SseParser().feed(frames(START, {"type": "ping"}))) == b""
-    assert reader.read(sse.SseParser().feed(frames(BLOCKS[0]))) == frames(START, {"type": "ping"}, BLOCKS[0])
-
-
-def test_an_empty_message_ends_well() -> None:
-    reader, tally = messages_native.open_stream(call_of())
-    out = reader.read(sse.SseParser().feed(frames(START, DELTA, {**DELTA, "usage": {}}, STOP)))
-    assert [event["type"] for event in events_of(out)] == ["message_start", "message_delta"]
-    assert tally.is_complete
-    assert tally.usage is not None
-
-
-@pytest.mark.parametrize(
-    ("data", "status"),
-    [
-        (b'{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}', 503),
-        (b'{"type":"error","error":{"type":"rate_limit_error","message":"x"}}', 429),
-        (b'{"type":"error","error":{"type":"api_error","message":"x"}}', 502),
-        (b'{"type":"content_block_delta","delta":5}', 502), (b"{", 502), (b"[]", 502),
-    ],
-)  # fmt: skip
-def test_it_raises_what_breaks_in_the_middle(data: bytes, status: int) -> None:
-    reader, tally = messages_native.open_stream(call_of())
-    reader.read(sse.SseParser().feed(frames(START, BLOCKS[0])))
-    with pytest.raises(UpstreamError) as failed:
-        reader.read([(b"", data)])
-    assert failed.value.status == status
-    assert not tally.is_complete
-
-
-@pytest.mark.parametrize("stop_reason", ["end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal", "new_one"])
-def test_it_carries_a_whole_message(stop_reason: str) -> None:
-    members = {
-        "id": "msg_1", "type": "message", "model": "claude", "content": [
-            {"type": "text", "text": "oi", "citations": [{"x": 1}]}, {"type": "server_thing", "y": {"z": 1.50}},
-            {"type": "tool_use", "id": "t", "name": "f", "input": {"b": 1}},
-        ],
-        "stop_reason": stop_reason, "stop_sequence": None, "usage": {"input_tokens": 3, "output_tokens": 2}, "extra": {"deep": [1]},
-    }  # fmt: skip
-    body = json.dumps(members, indent=1).encode()
-    answer = messages_native.read_chat(body)
-    assert answer.tally.usage is not None
-    assert answer.tally.finish_reason in ("stop", "length", "tool_calls", "content_filter")
-    shown = json.loads(answer.with_usage(b'{"input_tokens": 3, "output_tokens": 2,"cost":0.1}'))
-    assert shown == {**members, "usage": {"input_tokens": 3, "output_tokens": 2, "cost": 0.1}}
-    assert json.loads(answer.with_usage(USAGE))["usage"] == SHOWN
-
-
-@pytest.mark.parametrize(
-    "body", [b"", b"[]", b"<html>", b'{"id":"x"}', b'{"stop_reason":"end_turn"}', b'{"id":5,"stop_reason":"x"}']
-)
-def test_it_refuses_what_is_no_message(body: bytes) -> None:
-    with pytest.raises(UpstreamError):
-        messages_native.read_chat(body)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +12,6 @@ from hypothesis import strategies as st
 from billing.pricing import PriceList, UnitPrice
 from gateway.calls import ChatCall, ServedDeployment, ServedRoute
 from gateway.dialects import messages_native
-from gateway.dialects.messages_terms import CLOSED_FIELDS, Terms, read_terms
 from gateway.errors import BadRequest
 from gateway.parsing import parse_chat
 from gateway.surfaces.messages_content import away_id, home_id
@@ -50,6 +47,14 @@ def translate(messages: list[Any] | None = None, *, drops: bool = False, can_rea
 def dropped_of(*, drops: bool = False, can_reason: bool = True, **fields: Any) -> list[str]:
     asked = parse_message(json.dumps(body_of(**fields)).encode())
     return translate_message(asked, drops=drops, can_reason=can_reason).dropped
+
+
+def native_call(body: bytes, **fields: Any) -> ChatCall:
+    asked = parse_message(body)
+    return ChatCall(
+        model="x/y", fields={}, decoded={}, messages=outline_messages(asked.decoded), body_bytes=len(body), is_stream=False,
+        wants_usage=False, output_tokens_asked=100, choices=1, native=asked.members, **fields,
+    )  # fmt: skip
 
 
 def say(*blocks: Any, role: str = "user") -> dict[str, Any]:
@@ -297,119 +302,66 @@ def test_an_id_comes_home_as_it_left(id_: str) -> None:
     assert home_id(away) == id_
 
 
-# ── Carried through ──────────────────────────────────────────────────────────────────────────────────────────────────
-def native_call(body: bytes, **fields: Any) -> ChatCall:
-    asked = parse_message(body)
-    return ChatCall(
-        model="x/y", fields={}, decoded={}, messages=outline_messages(asked.decoded), body_bytes=len(body), is_stream=False,
-        wants_usage=False, output_tokens_asked=100, choices=1, native=asked.members, **fields,
-    )  # fmt: skip
-
-
-JSON: st.SearchStrategy[Any] = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**53), 2**53)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=15,
-)
-EXTRAS = st.dictionaries(
-    st.text(min_size=1, max_size=12).filter(
-        lambda name: name not in {*CLOSED_FIELDS, "speed", "drop_params", "api_key", "base_url", "api_base", "system"}
-    ),
-    JSON,
-    max_size=5,
-)
-
-
-@given(extras=EXTRAS, indent=st.sampled_from([None, 1]), ascii_only=st.booleans())
-def test_what_it_carries_is_the_same_bytes(extras: dict[str, Any], indent: int | None, ascii_only: bool) -> None:
-    """Every member but `model` and `max_tokens`, with its white space, its escapes, its order and its numbers."""
-    body = json.dumps({**extras, **body_of(tools=[TOOL])}, indent=indent, ensure_ascii=ascii_only)
-    try:
-        raw = body.encode()
-        call = native_call(raw)
-    except (BadRequest, UnicodeEncodeError):  # a field of ours with another type, half a surrogate pair
-        return
-    request = messages_native.chat_request(call, ROUTE, DEPLOYMENT, 77)
-    sent, came = (msgspec.json.decode(text, type=dict[str, msgspec.Raw]) for text in (request.body, raw))
-    assert (json.loads(bytes(sent.pop("model"))), bytes(sent.pop("max_tokens"))) == ("claude-sonnet-4-6", b"77")
-    came.pop("model"), came.pop("max_tokens")
-    assert list(sent) == list(came)
-    assert all(bytes(sent[name]) == bytes(came[name]) for name in came)
-
-
-def test_it_sends_the_terms_that_may_pass() -> None:
-    terms = read_terms(
-        "2026-10-21", "interleaved-thinking-2025-05-14, claude-code-20250219,fast-mode-2026-02-01,x\x7f,context-1m-2025-08-07"
-    )
-    assert terms.betas == ("interleaved-thinking-2025-05-14", "claude-code-20250219")
-    assert terms.dropped == ("anthropic-beta:fast-mode-2026-02-01", "anthropic-beta:context-1m-2025-08-07")
-    call = native_call(json.dumps(body_of()).encode(), told=terms)
-    request = messages_native.chat_request(call, ROUTE, DEPLOYMENT, 100)
-    assert dict(request.headers) == {
-        "x-api-key": "segredo", "anthropic-version": "2026-10-21", "content-type": "application/json",
-        "anthropic-beta": "interleaved-thinking-2025-05-14,claude-code-20250219",
-    }  # fmt: skip
-    assert request.dropped == terms.dropped
-    assert read_terms("", "") == Terms("2023-06-01", (), ())
-    with pytest.raises(BadRequest) as refused:
-        read_terms("2024-01-01", "")
-    assert refused.value.param == "anthropic-version"
-
-
-def test_it_leaves_out_thinking_that_nobody_signed() -> None:
-    turns: list[Any] = [
-        {"role": "user", "content": "a"}, say({"type": "thinking", "thinking": "h", "signature": ""}, role="assistant"),
-        say({"type": "thinking", "thinking": "h", "signature": ""}, text("b"), role="assistant"),
-        say({"type": "thinking", "thinking": "h", "signature": "s"}, role="assistant"), {"role": "user", "content": "c"},
-    ]  # fmt: skip
-    request = messages_native.chat_request(native_call(json.dumps(body_of(turns)).encode()), ROUTE, DEPLOYMENT, 100)
-    assert json.loads(request.body)["messages"] == [turns[0], say(text("b"), role="assistant"), *turns[3:]]
-
-
-@pytest.mark.parametrize(
-    ("fields", "param"),
+# ── Whatever comes ───────────────────────────────────────────────────────────────────────────────────────────────────
+KINDS = st.sampled_from(
     [
-        ({"container": "c"}, "container"), ({"mcp_servers": []}, "mcp_servers"), ({"fallbacks": [{}]}, "fallbacks"),
-        ({"speed": "fast"}, "speed"), ({"inference_geo": "us"}, "inference_geo"),
-        ({"tools": [TOOL, {"type": "code_execution_20260120", "name": "c"}]}, "tools[1].type"),
-        ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools[0].type"),
-        ({"context_management": {"edits": [{"type": "compact_20260112"}]}}, "context_management"),
-        ({"messages": [say({"type": "document", "source": {"type": "file", "file_id": "file_1"}})]},
-         "messages[0].content[0].source.file_id"),
-        ({"messages": [say({"type": "tool_result", "tool_use_id": "a", "content": [
-            {"type": "image", "source": {"type": "file", "file_id": "f"}}]})]}, "messages[0].content[0].content[0].source.file_id"),
-    ],
+        "text",
+        "image",
+        "document",
+        "tool_use",
+        "tool_result",
+        "thinking",
+        "redacted_thinking",
+        "search_result",
+        "server_tool_use",
+        "x",
+    ]
+)
+WORDS = st.sampled_from(
+    [
+        "type", "text", "source", "data", "media_type", "url", "content", "id", "name", "input", "tool_use_id",
+        "is_error", "citations", "enabled", "cache_control", "title", "context", "thinking", "signature", "base64",
+        "application/pdf", "image/png", "file", "file_id", "edits", "effort", "format", "json_schema", "schema",
+        "required", "properties", "input_schema", "budget_tokens", "user_id",
+    ]
 )  # fmt: skip
-def test_it_carries_nothing_of_the_providers_account(fields: dict[str, Any], param: str) -> None:
-    with pytest.raises(BadRequest) as refused:
-        messages_native.chat_request(native_call(json.dumps(body_of(**fields)).encode()), ROUTE, DEPLOYMENT, 100)
-    assert refused.value.param == param
+JUNK: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 5_000) | WORDS | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=4),
+    max_leaves=10,
+)
+BLOCK = st.dictionaries(WORDS, JUNK, max_size=5).flatmap(lambda block: KINDS.map(lambda kind: {**block, "type": kind}))
+TURN = st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "assistant", "system"]), "content": st.lists(BLOCK, max_size=4) | JUNK}
+)
+FIELDS = st.sampled_from(
+    [
+        "system", "tools", "tool_choice", "thinking", "output_config", "output_format", "metadata",
+        "context_management", "stop_sequences", "top_k", "container", "speed", "stream",
+    ]
+)  # fmt: skip
+TOOLISH = st.lists(st.just(TOOL) | st.dictionaries(WORDS, JUNK, max_size=5), max_size=3)
 
 
-def test_it_carries_searches_only_where_they_have_a_price() -> None:
-    call = native_call(json.dumps(body_of(tools=[{"type": "web_search_20250305", "name": "web_search"}], container=None)).encode())
-    priced = PriceList(1, "1", {**ROUTE.prices.units, "search": UnitPrice(1, 0, 1)}) if ROUTE.prices else None
-    assert messages_native.chat_request(call, dataclasses.replace(ROUTE, prices=priced), DEPLOYMENT, 100)
-
-
-def test_it_outlines_what_is_counted() -> None:
-    outlined = outline_messages(body_of([
-        say(text("olá"), {"type": "image", "source": PNG}, {"type": "document", "source": PDF},
-            {"type": "tool_result", "tool_use_id": "t", "content": [text("dentro"), {"type": "image", "source": PNG}]}),
-        say({"type": "tool_use", "id": "t", "name": "soma", "input": {"a": "ç"}}, role="assistant"),
-        say({"type": "document", "source": {"type": "url", "url": "https://x.test/a.pdf"}}),
-    ], system=[text("sistema")]))  # fmt: skip
-    assert outlined[0].content == "sistema"
-    first, second, third = (message.content for message in outlined[1:])
-    assert isinstance(first, list)
-    assert [part.text for part in first if part.text] == ["olá", "dentro"]
-    assert sum(part.image_url is not None for part in first) == 2
-    assert sum(part.file is not None for part in first) == 1
-    assert isinstance(second, list)
-    assert second[0].text == 'soma {"a":"ç"}'
-    assert isinstance(third, list)
-    assert len(third) > 10  # of unknown length: held for a long one
+@given(
+    turns=st.lists(TURN, min_size=1, max_size=4), fields=st.dictionaries(FIELDS, JUNK | TOOLISH, max_size=3), drops=st.booleans()
+)  # fmt: skip
+def test_whatever_comes_is_refused_by_name_or_is_a_chat_completion(turns: list[Any], fields: dict[str, Any], drops: bool) -> None:
+    raw = json.dumps(body_of(turns, **fields)).encode()
+    try:
+        asked = parse_message(raw)
+    except BadRequest as error:
+        assert error.param
+        return
+    assert outline_messages(asked.decoded) is not None
+    try:
+        messages_native.chat_request(native_call(raw), ROUTE, DEPLOYMENT, 100)
+    except BadRequest as error:
+        assert error.param
+    try:
+        translated = translate_message(asked, drops=drops, can_reason=True)
+    except BadRequest as error:
+        assert error.param
+    else:
+        if translated.fields["messages"]:
+            parse_chat(json.dumps(translated.fields).encode())
