@@ -7,6 +7,7 @@ What is not spoken: explicit caches (`cachedContent`; implicit caching is, and i
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -22,7 +23,7 @@ from gateway.errors import BadRequest, UpstreamError
 __all__ = ["ChatAnswer", "ChatReader", "chat_request", "open_parser", "open_stream", "read_chat", "read_error", "stream_type"]
 
 stream_type = "text/event-stream"
-open_parser = sse.SseParser
+open_parser = partial(sse.SseParser, bytes_max=16 * 1_048_576)  # a picture comes in one line
 
 # Refusals of status 400 that are about our key, our project or where we stand, not about the request.
 _OUR_REASONS = frozenset({"API_KEY_INVALID", "API_KEY_EXPIRED", "BILLING_DISABLED", "SERVICE_DISABLED", "CONSUMER_SUSPENDED"})

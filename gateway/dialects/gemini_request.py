@@ -9,7 +9,7 @@ from gateway.calls import ChatCall
 from gateway.dialects.base import refuse
 from gateway.dialects.gemini_contents import Conversation, unsupported
 from gateway.dialects.gemini_models import Abilities, abilities_of
-from gateway.dialects.gemini_schema import SchemaTooLarge, fit_json_schema, fit_subset
+from gateway.dialects.gemini_schema import NodeBudget, SchemaTooLarge, fit_json_schema, fit_subset, needs_fit
 from gateway.errors import BadRequest
 
 Body = dict[str, Any]
@@ -220,13 +220,14 @@ def _google_thinking(call: ChatCall, asked: Body, dropped: list[str]) -> Body | 
 
 # ── Tools and format ─────────────────────────────────────────────────────────────────────────────────────────────────
 def _translate_tools(call: ChatCall, asked: Body, body: Body, abilities: Abilities, dropped: list[str]) -> None:
-    tools = [_declaration(tool, f"tools[{index}]", abilities) for index, tool in enumerate(asked.get("tools") or [])]
-    if not tools:
+    if not asked.get("tools"):
         return
+    fit = _Fit(call, "tools", abilities)
+    tools = [_declaration(tool, f"tools[{index}]", fit) for index, tool in enumerate(asked["tools"])]
     names = [tool["name"] for tool in tools]
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            raise unsupported(f"tools[{index}].function.name", "nomes diferentes", "names that differ")
+    if len(set(names)) < len(names):
+        index = next(index for index, name in enumerate(names) if names.index(name) < index)
+        raise unsupported(f"tools[{index}].function.name", "nomes diferentes", "names that differ")
     body["tools"] = [{"functionDeclarations": tools}]
     is_strict = any(tool["function"].get("strict") is True for tool in asked["tools"])
     choice = _tool_choice(asked.get("tool_choice"), names, is_strict=is_strict and abilities.takes_json_schema)
@@ -234,7 +235,7 @@ def _translate_tools(call: ChatCall, asked: Body, body: Body, abilities: Abiliti
         body["toolConfig"] = {"functionCallingConfig": choice}
 
 
-def _declaration(tool: Any, path: str, abilities: Abilities) -> Body:
+def _declaration(tool: Any, path: str, fit: _Fit) -> Body:
     function = tool.get("function") if isinstance(tool, dict) and tool.get("type", "function") == "function" else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise unsupported(path, "uma ferramenta do tipo 'function'", "a tool of type 'function'")
@@ -247,8 +248,7 @@ def _declaration(tool: Any, path: str, abilities: Abilities) -> Body:
         declaration["description"] = function["description"]
     schema = function.get("parameters")
     if isinstance(schema, dict) and schema and not _is_empty(schema):
-        key = "parametersJsonSchema" if abilities.takes_json_schema else "parameters"
-        declaration[key] = _fit(schema, f"{path}.function.parameters", abilities)
+        declaration["parametersJsonSchema" if fit.is_whole else "parameters"] = fit(schema, f"{path}.function.parameters")
     return declaration
 
 
@@ -258,11 +258,23 @@ def _is_empty(schema: Body) -> bool:
     } and not schema.get("additionalProperties")  # fmt: skip
 
 
-def _fit(schema: Body, path: str, abilities: Abilities) -> Body:
-    try:
-        return fit_json_schema(schema) if abilities.takes_json_schema else fit_subset(schema)
-    except SchemaTooLarge:
-        raise unsupported(path, "um esquema menor", "a smaller schema") from None
+class _Fit:
+    """Makes the schemas of one member of the body what the model takes."""
+
+    def __init__(self, call: ChatCall, member: str, abilities: Abilities) -> None:
+        raw = call.fields.get(member)
+        self.is_whole = abilities.takes_json_schema
+        self._is_fit = self.is_whole and raw is not None and not needs_fit(bytes(raw))
+        self._budget = NodeBudget()
+
+    def __call__(self, schema: Body, path: str) -> Body:
+        """Raises BadRequest."""
+        if self._is_fit:
+            return schema
+        try:
+            return fit_json_schema(schema, self._budget) if self.is_whole else fit_subset(schema, self._budget)
+        except SchemaTooLarge:
+            raise unsupported(path, "um esquema menor", "a smaller schema") from None
 
 
 def _tool_choice(choice: Any, names: list[str], *, is_strict: bool) -> Body | None:
@@ -317,5 +329,5 @@ def _translate_format(
         schema = wrapped.get("schema") if isinstance(wrapped, dict) else None
         if not isinstance(schema, dict):
             raise unsupported("response_format.json_schema.schema", "um JSON Schema", "a JSON Schema")
-        key = "responseJsonSchema" if abilities.takes_json_schema else "responseSchema"
-        config[key] = _fit(schema, "response_format.json_schema.schema", abilities)
+        fit = _Fit(call, "response_format", abilities)
+        config["responseJsonSchema" if fit.is_whole else "responseSchema"] = fit(schema, "response_format.json_schema.schema")

@@ -11,7 +11,7 @@ Schema = dict[str, Any]
 
 DEPTH_MAX = 64
 ALL_OF_MAX = 8  # within one another
-NODES_MAX = 20_000  # of the schema with its references written out: a few of them can name each other many times
+NODES_MAX = 25_000  # of all schemas of a call with their references written out: a few of them can name each other many times
 SUBSET_FORMATS = {"STRING": ("date-time",), "INTEGER": ("int32", "int64"), "NUMBER": ("float", "double")}
 # Members that are the same in both forms.
 _PLAIN = (
@@ -22,30 +22,46 @@ _TYPES = {"string", "number", "integer", "boolean", "array", "object", "null"}
 
 
 class SchemaTooLarge(ValueError):
-    """Its references make more than NODES_MAX nodes."""
+    """The references make more than NODES_MAX nodes."""
+
+
+class NodeBudget:
+    """Of one call: a thousand schemas, each within bounds, are too much too."""
+
+    def __init__(self) -> None:
+        self._left = NODES_MAX
+
+    def spend(self, depth: int) -> None:
+        """Raises SchemaTooLarge."""
+        self._left -= 1
+        if self._left < 0 or depth > DEPTH_MAX:
+            raise SchemaTooLarge
 
 
 # ── Nearly whole ─────────────────────────────────────────────────────────────────────────────────────────────────────
-def fit_json_schema(schema: Schema) -> Schema:
+def needs_fit(raw: bytes) -> bool:
+    """Whether JSON text that holds schemas may say anything that `fit_json_schema` would change."""
+    return any(word in raw for word in (b'"$ref"', b'"const"', b'"allOf"', b'"$schema"', b"\\u"))
+
+
+def fit_json_schema(schema: Schema, budget: NodeBudget | None = None) -> Schema:
     """For `parametersJsonSchema` and `responseJsonSchema`: no `const`, no `allOf`, and a `$ref` without neighbours.
 
     Raises SchemaTooLarge.
     """
-    fitted: Schema = _Fitter(schema).fit(schema, (), 0)
+    fitted: Schema = _Fitter(schema, budget or NodeBudget()).fit(schema, (), 0)
     return fitted
 
 
 class _Fitter:
-    def __init__(self, root: Schema) -> None:
+    def __init__(self, root: Schema, budget: NodeBudget) -> None:
         self._root = root
-        self._nodes = 0
+        self._budget = budget
 
     def fit(self, schema: Any, open_refs: tuple[str, ...], depth: int) -> Any:
         if not isinstance(schema, dict):
             return schema
-        self._nodes += 1
-        if self._nodes > NODES_MAX or depth > DEPTH_MAX:
-            raise SchemaTooLarge
+        self._budget.spend(depth)
         reference = schema.get("$ref")
         if isinstance(reference, str) and any(not name.startswith("$") for name in schema):
             found = follow(self._root, reference)
@@ -70,23 +86,21 @@ class _Fitter:
 
 
 # ── The subset ───────────────────────────────────────────────────────────────────────────────────────────────────────
-def fit_subset(schema: Schema) -> Schema:
+def fit_subset(schema: Schema, budget: NodeBudget | None = None) -> Schema:
     """For `parameters` and `responseSchema`. References are written out; where one comes back to itself, any object may stand.
 
     Raises SchemaTooLarge.
     """
-    return _Narrower(schema).fit(schema, (), 0)
+    return _Narrower(schema, budget or NodeBudget()).fit(schema, (), 0)
 
 
 class _Narrower:
-    def __init__(self, root: Schema) -> None:
+    def __init__(self, root: Schema, budget: NodeBudget) -> None:
         self._root = root
-        self._nodes = 0
+        self._budget = budget
 
     def fit(self, schema: Any, open_refs: tuple[str, ...], depth: int) -> Schema:
-        self._nodes += 1
-        if self._nodes > NODES_MAX or depth > DEPTH_MAX:
-            raise SchemaTooLarge
+        self._budget.spend(depth)
         if not isinstance(schema, dict) or not schema:  # true: anything
             return {"type": "STRING"}
         reference = schema.get("$ref")
