@@ -39,6 +39,7 @@ PARAMS = {
 }  # fmt: skip
 INPUT_PLACE = 0x8000  # items of the input are numbered from here, those of the answer from zero
 REFERENCES_MAX = 200  # stored responses that one request may refer to by their items
+_decode_messages = msgspec.json.Decoder(list[Message]).decode
 
 
 async def read_call(process: GatewayProcess, caller: Caller, body: bytes) -> ChatCall:
@@ -97,7 +98,7 @@ def build_call(asked: Asked, stored: Stored, *, organization_id: int) -> ChatCal
         model=typed.model,
         fields=fields,
         decoded=chat,
-        messages=msgspec.json.decode(fields["messages"], type=list[Message]),
+        messages=_decode_messages(fields["messages"]),
         body_bytes=sum(len(bytes(raw)) for raw in fields.values()),
         is_stream=bool(typed.stream),
         wants_usage=False,

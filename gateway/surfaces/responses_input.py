@@ -28,12 +28,11 @@ class Thoughts(msgspec.Struct):
 
 
 class _Turn:
-    """One message, and the tools' answers that must follow it."""
+    """One message of the assistant's, and the tools' answers that must follow it."""
 
-    __slots__ = ("blocks", "calls", "extra", "parts", "results", "role", "thoughts")
+    __slots__ = ("blocks", "calls", "extra", "parts", "results", "thoughts")
 
-    def __init__(self, role: str) -> None:
-        self.role = role
+    def __init__(self) -> None:
         self.parts: list[Item] = []
         self.calls: list[Item] = []
         self.results: list[Item] = []
@@ -47,7 +46,7 @@ class Conversation:
 
     def __init__(self, open_thoughts: Callable[[str], Thoughts | None]) -> None:
         self._open_thoughts = open_thoughts
-        self._turns: list[_Turn] = []
+        self._turns: list[_Turn | Item] = []
         self._answering: _Turn | None = None  # the assistant's message that still grows
         self._led: list[Thoughts] = []  # thoughts before what they led to
         self._waiting: dict[str, _Turn] = {}  # calls without an output, by call_id
@@ -55,8 +54,7 @@ class Conversation:
         self._images = 0
 
     def add_system(self, text: str) -> None:
-        turn = self._begin("system")
-        turn.parts.append({"type": "text", "text": text})
+        self._turns.append({"role": "system", "content": text})
 
     def add(self, item: Any, path: str) -> None:
         """Raises BadRequest, with the path of what can't be said."""
@@ -93,8 +91,11 @@ class Conversation:
             raise expected("input", f"no máximo {IMAGES_MAX} imagens", f"at most {IMAGES_MAX} images")
         written: list[Item] = []
         for turn in self._turns:
-            written.append(self._write(turn))
-            written += turn.results
+            if isinstance(turn, _Turn):
+                written.append(self._write(turn))
+                written += turn.results
+            else:
+                written.append(turn)
         if not written:
             raise expected("input", "ao menos um item", "at least one item")
         return written
@@ -106,7 +107,9 @@ class Conversation:
             raise expected(f"{path}.role", f"um destes papéis: {', '.join(ROLES)}", f"one of: {', '.join(ROLES)}")
         parts = self._read_parts(item.get("content"), f"{path}.content", is_answer=role == "assistant")
         if role != "assistant":
-            self._begin(role).parts += parts
+            self._answering = None
+            self._led.clear()  # thoughts that led to nothing
+            self._turns.append({"role": role, "content": collapse(parts)})
             return
         turn = self._answering
         if turn is None or (turn.parts and not turn.calls):
@@ -174,15 +177,8 @@ class Conversation:
             self._led.append(thoughts)
 
     # ── Turns ────────────────────────────────────────────────────────────────────────────────────────────────────────
-    def _begin(self, role: str) -> _Turn:
-        self._answering = None
-        self._led.clear()  # thoughts that led to nothing
-        turn = _Turn(role)
-        self._turns.append(turn)
-        return turn
-
     def _begin_answer(self) -> _Turn:
-        turn = self._answering = _Turn("assistant")
+        turn = self._answering = _Turn()
         self._turns.append(turn)
         return turn
 
@@ -194,7 +190,7 @@ class Conversation:
         self._led.clear()
 
     def _write(self, turn: _Turn) -> Item:
-        message: Item = {"role": turn.role, "content": collapse(turn.parts)}
+        message: Item = {"role": "assistant", "content": collapse(turn.parts)}
         if thoughts := "\n\n".join(text for text in turn.thoughts if text):
             message["reasoning_content"] = thoughts
         if turn.blocks:
