@@ -64,6 +64,7 @@ def parse(parser: SseParser, chunk: bytes | None) -> list[sse.Event]:
 
 
 def write_event(event: sse.Event) -> bytes:
+    """On one line: a line end within JSON is nothing but space."""
     name, data = event
-    lines = b"data: " + data.replace(b"\n", b"\ndata: ") + b"\n\n"
+    lines = b"data: " + data.replace(b"\n", b" ") + b"\n\n"
     return b"event: " + name + b"\n" + lines if name else lines

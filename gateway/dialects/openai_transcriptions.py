@@ -78,7 +78,7 @@ class _Delta(msgspec.Struct):
 
 
 _decode_answer = msgspec.json.Decoder(_Answer).decode
-_decode_usage = msgspec.json.Decoder(_Usage, strict=False).decode
+_decode_usage = msgspec.json.Decoder(_Usage).decode
 _decode_delta = msgspec.json.Decoder(_Delta).decode
 
 
