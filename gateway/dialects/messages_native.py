@@ -6,6 +6,7 @@ what may not pass.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -21,7 +22,8 @@ from gateway.dialects.openai import read_usage
 
 __all__ = ["chat_request", "open_parser", "open_stream", "read_chat", "read_error", "show_usage", "stream_type"]
 
-open_parser = sse.SseParser
+EVENT_BYTES_MAX = 16 * 1_048_576  # what a tool of the provider fetched comes in one event
+open_parser = partial(sse.SseParser, bytes_max=EVENT_BYTES_MAX)
 
 
 # ── There ────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -78,7 +78,7 @@ class Messages:
             except BadRequest as error:
                 if not any(natives):
                     raise
-                refusal = error
+                refusal = error.with_traceback(None)  # no frame is kept with the call
             else:
                 self._paths = translated.paths
                 decoded, fields = translated.fields, encode_fields(translated.fields)

@@ -261,3 +261,8 @@ def test_every_dialect_stops_where_it_is_told(world: World, others: dict[str, st
         stopped = client.messages.create(model=others[name], messages=ASK, max_tokens=2_000, stop_sequences=["simulada"])
         assert stopped.stop_reason in ("stop_sequence", "end_turn")
         assert stopped.stop_sequence == ("simulada" if stopped.stop_reason == "stop_sequence" else None)
+
+
+def test_it_lists_models_to_the_sdk(client: anthropic.Anthropic, routes: dict[str, str]) -> None:
+    assert set(routes.values()) <= {model.id for model in client.models.list()}
+    assert client.models.retrieve(routes["openai"]).id == routes["openai"]
