@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 
@@ -34,6 +34,12 @@ def test_it_serves_the_model(sandbox: Sandbox, route: dict[str, Any]) -> None:
             verb, body, told_in = "batchEmbedContents", {"requests": [{"model": model, "content": said}]}, "embeddings"
         answer = sandbox.http.post(f"{base}/models/{route['upstream_model']}:{verb}", json=body, headers={"x-goog-api-key": key})
         assert answer.json()[told_in], answer.text
+        return
+    if provider["dialect"] == "bedrock":
+        body = {"messages": [{"role": "user", "content": [{"text": "Oi"}]}]}
+        address = f"{base}/model/{quote(route['upstream_model'], safe='')}/converse"
+        answer = sandbox.http.post(address, json=body, headers={"authorization": f"Bearer {key}"})
+        assert answer.json()["usage"]["outputTokens"] > 0, answer.text
         return
     if provider["dialect"] == "cohere":
         surface = route.get("surface", "chat")
@@ -65,5 +71,6 @@ def test_it_serves_the_model(sandbox: Sandbox, route: dict[str, Any]) -> None:
         body, path = {"model": route["upstream_model"], "input": "Oi"}, "/embeddings"
     else:
         body, path = {"model": route["upstream_model"], "messages": hello}, "/chat/completions"
-    answer = sandbox.http.post(base + path, json=body, headers={"authorization": f"Bearer {key}"})
+    headers = {"api-key": key} if provider["dialect"] == "azure" else {"authorization": f"Bearer {key}"}
+    answer = sandbox.http.post(base + path, json=body, headers=headers)
     assert answer.json()["usage"]["prompt_tokens"] > 0, answer.text
