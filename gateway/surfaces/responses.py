@@ -16,6 +16,7 @@ from gateway import sse
 from gateway.calls import Caller, ChatCall, Message, ServedDeployment, ServedRoute
 from gateway.dialects.base import Dialect
 from gateway.errors import GatewayError, RouteNotFound, as_openai
+from gateway.parsing import MESSAGES_MAX
 from gateway.surfaces import responses_store
 from gateway.surfaces.responses_answer import Told, item_id
 from gateway.surfaces.responses_body import ENCRYPTED_REASONING, Asked, read_body
@@ -62,7 +63,7 @@ async def load_stored(process: GatewayProcess, caller: Caller, asked: Asked) -> 
         load = partial(responses_store.load_conversation, previous, organization_id=organization_id, param="previous_response_id")
         stored.history = [item for kept in await process.responses.run(load) for item in (*kept.items, *kept.response["output"])]
     if references := _references(asked.input):
-        stored.referred = await process.responses.run(partial(_load_references, references, organization_id))
+        stored.referred = await process.responses.run(partial(load_references, references, organization_id))
     return stored
 
 
@@ -117,6 +118,8 @@ def _normalize(given: Any, referred: Mapping[str, Item], response_id: str) -> li
         given = [{"role": "user", "content": given}]
     if not isinstance(given, list):
         raise expected("input", "um texto ou uma lista de itens", "a string or an array of items")
+    if len(given) > MESSAGES_MAX:
+        raise expected("input", f"no máximo {MESSAGES_MAX} itens", f"at most {MESSAGES_MAX} items")
     items = []
     for index, item in enumerate(given):
         if isinstance(item, dict) and _is_reference(item):
@@ -148,10 +151,11 @@ def _references(given: Any) -> list[tuple[int, str]]:
     return found
 
 
-def _load_references(references: list[tuple[int, str]], organization_id: int) -> dict[str, Item]:
+def load_references(references: list[tuple[int, str]], organization_id: int) -> dict[str, Item]:
     """Raises RouteNotFound for an item that is not stored."""
     loaded: dict[str, dict[str, Item]] = {}
     referred: dict[str, Item] = {}
+    size = 0
     for index, id_ in references:
         response_id = f"resp_{id_.partition('_')[2][:32]}"
         try:
@@ -159,6 +163,9 @@ def _load_references(references: list[tuple[int, str]], organization_id: int) ->
                 if len(loaded) >= REFERENCES_MAX:
                     raise expected("input", f"no máximo {REFERENCES_MAX} referências", f"at most {REFERENCES_MAX} references")
                 kept = responses_store.find_response(response_id, organization_id=organization_id)
+                size += kept.size
+                if responses_store.is_too_large(size):
+                    raise responses_store.too_large(f"input[{index}].id")
                 loaded[response_id] = {item["id"]: item for item in (*kept.items, *kept.response["output"])}
             referred[id_] = loaded[response_id][id_]
         except (RouteNotFound, KeyError):

@@ -30,7 +30,7 @@ class Thoughts(msgspec.Struct):
 class _Turn:
     """One message of the assistant's, and the tools' answers that must follow it."""
 
-    __slots__ = ("blocks", "calls", "extra", "parts", "results", "thoughts")
+    __slots__ = ("blocks", "calls", "extra", "parts", "results", "thoughts", "waiting")
 
     def __init__(self) -> None:
         self.parts: list[Item] = []
@@ -39,6 +39,7 @@ class _Turn:
         self.thoughts: list[str] = []
         self.blocks: list[Item] = []
         self.extra: dict[str, Any] = {}
+        self.waiting = 0  # calls without an output
 
 
 class Conversation:
@@ -52,6 +53,7 @@ class Conversation:
         self._waiting: dict[str, _Turn] = {}  # calls without an output, by call_id
         self._extras: dict[str, dict[str, Any]] = {}
         self._images = 0
+        self._items = 0
 
     def add_system(self, text: str) -> None:
         self._turns.append({"role": "system", "content": text})
@@ -76,7 +78,8 @@ class Conversation:
                     f"Items of type '{str(kind)[:40]}' are not supported in '{path}'.",
                     param=f"{path}.type", code="unsupported_value",
                 )  # fmt: skip
-        if len(self._turns) > MESSAGES_MAX:
+        self._items += 1
+        if self._items > MESSAGES_MAX:
             raise expected("input", f"no máximo {MESSAGES_MAX} itens", f"at most {MESSAGES_MAX} items")
 
     def messages(self) -> list[Item]:
@@ -135,6 +138,7 @@ class Conversation:
         if isinstance(item.get("extra_content"), dict):
             call["extra_content"] = item["extra_content"]
         turn.calls.append(call)
+        turn.waiting += 1
         self._waiting[call_id] = turn
 
     def _add_output(self, item: Item, path: str) -> None:
@@ -151,7 +155,8 @@ class Conversation:
             raise expected(f"{path}.output", "um texto ou uma lista de partes", "a string or an array of parts")
         parts = self._read_parts(output, f"{path}.output", is_answer=False)
         turn.results.append({"role": "tool", "tool_call_id": call_id, "content": collapse(parts)})
-        if turn is self._answering and turn.results and not any(waits is turn for waits in self._waiting.values()):
+        turn.waiting -= 1
+        if turn is self._answering and not turn.waiting:
             self._answering = None
 
     def _add_reasoning(self, item: Item, path: str) -> None:

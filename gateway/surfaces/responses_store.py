@@ -61,6 +61,7 @@ class Kept(NamedTuple):
     previous_id: uuid.UUID | None
     response: Item
     items: list[Item]  # its own input
+    size: int  # bytes, sealed
 
 
 # ── Verbs ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -107,11 +108,8 @@ def load_conversation(shown_id: str, *, organization_id: int, param: str | None 
     if not chain:
         raise not_found(shown_id, param=param)
     _, before, turns, size = chain[-1]
-    if turns > TURNS_MAX or size > 2 * settings.GATEWAY_BODY_BYTES_MAX:
-        raise BadRequest(
-            "Esta conversa guardada ficou longa demais para continuar.", "This stored conversation is too long to continue.",
-            param=param, code="context_length_exceeded",
-        )  # fmt: skip
+    if turns > TURNS_MAX or is_too_large(size):
+        raise too_large(param)
     if before is not None:
         raise not_found(f"resp_{before.hex}", param=param)
     with tenant(Organization(pk=organization_id)):
@@ -169,7 +167,19 @@ def _open(row: StoredResponse, shown_id: str) -> Kept:
     except SecretUnreadable:
         log.error("stored response %s can't be opened: was a key of ENCRYPTION_KEYS dropped too early?", row.pk)
         raise not_found(shown_id) from None
-    return Kept(row.pk, row.previous_id, response, items)
+    return Kept(row.pk, row.previous_id, response, items, size=len(row.body) + len(row.input_items))
+
+
+def is_too_large(sealed_bytes: int) -> bool:
+    """What one request may bring in from what is stored: as much as a body, sealed."""
+    return sealed_bytes > 2 * settings.GATEWAY_BODY_BYTES_MAX
+
+
+def too_large(param: str | None) -> BadRequest:
+    return BadRequest(
+        "Esta conversa guardada ficou longa demais para continuar.", "This stored conversation is too long to continue.",
+        param=param, code="context_length_exceeded",
+    )  # fmt: skip
 
 
 def not_found(shown_id: str, *, param: str | None = None) -> RouteNotFound:

@@ -132,7 +132,7 @@ def _allowed(asked: dict[str, Any], tools: list[dict[str, Any]]) -> tuple[list[d
     if asked.get("mode") not in ("auto", "required"):
         raise _expected("tool_choice.mode", "'auto' ou 'required'", "'auto' or 'required'")
     named = asked.get("tools")
-    if not isinstance(named, list) or not named:
+    if not isinstance(named, list) or not 0 < len(named) <= TOOLS_MAX:
         raise _expected("tool_choice.tools", "uma lista de ferramentas", "an array of tools")
     allowed = []
     for index, tool in enumerate(named):

@@ -327,6 +327,8 @@ def deep(levels: int) -> Any:
     return value
 
 
+CALLS = [{"type": "function_call", "call_id": f"c{n}", "name": "f", "arguments": "{}"} for n in range(9_000)]
+OUTPUTS = [{"type": "function_call_output", "call_id": f"c{n}", "output": ""} for n in range(9_000)]
 HOSTILE: dict[str, Any] = {
     "nothing": b"",
     "not JSON": b"{",
@@ -337,6 +339,16 @@ HOSTILE: dict[str, Any] = {
     "deep": {"input": [{"role": "user", "content": deep(200)}]},
     "a deep schema": {"input": "a", "text": {"format": {"type": "json_schema", "name": "n", "schema": deep(200)}}},
     "10 000 tools": {"input": "a", "tools": [TOOL] * 10_000},
+    "100 000 allowed tools": {
+        "input": "a",
+        "tools": [TOOL],
+        "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "get_weather"}] * 100_000},
+    },
+    "30 000 calls and no output": {
+        "input": [{"type": "function_call", "call_id": f"c{n}", "name": "f", "arguments": "{}"} for n in range(30_000)]
+    },
+    "9 000 calls and outputs": {"input": CALLS[:9_000] + OUTPUTS[:9_000]},
+    "4 000 calls and outputs, and one more": {"input": [*CALLS[:4_000], *OUTPUTS[:4_000], OUTPUTS[0]]},
     "100 000 items": {"input": [{"role": "user", "content": "a"}] * 100_000},
     "100 000 parts": {"input": [{"role": "user", "content": [{"type": "input_frob"}] * 100_000}]},
     "a huge number": b'{"model":"%m","input":"a","max_output_tokens":' + b"9" * 400 + b"}",

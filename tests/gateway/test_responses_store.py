@@ -22,6 +22,7 @@ from gateway.errors import BadRequest, RouteNotFound
 from gateway.models import Credential, StoredResponse
 from gateway.secrets import SecretUnreadable, decrypt, reseal, seal, unseal
 from gateway.surfaces import responses_store
+from gateway.surfaces.responses import load_references
 from gateway.surfaces.responses_answer import Told
 from gateway.tasks import purge_responses
 from tests.make import make_organization, make_provider
@@ -125,6 +126,18 @@ def test_a_conversation_has_an_end(monkeypatch: pytest.MonkeyPatch, settings: Se
     settings.GATEWAY_BODY_BYTES_MAX = 500
     with pytest.raises(BadRequest):
         responses_store.load_conversation(f"resp_{last.id}", organization_id=acme.pk)
+
+
+def test_references_bring_in_no_more_than_a_conversation(settings: Settings) -> None:
+    acme = make_organization()
+    references = [(place, f"msg_{store(acme).id}8000") for place in range(3)]
+    assert len(load_references(references, acme.pk)) == 3
+    settings.GATEWAY_BODY_BYTES_MAX = 500
+    with pytest.raises(BadRequest) as refused:
+        load_references(references, acme.pk)
+    assert (refused.value.param, refused.value.code) == ("input[1].id", "context_length_exceeded")
+    with pytest.raises(RouteNotFound):
+        load_references(references, make_organization().pk)
 
 
 def test_a_ring_of_responses_ends(settings: Settings) -> None:
