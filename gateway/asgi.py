@@ -21,6 +21,7 @@ logging.getLogger("uvicorn.access").propagate = False
 from django.conf import settings  # noqa: E402 - the apps are ready from here on
 
 from gateway import callers, models_list  # noqa: E402
+from gateway.batches import serve_batch  # noqa: E402
 from gateway.calls import CallContext, Caller, Reply  # noqa: E402
 from gateway.chat import complete_chat  # noqa: E402
 from gateway.count_tokens import count_tokens  # noqa: E402
@@ -36,6 +37,7 @@ from gateway.errors import (  # noqa: E402
     wrong_method,
 )  # fmt: skip
 from gateway.exchange import JSON_TYPE, Exchange, Receive, Scope, Send  # noqa: E402
+from gateway.files import serve_file  # noqa: E402
 from gateway.images import edit_images, make_images  # noqa: E402
 from gateway.messages import complete_message  # noqa: E402
 from gateway.metering import overloaded  # noqa: E402
@@ -69,6 +71,8 @@ PARENTS: dict[str, Parent] = {
 }
 RESOURCES: dict[str, Resource] = {  # by the first two segments of the path, or all of it
     "/v1/responses": serve_response,
+    "/v1/files": serve_file,
+    "/v1/batches": serve_batch,
     "/v1/images/edits": edit_images,
     "/v1/audio/transcriptions": transcribe,
     "/v1/audio/translations": translate,

@@ -124,6 +124,15 @@ def _read(digests: list[bytes]) -> dict[bytes, Caller]:
     return found
 
 
+def read_caller(api_key_id: int) -> Caller | None:
+    """Today's caller of a key (Django, synchronous), for work that outlives a request."""
+    key = ApiKey.everywhere.filter(pk=api_key_id).select_related("organization__limit_profile").first()
+    if key is None:
+        return None
+    wallet_id = Wallet.everywhere.filter(organization=key.organization_id).values_list("pk", flat=True).first()
+    return _caller(key, wallet_id or 0)
+
+
 def _caller(key: ApiKey, wallet_id: int) -> Caller:
     profile = key.organization.limit_profile
     limits = [limit for limit in (key.requests_per_minute, profile.requests_per_minute if profile else None) if limit]

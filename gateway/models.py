@@ -217,8 +217,6 @@ class Batch(models.Model):
         CANCELLING = "cancelling", "Cancelando"
         CANCELLED = "cancelled", "Cancelado"  # what was done is delivered
 
-    OPEN: ClassVar[tuple[str, ...]] = (Status.VALIDATING, Status.IN_PROGRESS, Status.FINALIZING, Status.CANCELLING)
-
     id = models.UUIDField("id", primary_key=True, editable=False)  # shown as batch_<hex>
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="batches", verbose_name="empresa", editable=False)
     api_key = models.ForeignKey(ApiKey, models.CASCADE, related_name="+", verbose_name="chave de API", editable=False)

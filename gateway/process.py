@@ -20,6 +20,7 @@ from gateway.limits import Limits
 from gateway.metering import Meter
 from gateway.snapshots import Snapshots
 from gateway.surfaces.responses_store import ResponseStore
+from gateway.threads import DatabaseThreads
 from gateway.upstream import Upstream
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class GatewayProcess:
         self.upstream = Upstream()
         self.balances = BalanceReader()
         self.responses = ResponseStore()
+        self.files = DatabaseThreads("files")
         self.rng = random.Random()  # noqa: S311 - spreads load, guards nothing
         self.contexts: set[CallContext] = set()  # in flight
         self.draining_since: float | None = None
@@ -69,6 +71,7 @@ class GatewayProcess:
         await self.limits.stop()
         await self.balances.stop()
         await self.responses.stop()
+        await self.files.stop()
         await self.upstream.stop()
 
     def begin_drain(self) -> None:

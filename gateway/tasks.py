@@ -1,4 +1,7 @@
-"""The gateway's background work: what customers asked us to keep goes when we said it would. Timetable: `tokia/celery.py`."""
+"""The gateway's background work: batches are run, and what customers asked us to keep goes when we said it would.
+
+Timetable: `tokia/celery.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import logging
 
 from celery import shared_task
 
+from gateway import batch_run, batch_store, file_store
 from gateway.surfaces import responses_store
 
 log = logging.getLogger("gateway.tasks")
@@ -17,3 +21,19 @@ def purge_responses() -> None:
     purged = responses_store.purge_responses()
     if purged:
         log.info("purged stored responses", extra={"count": purged})
+
+
+@shared_task
+def purge_files() -> None:
+    """Every hour: files and batches whose time is over."""
+    files, batches = file_store.purge_files(), batch_store.purge_batches()
+    if files or batches:
+        log.info("purged files and batches", extra={"files": files, "batches": batches})
+
+
+@shared_task(time_limit=1_800, acks_late=False, reject_on_worker_lost=False)
+def run_batches() -> None:
+    """Every few seconds: a turn at the batches. What a turn leaves, or a dead worker, the next one takes up."""
+    delivered = batch_run.run_batches()
+    if delivered:
+        log.info("answered batch lines", extra={"count": delivered})

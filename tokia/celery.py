@@ -27,6 +27,8 @@ app.conf.beat_schedule = {
     "fetch the exchange rate": {"task": "billing.tasks.fetch_exchange_rate", "schedule": crontab(minute=10)},
     "propose costs": {"task": "billing.tasks.propose_costs", "schedule": crontab(hour=4, minute=20)},
     "purge stored responses": {"task": "gateway.tasks.purge_responses", "schedule": crontab(minute=25)},
+    "purge files and batches": {"task": "gateway.tasks.purge_files", "schedule": crontab(minute=35)},
+    "run batches": {"task": "gateway.tasks.run_batches", "schedule": 3.0, "options": {"expires": 3.0}},
     "ensure partitions": {"task": "billing.tasks.ensure_partitions", "schedule": crontab(hour=3, minute=5)},
 }
 

@@ -1,0 +1,295 @@
+"""One line of a batch as a call: the same walk as `chat` and `embeddings`, at the batch price, its answer not sent but kept.
+
+Pure parts are those of the two walks; here is what asks, and what a call came to.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import msgspec
+
+from billing import holds
+from billing.holds import EndedCall
+from billing.models import UsageRecord
+from billing.pricing import Usage, cost_of, price_ceiling, price_usage
+from gateway import embeddings
+from gateway.batch_store import ENDPOINTS
+from gateway.calls import Attempt, CallContext, Caller, ChatCall, ServedRoute
+from gateway.catalog import Catalog, route_for
+from gateway.chat import Plan, ask_whole, dialect_for, hold_chat, plan_attempts, request_for
+from gateway.dialects.base import ChatAnswer
+from gateway.errors import BadRequest, UpstreamError, as_openai, internal_error
+from gateway.lanes import Settled
+from gateway.metering import OpenCall
+from gateway.parsing import parse_body, parse_embeddings
+from gateway.pricetag import with_cost
+from gateway.surfaces import responses_store
+from gateway.surfaces.base import Surface
+from gateway.surfaces.messages import Messages
+from gateway.surfaces.registry import SURFACES
+from gateway.surfaces.responses_store import ResponseStore
+from gateway.tokens import scale
+from gateway.upstream import Upstream
+from gateway.usage import basis_of, shown_usage
+from tokia.crashpoints import crashpoint
+from tokia.errors import TokiaError
+
+if TYPE_CHECKING:
+    from gateway.process import GatewayProcess
+
+EMBEDDINGS = "/v1/embeddings"
+CUSTOM_ID_CHARACTERS_MAX = 512
+INT_MAX = 2_147_483_647
+Begin = Callable[[OpenCall, int], Awaitable[None]]  # the call, and what it may cost at most
+
+
+class Request(msgspec.Struct):
+    """A line of the input file."""
+
+    custom_id: str
+    method: str
+    url: str
+    body: msgspec.Raw
+
+
+class Ended(NamedTuple):
+    """A call that was answered; `shape` writes the body once it is known what it cost."""
+
+    call: EndedCall
+    shape: Callable[[holds.Settled], bytes]
+
+
+@dataclass
+class Snapshot:
+    catalog: Catalog
+
+
+@dataclass
+class LineProcess:
+    """What the verbs of a call ask of their process."""
+
+    snapshots: Snapshot
+    upstream: Upstream
+    responses: ResponseStore
+    rng: random.Random = field(default_factory=random.Random)
+    meter: Any = None
+
+    def for_line(self, begin: Begin) -> GatewayProcess:
+        return cast("GatewayProcess", LineProcess(self.snapshots, self.upstream, self.responses, self.rng, LineMeter(begin)))
+
+
+class LineMeter:
+    """Holds by the count of tokens: a batch is not in a hurry, and its wallet is free for other calls."""
+
+    def __init__(self, begin: Begin) -> None:
+        self._begin = begin
+
+    async def hold_for(
+        self,
+        call: OpenCall,
+        *,
+        input_tokens: Callable[[], int],
+        input_bytes: int,
+        choices: int,
+        is_ceiling_ours: bool,
+        has_media_input: bool = False,
+        has_media_output: bool = False,
+    ) -> None:
+        most = price_ceiling(
+            call.prices, input_tokens=input_tokens(), output_tokens=call.output_tokens * choices, has_media_input=has_media_input,
+            has_media_output=has_media_output,
+        )  # fmt: skip
+        await self._begin(call, max(1, most))
+
+
+_decode_request = msgspec.json.Decoder(Request).decode
+
+
+def read_request(line: bytes, *, endpoint: str) -> Request:
+    """Raises BadRequest naming the member at fault."""
+    request, _, _ = parse_body(line, _decode_request)
+    if not 1 <= len(request.custom_id) <= CUSTOM_ID_CHARACTERS_MAX:
+        raise _expected("custom_id", f"um texto de 1 a {CUSTOM_ID_CHARACTERS_MAX} caracteres",
+                        f"a string of 1 to {CUSTOM_ID_CHARACTERS_MAX} characters")  # fmt: skip
+    if request.method != "POST":
+        raise _expected("method", "POST", "POST", code="invalid_method")
+    if request.url != endpoint:
+        raise _expected("url", f"o endereço do lote, {endpoint}", f"the batch's endpoint, {endpoint}", code="invalid_url")
+    if bytes(request.body)[:1] != b"{":
+        raise _expected("body", "um objeto", "an object")
+    return request
+
+
+def _expected(param: str, message: str, english: str, *, code: str = "invalid_value") -> BadRequest:
+    return BadRequest(f"Valor inválido em '{param}': esperado {message}.", f"Invalid value for '{param}': expected {english}.",
+                      param=param, code=code)  # fmt: skip
+
+
+def surface_of(endpoint: str, context: CallContext) -> Surface:
+    assert endpoint in ENDPOINTS
+    return cast(Surface, Messages(context)) if endpoint == "/v1/messages" else SURFACES[endpoint]
+
+
+def word_error(error: TokiaError, *, endpoint: str, call_id: str, is_english: bool) -> bytes:
+    """A refusal's body, as it would have been answered at the endpoint."""
+    if endpoint == EMBEDDINGS:
+        return as_openai(error, is_english=is_english)
+    surface = surface_of(endpoint, CallContext(id=call_id, started_ns=0))
+    return surface.error_body(error, is_english=is_english, request_id=call_id)
+
+
+async def check_request(process: LineProcess, caller: Caller, request: Request) -> str:
+    """All that can be said before it is called: gives the route's name. Raises GatewayError."""
+    body, catalog = bytes(request.body), process.snapshots.catalog
+    if request.url == EMBEDDINGS:
+        return route_for(catalog, parse_embeddings(body).model, caller=caller, surface=embeddings.SURFACE).name
+    surface = surface_of(request.url, CallContext(id="", started_ns=0))
+    call = await read_chat(cast("GatewayProcess", process), caller, surface, body)
+    return route_for(catalog, call.model, caller=caller, surface="chat").name
+
+
+async def read_chat(process: GatewayProcess, caller: Caller, surface: Surface, body: bytes) -> ChatCall:
+    call = await surface.read_call(process, caller, body)
+    if call.is_stream:
+        raise _expected("stream", "falso: num lote a resposta vem inteira", "false: a batch's answers come whole")
+    return call
+
+
+async def call_line(
+    process: LineProcess, caller: Caller, request: Request, context: CallContext, begin: Begin, opened: list[OpenCall]
+) -> Ended:
+    """The call of one line, up to its settlement, which is the caller's. `opened` gets the call where one was begun.
+
+    Raises GatewayError, and whatever `begin` does."""
+    ours = process.for_line(begin)
+    if request.url == EMBEDDINGS:
+        return await _embed(ours, caller, bytes(request.body), context, opened)
+    surface = surface_of(request.url, context)
+    call = await read_chat(ours, caller, surface, bytes(request.body))
+    route = route_for(ours.snapshots.catalog, call.model, caller=caller, surface="chat")
+    output_tokens = min(call.output_tokens_asked or route.output_tokens_default, route.output_tokens_max)
+    open_call = _open(context, caller, route, surface.name, output_tokens)
+    plan = plan_attempts(ours, open_call, call, surface)
+    await hold_chat(ours, open_call, call)
+    opened.append(open_call)
+    crashpoint("batch_before_upstream")
+    answer = await _attempt(ours, open_call, call, surface, plan)
+    crashpoint("batch_after_upstream")
+    tally = answer.tally
+    usage, source = basis_of(call, tally, output_tokens=open_call.output_tokens)
+
+    def shape(settled: holds.Settled) -> bytes:
+        priced = with_cost(shown_usage(tally, usage, source), Settled(ended.gross_nanos, settled.net_nanos))
+        if (name_model := getattr(answer, "name_model", None)) is not None:
+            name_model(call.model)
+        body = answer.with_usage(priced)
+        assert open_call.deployment is not None
+        if surface.native(open_call.deployment) is None:
+            body = surface.shape_answer(call, route, body)
+        if surface.keeps(call):  # in the settlement's own transaction
+            responses_store.store_response(call.told, route_name=call.model)
+        return body
+
+    ended = end_call(
+        open_call, usage, source=source, finish_reason=tally.finish_reason, upstream_id=tally.upstream_id, outcome="completed"
+    )
+    return Ended(ended, shape)
+
+
+async def _attempt(process: GatewayProcess, open_call: OpenCall, call: ChatCall, surface: Surface, plan: Plan) -> ChatAnswer:
+    """Ask one deployment after the other until one answers. Raises the last one's UpstreamError."""
+    failure: UpstreamError | None = None
+    for number, deployment in enumerate(plan.deployments, start=1):
+        try:
+            request = plan.first if number == 1 else request_for(surface, deployment, open_call, call)
+        except BadRequest:  # this one can't say it: the next
+            continue
+        open_call.deployment = deployment
+        attempt = Attempt(deployment.provider_slug, deployment.upstream_model)
+        open_call.attempts.append(attempt)
+        started_ns = time.monotonic_ns()
+        try:
+            answer = await ask_whole(process, open_call, dialect_for(surface, deployment), request)
+            attempt.status = 200
+            open_call.dropped = (*call.dropped, *request.dropped)
+            return answer
+        except UpstreamError as error:
+            attempt.status, attempt.error, failure = error.upstream_status, error.code, error
+            if not error.retryable:
+                raise
+        finally:
+            elapsed_ns = time.monotonic_ns() - started_ns
+            attempt.ms = elapsed_ns // 1_000_000
+            open_call.upstream_ns += elapsed_ns
+    raise failure or internal_error()
+
+
+async def _embed(process: GatewayProcess, caller: Caller, body: bytes, context: CallContext, opened: list[OpenCall]) -> Ended:
+    call = parse_embeddings(body)
+    route = route_for(process.snapshots.catalog, call.model, caller=caller, surface=embeddings.SURFACE)
+    open_call = _open(context, caller, route, embeddings.SURFACE, 0)
+    plan = embeddings.plan_attempts(process, call, route)
+    counted = embeddings.count_input(call)
+    most = scale(counted, route.token_factor_percent) + call.inputs * embeddings.TOKENS_PER_INPUT
+    await process.meter.hold_for(open_call, input_tokens=lambda: most, input_bytes=most, choices=1, is_ceiling_ours=False)
+    opened.append(open_call)
+    crashpoint("batch_before_upstream")
+    answer = await embeddings.attempt_embeddings(process, open_call, call, plan)
+    crashpoint("batch_after_upstream")
+    usage, source = embeddings.basis_of(call, answer, counted=counted)
+
+    def shape(settled: holds.Settled) -> bytes:
+        shown = b'{"prompt_tokens":%d,"total_tokens":%d}' % (usage.input_tokens, usage.input_tokens)
+        priced = with_cost(shown, Settled(ended.gross_nanos, settled.net_nanos))
+        return embeddings.write_answer(call, route, answer, priced)
+
+    ended = end_call(open_call, usage, source=source, finish_reason="stop", outcome="completed")
+    return Ended(ended, shape)
+
+
+def _open(context: CallContext, caller: Caller, route: ServedRoute, name: str, output_tokens: int) -> OpenCall:
+    """At the batch price, which the usage record tells by its surface."""
+    assert route.prices is not None  # route_for has seen to it
+    return OpenCall(
+        context=context, caller=caller, route=route, prices=route.prices.scaled(), surface=f"batch:{name}", is_stream=False,
+        output_tokens=output_tokens, attempts=[],
+    )  # fmt: skip
+
+
+def end_call(
+    open_call: OpenCall,
+    usage: Usage,
+    *,
+    outcome: str,
+    source: str = UsageRecord.UsageSource.NONE,
+    status: int = 200,
+    error_code: str = "",
+    finish_reason: str = "",
+    upstream_id: str = "",
+) -> EndedCall:
+    """What the call came to; with `Usage(requests=0)`, nothing."""
+    deployment = open_call.deployment
+    buckets = {name: min(getattr(usage, name), INT_MAX) for name in Usage.__struct_fields__}
+    elapsed_ns = time.monotonic_ns() - open_call.context.started_ns
+    return EndedCall(
+        id=uuid.UUID(open_call.context.id), wallet_id=open_call.caller.wallet_id, api_key_id=open_call.caller.api_key_id,
+        price_version_id=open_call.prices.version_id, route_name=open_call.route.name,
+        gross_nanos=price_usage(open_call.prices, usage), cost_nanos=cost_of(open_call.prices, usage), outcome=outcome,
+        usage=Usage(**buckets), usage_source=source, surface=open_call.surface,
+        provider_name=deployment.provider_slug if deployment else "",
+        upstream_model=deployment.upstream_model if deployment else "", upstream_id=_plain(upstream_id), status_code=status,
+        error_code=error_code, finish_reason=_plain(finish_reason),
+        attempts=tuple(msgspec.to_builtins(attempt) for attempt in open_call.attempts), latency_ms=elapsed_ns // 1_000_000,
+        overhead_us=min(open_call.overhead_us, INT_MAX),
+    )  # fmt: skip
+
+
+def _plain(text: str) -> str:
+    """Text from outside, as a PostgreSQL column can keep it."""
+    return text.replace("\x00", "")[:120]

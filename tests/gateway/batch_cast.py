@@ -1,0 +1,60 @@
+"""What the tests of files and batches share: input files, turns of a worker in processes that can be killed, outputs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from openai import OpenAI
+from openai.types import Batch as OpenAIBatch
+
+from tests.gateway.world import ROOT, Tenant, World
+
+CHAT = "/v1/chat/completions"
+TURN = "import django; django.setup(); from gateway.batch_run import run_batches; print(run_batches(seconds={seconds}))"
+
+
+def line_of(number: int, model: str, *, url: str = CHAT, **body: Any) -> dict[str, Any]:
+    told = {"model": model, "messages": [{"role": "user", "content": f"Pergunta número {number}."}], "max_tokens": 32, **body}
+    return {"custom_id": f"linha-{number}", "method": "POST", "url": url, "body": told}
+
+
+def jsonl(*lines: Any) -> bytes:
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
+
+
+def client_of(world: World, tenant: Tenant) -> OpenAI:
+    return OpenAI(api_key=tenant.secret, base_url=f"{world.gateway.url}/v1", max_retries=0)
+
+
+def order(client: OpenAI, content: bytes, *, endpoint: Any = CHAT, **fields: Any) -> OpenAIBatch:
+    """Upload a file, and open a batch of it."""
+    file = client.files.create(file=("entrada.jsonl", content), purpose="batch")
+    return client.batches.create(input_file_id=file.id, endpoint=endpoint, completion_window="24h", **fields)
+
+
+def start_turn(folder: Path, *, seconds: float = 20, **settings: str) -> subprocess.Popen[str]:
+    """A worker's turn in a process of its own."""
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "tokia.settings", "BATCH_RUNNERS": "4", **settings}
+    argv = [sys.executable, "-W", "error", "-c", TURN.format(seconds=seconds)]
+    with (folder / "turns.log").open("a") as log:
+        return subprocess.Popen(argv, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=log, text=True)
+
+
+def run_turn(folder: Path, *, seconds: float = 20, **settings: str) -> int:
+    """Gives how many lines were answered."""
+    process = start_turn(folder, seconds=seconds, **settings)
+    out, _ = process.communicate(timeout=90)
+    log = (folder / "turns.log").read_text()
+    assert process.returncode == 0, f"{process.returncode}\n{log[-4000:]}"
+    assert "Traceback" not in log, log[-4000:]
+    return int(out)
+
+
+def read_output(client: OpenAI, file_id: str | None) -> list[dict[str, Any]]:
+    assert file_id is not None
+    return [json.loads(line) for line in client.files.content(file_id).text.splitlines()]
