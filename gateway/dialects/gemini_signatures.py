@@ -2,17 +2,20 @@
 
 From Gemini 3 on a running turn is refused where the first call of a step comes back without its `thoughtSignature`. It leaves in
 Google's own form for OpenAI's clients, `extra_content.google.thought_signature`, which most clients drop; so it also rides behind
-MARK in the call's id, which every client must return. Where both are lost Google's documented stand-in is sent.
+MARK in the call's id, which every client must return, with a checksum, since some cut long ids. Where both are lost Google's
+documented stand-in is sent.
 """
 
 from __future__ import annotations
 
 import re
 import secrets
+import zlib
 from typing import Any
 
 MARK = "__thought__"
 STAND_IN = "skip_thought_signature_validator"
+CHECKSUM_LENGTH = 8
 SIGNATURE_MAX = 32_768  # characters; a longer one rides in extra_content alone
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")  # both alphabets are taken
 _BASE64_URL = re.compile(r"[A-Za-z0-9_-]+")
@@ -26,7 +29,8 @@ def name_call(upstream_id: str | None, signature: str | None) -> str:
     id_ = upstream_id if upstream_id and MARK not in upstream_id and _ID.fullmatch(upstream_id) else f"call_{secrets.token_hex(12)}"
     if not signature or len(signature) > SIGNATURE_MAX or not _BASE64.fullmatch(signature):
         return id_
-    return f"{id_}{MARK}{signature.rstrip('=').translate(_TO_URL)}"
+    packed = signature.rstrip("=").translate(_TO_URL)
+    return f"{id_}{MARK}{_checksum(packed)}{packed}"
 
 
 def plain_id(id_: str) -> str:
@@ -35,10 +39,15 @@ def plain_id(id_: str) -> str:
 
 
 def signature_of(id_: str) -> str | None:
-    _, mark, packed = id_.partition(MARK)
-    if not mark or len(packed) > SIGNATURE_MAX or not _BASE64_URL.fullmatch(packed) or len(packed) % 4 == 1:
+    _, mark, rest = id_.partition(MARK)
+    checksum, packed = rest[:CHECKSUM_LENGTH], rest[CHECKSUM_LENGTH:]
+    if not mark or len(packed) > SIGNATURE_MAX or not _BASE64_URL.fullmatch(packed) or checksum != _checksum(packed):
         return None
     return packed.translate(_FROM_URL) + "=" * (-len(packed) % 4)
+
+
+def _checksum(packed: str) -> str:
+    return f"{zlib.crc32(packed.encode()):08x}"
 
 
 def extra_content(signature: str) -> dict[str, Any]:

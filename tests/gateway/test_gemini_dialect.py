@@ -138,8 +138,9 @@ def test_a_result_is_an_object_that_loses_nothing(text: str, response: dict[str,
 
 def test_signatures_return_by_the_id_by_extra_content_or_by_googles_stand_in() -> None:
     packed = name_call("up-1", SIGNATURE)
-    assert packed == f"up-1{MARK}-_-_abc"
+    assert packed == f"up-1{MARK}ae845191-_-_abc"
     assert (plain_id(packed), signature_of(packed)) == ("up-1", SIGNATURE)
+    assert all(signature_of(packed[:length]) is None for length in range(len(packed)))  # cut on the way
     google: Any = {"extra_content": {"google": {"thought_signature": "other+=="}}}
     for tool_call, model, expected in (
         (called(packed), NEWEST, SIGNATURE), (called(packed), BUDGET, SIGNATURE), (called(packed, **google), NEWEST, "other+=="),

@@ -99,7 +99,7 @@ def test_it_calls_tools_over_several_turns_whatever_the_client_keeps(
 ) -> None:
     """Two calls at once, answered in another order; signatures come back in the ids alone where the client drops the rest."""
     tools: Any = [tool("get_weather"), tool("get_time", city={"type": "string"}, zone={"type": ["string", "null"]})]
-    history: list[Any] = [{"role": "user", "content": "get_weather e get_time, por favor"}]
+    history: list[Any] = [{"role": "user", "content": "get_weather e get_time, por favor [signed]"}]
     for step in range(2):
         answer = client.chat.completions.create(model=routes[model], messages=history, tools=tools)
         message = answer.choices[0].message

@@ -123,7 +123,7 @@ def _read_question(body: Body, *, model: str, prompt_tokens: int, faults: FaultS
     calling = (body.get("toolConfig") or {}).get("functionCallingConfig") or {}
     allowed = calling.get("allowedFunctionNames")
     tools = [
-        Tool(tool["name"], tool.get("parametersJsonSchema") or lower_types(tool.get("parameters") or {}))
+        Tool(tool["name"], tool.get("parametersJsonSchema") or lower_types(tool.get("parameters") or {"type": "OBJECT"}))
         for tool in declared
         if not allowed or tool["name"] in allowed
     ]

@@ -134,7 +134,11 @@ def _refuse_unmatched(calls: list[Body], answers: list[Body]) -> None:
 
 
 def _refuse_unsigned(contents: list[Body]) -> None:
-    """In the running turn, which begins at the user's last own words, the first call of each step is signed."""
+    """In the running turn, which begins at the user's last own words, the first call of each step is signed.
+
+    `[signed]` in the user's words: no stand-in will do, so that a test sees whether the signatures themselves came back.
+    """
+    is_asked = any("[signed]" in part.get("text", "") for content in contents for part in content["parts"])
     own = [
         index for index, content in enumerate(contents)
         if content.get("role", "user") == "user" and any(part.get("functionResponse") is None for part in content["parts"])
@@ -149,7 +153,7 @@ def _refuse_unsigned(contents: list[Body]) -> None:
                     f"Function call is missing a thought_signature in functionCall parts. This is required for tools to work "
                     f"correctly. Additional data, function call `default_api:{name}` , position {place}."
                 )
-            if signature is None or signature in STAND_INS:
+            if signature is None or (signature in STAND_INS and not is_asked):
                 continue
             if signature.translate(str.maketrans("-_", "+/")) != sign_call(part["functionCall"]):  # both alphabets are taken
                 raise bad("Corrupted thought signature.")
