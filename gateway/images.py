@@ -47,10 +47,10 @@ async def make_images(process: GatewayProcess, context: CallContext, caller: Cal
 
 
 async def edit_images(process: GatewayProcess, exchange: CallerExchange, caller: Caller, rest: str) -> Reply:
-    """The same, of pictures that come in a form, or by address in JSON."""
+    """The same, of pictures that come in a form, or as data: in JSON."""
     is_json = not is_form(exchange.headers.get(b"content-type", b""))
     limit = settings.GATEWAY_BODY_BYTES_MAX if is_json else settings.GATEWAY_UPLOAD_BYTES_MAX
-    async with received(exchange, limit=limit) as body:
+    async with received(exchange, caller, limit=limit) as body:
         call = parse_edit_json(body) if is_json else parse_edit_form(read_form(exchange, body))
         return await _make(process, exchange.context, caller, call)
 

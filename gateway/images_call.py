@@ -9,6 +9,7 @@ standard size, quality `auto` as `high`. All that is settled is what the provide
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +20,7 @@ from billing.pricing import Usage
 from gateway.calls import ServedRoute
 from gateway.errors import BadRequest
 from gateway.media_fields import check_choice, check_file, check_model, check_range, read_fields
-from gateway.multipart import Form
+from gateway.multipart import File, Form
 from gateway.parsing import invalid, parse_body
 from gateway.tokens import count_text, scale
 
@@ -35,6 +36,7 @@ PARTIAL_IMAGE_TOKENS = 100
 TEXT_OUTPUT_TOKENS = 2_000  # per picture: what a model plans or rewrites in words before it draws
 INPUT_IMAGE_TOKENS = 12_000  # most that a picture to edit is read as, at full fidelity
 HIDDEN_TOKENS = 200
+_DATA_URL = re.compile(r"data:image/[a-z]{3,4};base64,")
 _SIZE = re.compile(r"([1-9][0-9]{1,3})x([1-9][0-9]{1,3})")
 FORMATS = ("png", "jpeg", "webp")  # GIF and SVG are billed by frames and by another model: not sold
 
@@ -90,15 +92,21 @@ def parse_generation(body: bytes) -> ImagesCall:
 
 
 def parse_edit_json(body: bytes) -> ImagesCall:
-    """The same, with pictures as `images: [{"image_url": …}]`."""
-    typed, fields, _ = parse_body(body, _decode)
-    for place, reference in enumerate([*(typed.images or ()), *([typed.mask] if typed.mask else ())]):
-        if reference.image_url is None:  # an uploaded file of the provider's account, which is not the caller's
-            raise invalid(f"images[{place}].image_url", "o endereço de uma imagem", "an image's address")
-        _check_image_url(reference.image_url, f"images[{place}].image_url")
+    """The same, with pictures as `images: [{"image_url": "data:…"}]`: read into the form that every host takes."""
+    typed, _, decoded = parse_body(body, _decode)
     if not typed.images or len(typed.images) > INPUT_IMAGES_MAX:
         raise invalid("images", f"de 1 a {INPUT_IMAGES_MAX} imagens", f"from 1 to {INPUT_IMAGES_MAX} images")
-    return _call(typed, fields=fields, is_edit=True, input_images=len(typed.images) + (typed.mask is not None))
+    files = [_read_image_url("image[]", reference, f"images[{place}]") for place, reference in enumerate(typed.images)]
+    if typed.mask is not None:
+        files.append(_read_image_url("mask", typed.mask, "mask"))
+    texts = []
+    for name, value in decoded.items():
+        if name in ("images", "mask") or value is None:
+            continue
+        if not isinstance(value, str | bool | int | float):
+            raise invalid(name, "um texto ou um número", "a text or a number")
+        texts.append((name, value if isinstance(value, str) else json.dumps(value)))
+    return _call(typed, fields={}, is_edit=True, form=Form(texts, files), input_images=len(files))
 
 
 def parse_edit_form(form: Form) -> ImagesCall:
@@ -192,19 +200,18 @@ def kind_of_image(data: memoryview) -> str | None:
     return "webp" if head[:4] == b"RIFF" and head[8:12] == b"WEBP" else None
 
 
-def _check_image_url(url: str, param: str) -> None:
-    if url.startswith("https://") and len(url) <= 2_048:
-        return
-    found = re.match(r"data:image/(png|jpeg|jpg|webp);base64,", url)
+def _read_image_url(field: str, reference: ImageReference, path: str) -> File:
+    """Only what is in the call itself: an address would be fetched on somebody's behalf, a file's id is of another account."""
+    found = _DATA_URL.match(reference.image_url or "")
     try:
-        is_image = (
-            found is not None and kind_of_image(memoryview(base64.b64decode(url[found.end() : found.end() + 64]))) is not None
-        )
+        data = memoryview(base64.b64decode((reference.image_url or "")[found.end() :], validate=True)) if found else memoryview(b"")
     except ValueError:
-        is_image = False
-    if not is_image:
+        data = memoryview(b"")
+    kind = kind_of_image(data)
+    if kind is None:
         raise invalid(
-            param,
-            "um endereço https ou data: de uma imagem PNG, JPEG ou WebP",
-            "an https or data: URL of a PNG, JPEG or WebP image",
+            f"{path}.image_url",
+            "uma imagem PNG, JPEG ou WebP em data:image/…;base64",
+            "a PNG, JPEG or WebP image as data:image/…;base64",
         )
+    return File(field, data, kind, f"image/{kind}")

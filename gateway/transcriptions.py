@@ -51,14 +51,14 @@ TEXT_TYPE = (b"content-type", b"text/plain; charset=utf-8")
 
 async def transcribe(process: GatewayProcess, exchange: CallerExchange, caller: Caller, rest: str) -> Reply:
     """Raises GatewayError, ClientGone; the call is then settled at nothing, or was never begun."""
-    async with received(exchange, limit=FILE_BYTES_MAX + FIELDS_BYTES_MAX) as body:
+    async with received(exchange, caller, limit=FILE_BYTES_MAX + FIELDS_BYTES_MAX) as body:
         call = parse_transcription(read_form(exchange, body), is_translation=False)
         return await _listen(process, exchange.context, caller, call)
 
 
 async def translate(process: GatewayProcess, exchange: CallerExchange, caller: Caller, rest: str) -> Reply:
     """The same, into English."""
-    async with received(exchange, limit=FILE_BYTES_MAX + FIELDS_BYTES_MAX) as body:
+    async with received(exchange, caller, limit=FILE_BYTES_MAX + FIELDS_BYTES_MAX) as body:
         call = parse_transcription(read_form(exchange, body), is_translation=True)
         return await _listen(process, exchange.context, caller, call)
 

@@ -7,34 +7,41 @@ from contextlib import asynccontextmanager
 
 from django.conf import settings
 
+from gateway.calls import Caller
 from gateway.errors import BadRequest, wrong_method
 from gateway.exchange import Exchange
 from gateway.metering import overloaded
 from gateway.multipart import Form, is_form, parse_form
 from tokia.crashpoints import crashpoint
 
-_in_memory = 0  # bytes of this process's uploads
+_in_memory: dict[int, int] = {}  # bytes of this process's uploads, by organization
 
 
 @asynccontextmanager
-async def received(exchange: Exchange, *, limit: int) -> AsyncIterator[bytes]:
-    """The body of a POST, for as long as it is needed. Raises GatewayError (405, 413, 415, 503), ClientGone."""
-    global _in_memory
+async def received(exchange: Exchange, caller: Caller, *, limit: int) -> AsyncIterator[bytes]:
+    """The body of a POST, for as long as it is needed. Raises GatewayError (405, 413, 415, 503), ClientGone.
+
+    One organization takes half of the room at most, so that its slow uploads leave place for the others'.
+    """
     if exchange.scope["method"] != "POST":
         raise wrong_method(exchange.scope["method"])
     length = exchange.headers.get(b"content-length", b"")
     size = min(int(length), limit) if length.isdigit() and len(length) < 20 else limit
-    if _in_memory + size > settings.GATEWAY_UPLOADS_BYTES_MAX:
+    room: int = settings.GATEWAY_UPLOADS_BYTES_MAX
+    taken = _in_memory.get(caller.organization_id, 0) + size
+    if sum(_in_memory.values()) + size > room or taken > max(room // 2, limit):
         exchange.context.is_reading = True  # the body is left unread
         raise overloaded()
-    _in_memory += size
+    _in_memory[caller.organization_id] = taken
     try:
         body = await exchange.read_body(limit=limit)
         crashpoint("recv")
         exchange.expect_long()
         yield body
     finally:
-        _in_memory -= size
+        _in_memory[caller.organization_id] -= size
+        if not _in_memory[caller.organization_id]:
+            del _in_memory[caller.organization_id]
 
 
 def read_form(exchange: Exchange, body: bytes) -> Form:

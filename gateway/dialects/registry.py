@@ -8,6 +8,7 @@ from typing import cast
 from gateway.dialects import (
     anthropic,
     azure,
+    azure_media,
     bedrock,
     cohere,
     cohere_embed,
@@ -39,7 +40,16 @@ EMBEDDERS: Mapping[str, EmbeddingsDialect] = {
     "azure": cast(EmbeddingsDialect, azure),
 }
 RERANKERS: Mapping[str, RerankDialect] = {"cohere": cast(RerankDialect, cohere_rerank)}
-PAINTERS: Mapping[str, ImagesDialect] = {"openai": cast(ImagesDialect, openai_images)}
-SPEAKERS: Mapping[str, SpeechDialect] = {"openai": cast(SpeechDialect, openai_speech)}
-LISTENERS: Mapping[str, TranscriptionDialect] = {"openai": cast(TranscriptionDialect, openai_transcriptions)}
+PAINTERS: Mapping[str, ImagesDialect] = {
+    "openai": cast(ImagesDialect, openai_images),
+    "azure": cast(ImagesDialect, azure_media),
+}
+SPEAKERS: Mapping[str, SpeechDialect] = {
+    "openai": cast(SpeechDialect, openai_speech),
+    "azure": cast(SpeechDialect, azure_media),
+}
+LISTENERS: Mapping[str, TranscriptionDialect] = {
+    "openai": cast(TranscriptionDialect, openai_transcriptions),
+    "azure": cast(TranscriptionDialect, azure_media),
+}
 MODERATORS: Mapping[str, ModerationDialect] = {"openai": cast(ModerationDialect, openai_moderations)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from billing.pricing import PriceList, UnitPrice, Usage
 from gateway.calls import ServedDeployment, ServedRoute
-from gateway.dialects import openai_images, openai_moderations, openai_speech, openai_transcriptions
+from gateway.dialects import azure_media, openai_images, openai_moderations, openai_speech, openai_transcriptions
 from gateway.dialects.media import MediaTally
 from gateway.errors import AnswerBroken, BadRequest, GatewayError, UpstreamError
 from gateway.images_call import bound_of, parse_edit_form, parse_edit_json, parse_generation
@@ -112,6 +113,7 @@ def test_it_refuses_bad_forms_with_pictures() -> None:
     assert param_of(parse_edit_form, Form(list(good.items()), [File("image", memoryview(b""), "png", "")])) == "image"
     assert param_of(parse_edit_form, Form(list(good.items()), [File("image", memoryview(b"GIF89a"), "gif", "")])) == "image"
     assert param_of(parse_edit_json, body(**good)) == "images"
+    assert param_of(parse_edit_json, body(**good, images=[{"image_url": "https://x.example/a.png"}])) == "images[0].image_url"
     call = parse_edit_form(image_form("image", "mask", **good, n="2", stream="True", partial_images="1"))
     assert (call.n, call.is_stream, call.input_images) == (2, True, 2)
 
@@ -232,6 +234,21 @@ def test_it_asks_for_events_where_tokens_are_billed() -> None:
     assert sent == {"model": "the-model", "input": "x", "voice": "v", "instructions": "low", "stream_format": "sse"}
     assert "stream_format" not in json.loads(openai_speech.speech_request(call, deployment(), as_events=False).body)
     assert param_of(openai_speech.speech_request, call, deployment(model="tts-1"), as_events=False) == "instructions"
+
+
+def test_it_asks_azure_at_its_own_addresses() -> None:
+    pictures = parse_generation(body(model="m", prompt="x"))
+    ears = parse_transcription(sound_form(), is_translation=True)
+    voice = parse_speech(body(model="m", input="x", voice="v"))
+    dated = dataclasses.replace(deployment("azure"), base_url="https://me.openai.azure.com")
+    for request, verb in (
+        (azure_media.images_request(pictures, dated), "images/generations"),
+        (azure_media.speech_request(voice, dated, as_events=True), "audio/speech"),
+        (azure_media.transcription_request(ears, dated, by_second=True), "audio/translations"),
+    ):
+        assert request.url == f"https://me.openai.azure.com/openai/deployments/the-model/{verb}?api-version=2024-10-21"
+        assert ("api-key", "sk-x") in request.headers
+        assert "authorization" not in dict(request.headers)
 
 
 # ── What answers bill ────────────────────────────────────────────────────────────────────────────────────────────────

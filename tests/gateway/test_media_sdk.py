@@ -116,13 +116,21 @@ def test_it_edits_pictures_by_address_in_json(world: World, client: openai.OpenA
     url = f"{world.gateway.url}/v1/images/edits"
     body: dict[str, Any] = {"model": routes["image"], "prompt": "Mais claro", "images": [{"image_url": address}]}
     answer = httpx.post(url, json=body, headers=tenant.headers, timeout=30)
-    # The published types of this SDK know edits as forms only: the strict sandbox says no to `images`, and nothing is paid.
-    assert answer.status_code in (200, 400), answer.text
-    for bad in ({"file_id": "file-1"}, {"image_url": "http://127.0.0.1/x.png"}, {"image_url": "data:text/html;base64,AAAA"}):
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["usage"]["input_tokens_details"]["image_tokens"] == 323
+    for bad in (
+        {"file_id": "file-1"}, {"image_url": "https://x.example/x.png"}, {"image_url": "data:image/png;base64,AAAA"},
+        {"image_url": "data:image/png;base64,%%%"}, {"image_url": "data:text/html;base64,AAAA"},
+    ):  # fmt: skip
         refused = httpx.post(url, json={**body, "images": [bad]}, headers=tenant.headers, timeout=30)
         assert refused.status_code == 400
         assert refused.json()["error"]["param"] == "images[0].image_url"
-    assert len(tenant.records()) == 1
+    many = {**body, "n": 2, "mask": {"image_url": address}, "quality": "low", "stream": False, "metadata": {}}
+    refused = httpx.post(url, json=many, headers=tenant.headers, timeout=30)
+    assert refused.json()["error"]["param"] == "metadata"
+    assert httpx.post(url, json={**many, "metadata": None}, headers=tenant.headers, timeout=30).status_code == 200
+    records = reconcile(world, tenant, calls=2)
+    assert [record.image_input_tokens for record in records] == [323, 646]
 
 
 # ── Speech ───────────────────────────────────────────────────────────────────────────────────────────────────────────
