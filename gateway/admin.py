@@ -15,7 +15,7 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.widgets import UnfoldAdminPasswordWidget
 
 from billing.admin_parts import LookOnly
-from gateway.models import Credential, Deployment, Provider, Route, StoredResponse
+from gateway.models import Batch, BatchLine, Credential, Deployment, Provider, Route, StoredFile, StoredResponse
 from gateway.secrets import encrypt
 
 SECRET_MIN = 8
@@ -28,9 +28,10 @@ class CredentialForm(forms.ModelForm):  # type: ignore[type-arg]
         label="chave do provedor",
         required=False,
         min_length=SECRET_MIN,
-        max_length=500,
+        max_length=4_000,  # AWS session tokens are long
         widget=UnfoldAdminPasswordWidget(render_value=False, attrs={"autocomplete": "off"}),
-        help_text="Guardada cifrada e nunca mais mostrada. Em branco: fica a atual.",
+        help_text="Guardada cifrada e nunca mais mostrada. Em branco: fica a atual. Na AWS: ACCESS_KEY_ID:SECRET[:SESSION_TOKEN] ou "
+        "uma chave de API do Bedrock.",
     )
 
     class Meta:
@@ -184,3 +185,65 @@ class StoredResponseAdmin(LookOnly):
     @admin.display(description="tamanho cifrado", ordering="sealed_bytes")
     def size(self, stored: Any) -> str:
         return str(filesizeformat(stored.sealed_bytes))
+
+
+@admin.register(StoredFile)
+class StoredFileAdmin(LookOnly):
+    """That a file is kept, for whom and until when. Neither its name nor what is in it is opened here."""
+
+    list_display = ["__str__", "organization", "purpose", "size", "created_at", "expires_at"]
+    list_select_related = ["organization"]
+    list_filter = ["purpose", "created_at", "expires_at"]
+    search_fields = ["organization__name", "organization__tax_id"]
+    fields = ["id", "organization", "purpose", "size", "created_at", "expires_at"]
+    readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[StoredFile]:
+        found: QuerySet[StoredFile] = super().get_queryset(request)
+        return found.defer("name")
+
+    @admin.display(description="tamanho", ordering="bytes")
+    def size(self, stored: StoredFile) -> str:
+        return str(filesizeformat(stored.bytes))
+
+
+@admin.register(Batch)
+class BatchAdmin(LookOnly):
+    """How far a batch is. Its requests and answers are the customer's: they are never opened here."""
+
+    list_display = [
+        "__str__",
+        "organization",
+        "endpoint",
+        "status",
+        "total",
+        "done",
+        "with_error",
+        "created_at",
+        "expires_at",
+        "ended_at",
+    ]
+    list_select_related = ["organization"]
+    list_filter = ["status", "endpoint", "created_at"]
+    search_fields = ["organization__name", "organization__tax_id"]
+    fields = [
+        "id", "organization", "api_key", "endpoint", "status", "total", "done", "with_error", "created_at", "in_progress_at",
+        "cancelling_at", "finalizing_at", "ended_at", "expires_at", "purged_at", "paused_until",
+    ]  # fmt: skip
+    readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Batch]:
+        found: QuerySet[Batch] = super().get_queryset(request)
+        counts = {
+            name: Count("lines", filter=Q(lines__status=status))
+            for name, status in (("lines_done", BatchLine.Status.DONE), ("lines_failed", BatchLine.Status.FAILED))
+        }
+        return found.defer("details").annotate(**counts)
+
+    @admin.display(description="concluídas")
+    def done(self, batch: Any) -> int:
+        return int(max(batch.completed, batch.lines_done))
+
+    @admin.display(description="com erro")
+    def with_error(self, batch: Any) -> int:
+        return int(max(batch.failed, batch.lines_failed))

@@ -160,7 +160,7 @@ def _image_block(image: Any, path: str) -> Block:
 
 def _audio_block(audio: Any, path: str) -> Block:
     kind, data = (audio.get("format"), audio.get("data")) if isinstance(audio, dict) else (None, None)
-    if kind not in AUDIO_FORMATS or not isinstance(data, str) or not data:
+    if not isinstance(kind, str) or kind not in AUDIO_FORMATS or not isinstance(data, str) or not data:
         raise unsupported(path, "áudio em base64 de formato conhecido", "audio in base64 of a known format")
     return {"audio": {"format": kind, "source": {"bytes": data}}}
 

@@ -193,7 +193,7 @@ def _translate_thinking(draft: Draft) -> None:
     effort = asked.get("reasoning_effort")
     if effort is None or effort == "none":
         return
-    if effort not in EFFORTS:
+    if not isinstance(effort, str) or effort not in EFFORTS:
         raise unsupported("reasoning_effort", ", ".join(["none", *EFFORTS]), ", ".join(["none", *EFFORTS]))
     if family.effort:
         level = family.efforts.get(effort, "high")
@@ -253,6 +253,8 @@ def _translate_sampling(draft: Draft) -> None:
         else:
             config["topP"] = top_p
     if top_k is not None:
+        if not isinstance(top_k, int):
+            raise unsupported("top_k", "um inteiro", "an integer")
         if family.top_k:
             draft.extra |= family.say_top_k(top_k)
         else:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.calls import ChatCall, ServedDeployment, ServedRoute
 from gateway.dialects import bedrock
@@ -347,3 +349,50 @@ def test_requests_are_signed_or_carry_a_bearer_key() -> None:
     request = bedrock.chat_request(call_of(), route, keyed, 100)
     assert dict(request.headers)["authorization"] == "Bearer ABSKkey"
     assert request.url.endswith("/converse")
+
+
+# ── Hostile ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 2**40) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["type", "name", "function", "id", "text", "url", "data", "format", "ttl", "schema", "x"]), inner
+        )
+    ),
+    max_leaves=8,
+)
+parts = st.fixed_dictionaries(
+    {"type": st.sampled_from(["text", "image_url", "file", "input_audio", "refusal", "x"])},
+    optional=dict.fromkeys(("text", "image_url", "file", "input_audio", "cache_control"), anything),
+)
+turns = st.fixed_dictionaries(
+    {
+        "role": st.sampled_from(["system", "developer", "user", "assistant", "tool"]),
+        "content": anything | st.lists(parts, max_size=3),
+    },
+    optional={
+        name: anything | st.lists(anything, max_size=2) for name in ("tool_calls", "tool_call_id", "thinking_blocks", "name")
+    },
+)
+fields = st.dictionaries(
+    st.sampled_from([
+        "tools", "tool_choice", "response_format", "reasoning_effort", "thinking", "stop", "top_k", "temperature", "metadata", "n",
+        "parallel_tool_calls", "logit_bias", "modalities", "functions", "audio", "x",
+    ]),
+    anything | st.lists(st.fixed_dictionaries({"type": st.just("function"), "function": anything}), max_size=2),
+    max_size=4,
+)  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(messages=st.lists(turns, min_size=1, max_size=4), asked=fields, model=st.sampled_from([OLD, NEW, NOVA_2, GPT, LLAMA]))
+def test_whatever_comes_is_translated_or_refused(messages: list[Any], asked: dict[str, Any], model: str) -> None:
+    raw = json.dumps({"model": "x/y", "messages": messages, **asked}).encode()
+    try:
+        body, _ = translate_chat(parse_chat(raw), model, 500)
+    except BadRequest as error:
+        assert error.status == 400
+    else:
+        assert all(turn["content"] for turn in body["messages"])
+        json.dumps(body)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.calls import ChatCall, ServedDeployment
 from gateway.dialects import azure, openai
@@ -374,3 +377,31 @@ def test_hostile_answers_are_malformed_not_crashes(body: bytes) -> None:
 )
 def test_odd_but_legible_answers_are_answers(body: bytes) -> None:
     json.loads(openai.read_chat(body).with_usage(b"{}"))
+
+
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 9) | st.text(max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "type", "index", "function", "text"]), inner)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(slug=st.sampled_from(sorted(HABITS)), delta=junk, call=junk, finish=junk, beside=junk)
+def test_no_host_can_crash_us_or_be_crashed_into(slug: str, delta: Any, call: Any, finish: Any, beside: Any) -> None:
+    body = {
+        "choices": [{"message": delta, "delta": delta, "finish_reason": finish, "usage": beside}], "citations": beside,
+        "usage": beside, "search_results": beside,
+    }  # fmt: skip
+    for read in (lambda: openai.read_chat(json.dumps(body).encode()).with_usage(b"{}"), lambda: stream(json.dumps(body).encode())):
+        with contextlib.suppress(UpstreamError):
+            read()
+    with contextlib.suppress(BadRequest):
+        request(
+            slug,
+            [{"role": "assistant", "content": None, "tool_calls": call}, {"role": "tool", "tool_call_id": beside}],
+            stop=finish,
+            n=call,
+        )
