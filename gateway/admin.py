@@ -30,8 +30,8 @@ class CredentialForm(forms.ModelForm):  # type: ignore[type-arg]
         min_length=SECRET_MIN,
         max_length=4_000,  # AWS session tokens are long
         widget=UnfoldAdminPasswordWidget(render_value=False, attrs={"autocomplete": "off"}),
-        help_text="Guardada cifrada e nunca mais mostrada. Em branco: fica a atual. Na AWS: ACCESS_KEY_ID:SECRET[:SESSION_TOKEN] ou "
-        "uma chave de API do Bedrock.",
+        help_text="Guardada cifrada e nunca mais mostrada. Em branco: fica a atual. Na AWS: ACCESS_KEY_ID:SECRET[:SESSION_TOKEN] "
+        "ou uma chave de API do Bedrock.",
     )
 
     class Meta:
