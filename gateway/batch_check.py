@@ -6,7 +6,7 @@ Lines are stored as they are checked, so that memory stays flat; a check that di
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from hashlib import sha256
 from itertools import islice
@@ -27,7 +27,7 @@ from tokia.errors import TokiaError
 
 LINES_MAX = 50_000
 ERRORS_MAX = 100
-LINES_AT_ONCE = 200
+LINES_AT_ONCE, BYTES_AT_ONCE = 200, 4 * 1_048_576
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -48,7 +48,7 @@ async def check_batch(process: LineProcess, threads: DatabaseThreads, batch: Bat
         )
         await threads.run(lambda: _clear(batch, lease_id=lease_id))
         lines = read_lines(file, longest=settings.GATEWAY_BODY_BYTES_MAX)
-        while part := await threads.run(lambda: list(islice(lines, LINES_AT_ONCE))):
+        while part := await threads.run(lambda: list(take_some(lines))):
             good: list[tuple[int, bytes]] = []
             for line in part:
                 number += 1
@@ -77,6 +77,16 @@ async def check_batch(process: LineProcess, threads: DatabaseThreads, batch: Bat
     except RouteNotFound as error:  # the file was deleted meanwhile
         errors.append(tell(error))
     await threads.run(lambda: _conclude(batch, total, errors, lease_id=lease_id))
+
+
+def take_some(lines: Iterator[bytes]) -> Iterator[bytes]:
+    """The next lines, as many as are stored at once."""
+    size = 0
+    for line in islice(lines, LINES_AT_ONCE):
+        yield line
+        size += len(line)
+        if size > BYTES_AT_ONCE:
+            return
 
 
 async def _check_line(process: LineProcess, caller: Caller, line: bytes, endpoint: str, seen: set[bytes]) -> None:

@@ -35,7 +35,7 @@ from tokia import clock
 from tokia.crashpoints import crashpoint
 
 log = logging.getLogger(__name__)
-TRIES_MAX = 8
+TRIES_MAX = 12  # over an hour or so
 DELAY_SECONDS, DELAY_SECONDS_MAX = 5, 600
 
 
@@ -165,9 +165,11 @@ def fail_line(line: Line, *, answer: bytes, error_code: str, ended: EndedCall | 
         row.save(update_fields=["answer", "status", "error_code"])
 
 
-def postpone_line(line: Line, *, error_code: str, ended: EndedCall | None, seconds: float | None = None) -> None:
+def postpone_line(
+    line: Line, *, error_code: str, ended: EndedCall | None, seconds: float | None = None, least: float = 0.0
+) -> None:
     """Back into the queue, free of charge, later with each try. `seconds`: then, and it does not count as a try."""
-    delay = seconds if seconds is not None else min(DELAY_SECONDS * 2**line.tries, DELAY_SECONDS_MAX)
+    delay = seconds if seconds is not None else max(least, min(DELAY_SECONDS * 2**line.tries, DELAY_SECONDS_MAX))
     with transaction.atomic():
         row = _lock(line, call_id=ended.id if ended else None)
         if ended is not None:

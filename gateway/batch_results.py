@@ -21,7 +21,7 @@ from tokia import clock
 from tokia.crashpoints import crashpoint
 
 log = logging.getLogger(__name__)
-ROWS_AT_ONCE = 100
+ROWS_AT_ONCE = 20
 _UNFINISHED = (BatchLine.Status.PENDING, BatchLine.Status.RUNNING)
 
 
@@ -36,12 +36,9 @@ def _encode(id_: str, custom_id: str, response: dict[str, Any] | None, error: di
 
 
 def begin_end(batch: Batch) -> bool:
-    """From in progress to finalizing, where there is nothing to do any more."""
-    return bool(
-        Batch.everywhere.filter(pk=batch.pk, status=Batch.Status.IN_PROGRESS).update(
-            status=Batch.Status.FINALIZING, finalizing_at=clock.now()
-        )
-    )
+    """To finalizing, where there is nothing to do any more, or no time left."""
+    is_open = Batch.everywhere.filter(pk=batch.pk, status__in=[Batch.Status.VALIDATING, Batch.Status.IN_PROGRESS])
+    return bool(is_open.update(status=Batch.Status.FINALIZING, finalizing_at=clock.now()))
 
 
 def end_batch(batch: Batch, *, lease_id: uuid.UUID) -> None:
@@ -49,6 +46,8 @@ def end_batch(batch: Batch, *, lease_id: uuid.UUID) -> None:
     with transaction.atomic():
         locked = lock_batch(batch, lease_id=lease_id, statuses=[Batch.Status.FINALIZING, Batch.Status.CANCELLING])
         lines = BatchLine.everywhere.filter(batch=locked)
+        if locked.in_progress_at is None:  # its file was never checked to the end
+            lines.delete()
         done, failed = (lines.filter(status=status).count() for status in (BatchLine.Status.DONE, BatchLine.Status.FAILED))
         unfinished = lines.filter(status__in=_UNFINISHED).count()
         is_cancelled = locked.status == Batch.Status.CANCELLING
@@ -60,7 +59,8 @@ def end_batch(batch: Batch, *, lease_id: uuid.UUID) -> None:
             locked.error_file_id = _write(locked, "error", _answers(locked, statuses))
         locked.completed = done
         locked.failed = failed if is_cancelled else failed + unfinished
-        locked.status = Batch.Status.CANCELLED if is_cancelled else Batch.Status.EXPIRED if unfinished else Batch.Status.COMPLETED
+        has_expired = unfinished or locked.in_progress_at is None
+        locked.status = Batch.Status.CANCELLED if is_cancelled else Batch.Status.EXPIRED if has_expired else Batch.Status.COMPLETED
         locked.ended_at, locked.purged_at = now, now + dt.timedelta(days=settings.FILES_TTL_DAYS)
         locked.save()
         lines.update(request=b"", answer=b"")

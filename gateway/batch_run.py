@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from django.conf import settings
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -80,7 +80,7 @@ def run_batches(*, seconds: float = TURN_SECONDS) -> int:
         try:
             return asyncio.run(Turn().run(seconds=seconds))
         finally:
-            with connection.cursor() as cursor:
+            with contextlib.suppress(DatabaseError), connection.cursor() as cursor:  # a connection that was lost has no lock
                 cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [SLOTS, slot])
     return 0
 
@@ -94,7 +94,7 @@ class Turn:
 
     def __init__(self) -> None:
         self.lease_id = uuid.uuid4()
-        self.session = 0
+        self.session = 0  # opened with the first line: a turn that only looks leaves no row
         self.delivered = 0
         self._threads = DatabaseThreads("batches", count=THREADS)
         self._process = LineProcess(Snapshot(catalog.EMPTY), Upstream(), ResponseStore())
@@ -105,7 +105,6 @@ class Turn:
     async def run(self, *, seconds: float) -> int:
         deadline = time.monotonic() + seconds
         await self._process.upstream.start()
-        self.session = await self._threads.run(self._open_session)
         heart = asyncio.create_task(self._beat())
         try:
             while True:
@@ -120,8 +119,9 @@ class Turn:
         finally:
             heart.cancel()
             await asyncio.gather(heart, return_exceptions=True)
-            with contextlib.suppress(Exception):
-                await self._threads.run(lambda: holds.close_session(self.session))
+            if self.session:
+                with contextlib.suppress(Exception):  # it is reaped soon
+                    await self._threads.run(lambda: holds.close_session(self.session))
             await self._process.upstream.stop()
             await self._process.responses.stop()
             await self._threads.stop()
@@ -146,7 +146,8 @@ class Turn:
         Batch.everywhere.filter(pk__in=list(self._batches.values()), lease_id=self.lease_id).update(
             lease_until=Now() + lease_seconds()
         )
-        holds.renew_session(self.session)
+        if self.session:
+            holds.renew_session(self.session)
 
     # ── Work ─────────────────────────────────────────────────────────────────────────────────────────────────────────
     async def _look(self) -> None:
@@ -173,7 +174,7 @@ class Turn:
 
     def _next_step(self, batch: Batch, caller: Caller) -> str:
         """What a batch waits for: "check", "lines", "end"; empty: nothing of ours now."""
-        status = batch.status
+        status, is_late = batch.status, clock.now() >= batch.expires_at
         if status in (Batch.Status.VALIDATING, Batch.Status.IN_PROGRESS):
             try:
                 check_caller(caller)
@@ -181,8 +182,10 @@ class Turn:
                 stop_batch(batch, error=error)
                 return ""
             except TokiaError:  # a suspended organization's batches wait, until their window's end
-                if status == Batch.Status.VALIDATING or clock.now() < batch.expires_at:
+                if not is_late:
                     return ""
+        if status == Batch.Status.VALIDATING and is_late:
+            return "end" if begin_end(batch) else ""
         if status == Batch.Status.VALIDATING:
             return "check"
         if status == Batch.Status.FINALIZING:
@@ -190,14 +193,14 @@ class Turn:
         if status == Batch.Status.CANCELLING:
             return "end" if release_orphans(batch, caller) == 0 else ""
         lines = BatchLine.everywhere.filter(batch=batch)
-        if clock.now() >= batch.expires_at:
+        if is_late:
             is_over = release_orphans(batch, caller) == 0
         else:
             is_over = not lines.filter(status__in=[BatchLine.Status.PENDING, BatchLine.Status.RUNNING]).exists()
         if is_over:
             return "end" if begin_end(batch) else ""
         is_paused = batch.paused_until is not None and batch.paused_until > clock.now()
-        return "" if is_paused or clock.now() >= batch.expires_at else "lines"
+        return "" if is_paused or is_late else "lines"
 
     async def _claim(self, batch: Batch) -> bool:
         free = Batch.everywhere.filter(Q(lease_until=None) | Q(lease_until__lt=Now()), pk=batch.pk, ended_at=None)
@@ -228,6 +231,8 @@ class Turn:
         room = min(most - len(self._lines), max(1, most // 2) - of_organization)
         if room <= 0:
             return
+        if not self.session:
+            self.session = await self._threads.run(self._open_session)
         for line in await self._threads.run(lambda: claim_lines(batch, caller, lease_id=self.lease_id, limit=room)):
             self._lines[asyncio.create_task(self._run_line(line, batch, caller))] = line
 
@@ -290,7 +295,8 @@ class Turn:
 
     async def _postpone(self, line: Line, opened: list[OpenCall], error: TokiaError, *, seconds: float | None = None) -> None:
         ended = _end_unanswered(opened, error)
-        await self._threads.run(lambda: postpone_line(line, error_code=error.code, ended=ended, seconds=seconds))
+        least = error.retry_after_seconds or 0.0
+        await self._threads.run(lambda: postpone_line(line, error_code=error.code, ended=ended, seconds=seconds, least=least))
 
     async def _fail(self, line: Line, opened: list[OpenCall], error: TokiaError) -> None:
         call_id = opened[0].context.id if opened else str(clock.new_id())

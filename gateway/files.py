@@ -56,7 +56,7 @@ async def serve_file(process: GatewayProcess, exchange: Exchange, caller: Caller
 
 
 async def upload_file(process: GatewayProcess, exchange: Exchange, caller: Caller) -> Reply:
-    async with received(exchange, limit=settings.FILE_BYTES_MAX + FIELDS_BYTES_MAX) as body:
+    async with received(exchange, caller, limit=settings.FILE_BYTES_MAX + FIELDS_BYTES_MAX) as body:
         form = read_form(exchange, body)
         purpose = form.text("purpose")
         if purpose not in PURPOSES:

@@ -6,17 +6,22 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from gateway.batch_store import reseal_batches
+from gateway.file_store import reseal_files
 from gateway.models import Credential
 from gateway.secrets import rotate
 from gateway.surfaces.responses_store import reseal_responses
 
 
 class Command(BaseCommand):
-    help = "Recifra chaves de provedores e respostas guardadas com a primeira chave de ENCRYPTION_KEYS."
+    help = "Recifra chaves de provedores, respostas, arquivos e lotes guardados com a primeira chave de ENCRYPTION_KEYS."
 
     def handle(self, *args: Any, **options: Any) -> None:
         credentials = 0
         for credential in Credential.objects.all():
             credentials += Credential.objects.filter(pk=credential.pk).update(secret=rotate(bytes(credential.secret)))
         responses = reseal_responses()
-        self.stdout.write(f"Recifrados: {credentials} chaves de provedores e {responses} respostas guardadas.")
+        rows = reseal_files() + reseal_batches()
+        self.stdout.write(
+            f"Recifrados: {credentials} chaves de provedores e {responses} respostas guardadas; {rows} partes de arquivos e lotes."
+        )
