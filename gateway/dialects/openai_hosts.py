@@ -35,6 +35,7 @@ class HostHabits:
     takes_max_completion_tokens: bool = False
     takes_developer: bool = False  # knows the role; else it is told "system"
     takes_names: bool = True  # messages[].name
+    stops_max: int = 0  # more sequences than these are refused; 0: any number
     tool_id_length: int = 0  # ids of tool calls have exactly so many base62 characters; 0: any
     seed_name: str = "seed"
     lacks: frozenset[str] = frozenset()
@@ -45,13 +46,14 @@ class HostHabits:
 
 
 HABITS: Mapping[str, HostHabits] = {
-    "openai": HostHabits(takes_max_completion_tokens=True, takes_developer=True),
-    "azure": HostHabits(takes_max_completion_tokens=True, takes_developer=True),
+    "openai": HostHabits(takes_max_completion_tokens=True, takes_developer=True, stops_max=4),
+    "azure": HostHabits(takes_max_completion_tokens=True, takes_developer=True, stops_max=4),
     "deepseek": HostHabits(lacks=frozenset({"n", "logit_bias"})),
     "deepseek-beta": HostHabits(lacks=frozenset({"n", "logit_bias"}), prefill_message={"prefix": True}),
     "fireworks": HostHabits(),
     "groq": HostHabits(
-        takes_max_completion_tokens=True, takes_names=False, lacks=frozenset({"n", "logprobs", "top_logprobs", "logit_bias"})
+        takes_max_completion_tokens=True, takes_names=False, stops_max=4,
+        lacks=frozenset({"n", "logprobs", "top_logprobs", "logit_bias"}),
     ),
     "mistral": HostHabits(
         takes_stream_options=False, takes_names=False, tool_id_length=9, seed_name="random_seed", prefill_message={"prefix": True},

@@ -33,6 +33,9 @@ def fit_fields(
     dropped: list[str] = []
     if habits.lacks or habits.refuses_hints:
         _fit_parameters(call, fields, habits, dropped)
+    if habits.stops_max and isinstance(stops := call.decoded.get("stop"), list) and len(stops) > habits.stops_max:
+        refuse(call, "stop", dropped)  # all of them: which ones matter is not ours to guess
+        fields.pop("stop", None)
     _set_output_tokens(fields, route, habits, output_tokens)
     if call.is_stream and habits.takes_stream_options:
         fields["stream_options"] = _stream_options(fields.get("stream_options"))

@@ -120,7 +120,7 @@ class Messages:
         """A refusal of the walk in the caller's terms: its paths, and the status that Anthropic's clients take for an overload."""
         if error.status == 503:
             error.status = OVERLOADED_STATUS
-        if error.param and isinstance(error, BadRequest):
+        if error.param and error.status == 400:
             path = self._home_path(error.param)
             if path != error.param:
                 error.message = error.message.replace(f"'{error.param}'", f"'{path}'")
