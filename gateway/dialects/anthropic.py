@@ -10,6 +10,7 @@ import msgspec
 from gateway import sse
 from gateway.calls import ChatCall, ServedDeployment, ServedRoute
 from gateway.dialects.anthropic_answer import ChatAnswer, ChatReader, read_chat
+from gateway.dialects.anthropic_fields import name_unsaid
 from gateway.dialects.anthropic_request import translate_chat
 from gateway.dialects.base import Tally, UpstreamRequest, error_of_status, text_of
 from gateway.errors import UpstreamError
@@ -35,7 +36,7 @@ def chat_request(call: ChatCall, route: ServedRoute, deployment: ServedDeploymen
         ("anthropic-version", VERSION),
         ("content-type", "application/json"),
     ]
-    return UpstreamRequest(deployment.base_url + "/v1/messages", headers, msgspec.json.encode(body))
+    return UpstreamRequest(deployment.base_url + "/v1/messages", headers, msgspec.json.encode(body), name_unsaid(call, body))
 
 
 def open_stream(call: ChatCall) -> tuple[ChatReader, Tally]:

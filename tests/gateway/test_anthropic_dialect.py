@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.calls import ChatCall
+from gateway.calls import ChatCall, ServedDeployment, ServedRoute
 from gateway.dialects import anthropic
 from gateway.dialects.anthropic_answer import read_chat
 from gateway.dialects.anthropic_request import translate_chat
@@ -150,6 +150,44 @@ def test_it_refuses_what_messages_can_not_say(fields: dict[str, Any], param: str
     with pytest.raises(BadRequest) as refused:
         translate(messages, **fields)
     assert refused.value.param == param
+
+
+DEPLOYMENT = ServedDeployment(
+    id=1, provider_slug="anthropic", provider_name="Anthropic", dialect="anthropic", base_url="https://x.test", upstream_model=OLD,
+    priority=1, weight=1, secret="s", is_strict=False, is_simulated=True,
+)  # fmt: skip
+ROUTE = ServedRoute(
+    name="x/y", display_name="", maker="", surface="chat", description="", context_tokens=1, output_tokens_max=1,
+    output_tokens_default=1, token_factor_percent=100, capabilities=(), is_reasoning=False, created=0, prices=None,
+    deployments=(DEPLOYMENT,),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fields", "dropped"),
+    [
+        ({"logprobs": False, "n": 1, "presence_penalty": 0, "temperature": 1, "top_p": 1, "logit_bias": {}, "seed": None}, ()),
+        ({"seed": 3, "store": True, "metadata": {"a": "b"}, "verbosity": "low", "user": "u"},
+         ("seed", "store", "metadata", "verbosity")),
+        ({"temperature": 1.7, "top_p": 0.5}, ("temperature", "top_p")),
+        ({"temperature": 0.7, "top_k": 3}, ()),
+        ({"reasoning_effort": "high", "temperature": 0.2}, ("temperature",)),
+        ({"reasoning_effort": "high", "tools": [TOOL], "tool_choice": "required"}, ("reasoning_effort",)),
+        ({"logprobs": True, "top_logprobs": 2, "drop_params": True}, ("logprobs", "top_logprobs")),
+    ],
+)  # fmt: skip
+def test_it_names_what_it_leaves_out(fields: dict[str, Any], dropped: tuple[str, ...]) -> None:
+    assert anthropic.chat_request(call_of(**fields), ROUTE, DEPLOYMENT, 20_000).dropped == dropped
+
+
+@pytest.mark.parametrize("fields", [
+    {"logprobs": True}, {"top_logprobs": 2}, {"presence_penalty": 0.5}, {"logit_bias": {"1": 3}}, {"audio": {"voice": "a"}},
+    {"modalities": ["text", "audio"]}, {"web_search_options": {}}, {"min_p": 0.1}, {"function_call": {"name": "f"}},
+])  # fmt: skip
+def test_it_refuses_what_would_change_the_meaning(fields: dict[str, Any]) -> None:
+    with pytest.raises(BadRequest) as refused:
+        anthropic.chat_request(call_of(**fields), ROUTE, DEPLOYMENT, 5_000)
+    assert (refused.value.param, refused.value.code) == (next(iter(fields)), "unsupported_parameter")
 
 
 @pytest.mark.parametrize(

@@ -236,6 +236,24 @@ def test_a_paid_answer_is_not_lost_when_it_can_not_be_stored(
     assert record.outcome == "completed"
 
 
+def test_it_names_what_it_left_out(world: World, ready: Tenant, routes: dict[str, str]) -> None:
+    body = {"model": routes["openai"], "input": "oi", "tools": [{"type": "web_search"}], "truncation": "auto"}
+    refused = ask(world, ready, body)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "truncation")
+    assert ready.records() == []
+    answer = ask(world, ready, {**body, "drop_params": True})
+    assert answer.status_code == 200
+    assert {"truncation", "tools[0]"} <= set(answer.headers["x-tokia-dropped-params"].split(","))
+    assert answer.json()["tools"] == []
+
+
+def test_a_models_refusal_has_the_callers_names(world: World, ready: Tenant, routes: dict[str, str]) -> None:
+    body = {"model": routes["anthropic"], "input": "oi", "top_logprobs": 2}
+    refused = ask(world, ready, body)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "top_logprobs")
+    assert ready.records() == []
+
+
 # ── Upstream ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("slug", ["openai", "anthropic"])
 @pytest.mark.parametrize("fault", ["reset:4", "cleaneof:4", "errormid:4"])
