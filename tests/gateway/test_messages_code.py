@@ -89,3 +89,66 @@ def test_claude_code_is_told_what_others_can_not_do(world: World, routes: dict[s
     hint = ask(world, ready, code_body(routes["groq"], edits="clear_thinking_20251015"))
     assert hint.status_code == 200
     assert len(ready.records()) == 3
+
+
+# ── Beginnings of an answer, pictures, documents: what each dialect makes of them ────────────────────────────────────
+OTHERS = {
+    "openai": "gpt-4o-mini", "mistral": "mistral-large-latest", "deepseek": "deepseek-chat", "google": "gemini-2.5-flash",
+    "cohere": "command-a-03-2025", "bedrock": "anthropic.claude-sonnet-4-6", "anthropic": "claude-haiku-4-5",
+}  # fmt: skip
+PDF = {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0xLjQK"}
+PNG = {
+    "type": "base64", "media_type": "image/png",
+    "data": "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==",
+}  # fmt: skip
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False}
+TALKS: dict[str, dict[str, Any]] = {
+    "prefill": {"messages": [{"role": "user", "content": "Conte até três."}, {"role": "assistant", "content": "Um, dois"}]},
+    "picture": {"messages": [
+        {"role": "user", "content": [{"type": "image", "source": PNG}, {"type": "text", "text": "O que é?"}]}]},
+    "document": {"messages": [
+        {"role": "user", "content": [{"type": "document", "source": PDF}, {"type": "text", "text": "Resuma."}]}]},
+    "schema": {"messages": [{"role": "user", "content": "Onde?"}],
+               "output_config": {"format": {"type": "json_schema", "schema": SCHEMA}}},
+    "sampling": {"messages": [{"role": "user", "content": "Oi"}], "temperature": 0.5, "top_k": 40},
+    "stops": {"messages": [{"role": "user", "content": "Oi"}], "stop_sequences": ["a1", "b2", "c3", "d4", "e5", "f6"]},
+    "forced": {"messages": [{"role": "user", "content": "Oi"}], "tools": [{"name": "f", "input_schema": SCHEMA}],
+               "tool_choice": {"type": "tool", "name": "f", "disable_parallel_tool_use": True}},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def named(world: World) -> dict[str, str]:
+    named = {}
+    for slug, model in OTHERS.items():
+        can = ["tools", "json"] if slug == "cohere" else ["tools", "vision", "json"]
+        named[slug] = world.route(slug, model, name=f"talk/{slug}", units=UNITS, capabilities=can).name
+    return named
+
+
+@pytest.mark.parametrize("slug", OTHERS)
+def test_what_it_asks_is_answered_or_refused_by_its_own_name(
+    world: World, named: dict[str, str], tenant: Tenant, slug: str
+) -> None:
+    """A refusal comes before money is held, and names a field of the caller's; nothing else is ever left out unnamed."""
+    world.await_served(tenant, *named.values())
+    answered = 0
+    for kind, talk in TALKS.items():
+        if kind == "stops" and slug in ("mistral", "deepseek"):  # they say no number; the sandbox takes four from anybody
+            continue
+        answer = ask(world, tenant, {"model": named[slug], "max_tokens": 300, **talk})
+        if answer.status_code == 200:
+            answered += 1
+            message = answer.json()
+            if kind == "schema":
+                assert "city" in message["content"][-1]["text"]
+            if kind == "forced":
+                assert message["content"][-1]["name"] == "f"
+            continue
+        assert answer.status_code == 400, (kind, answer.text)
+        param = answer.json()["error"]["details"].get("param")
+        assert param, (kind, answer.text)
+        assert param.split("[")[0].split(".")[0] in talk, (kind, answer.text)
+        assert len(tenant.records()) == answered, (kind, answer.text)  # refused before anything was held
+    assert answered >= (2 if slug == "cohere" else 5)
+    assert tenant.fresh().held_nanos == 0

@@ -20,6 +20,12 @@ from tests.gateway.world import Tenant, World, await_true
 
 MESSAGES = "/v1/messages"
 MODELS = {"anthropic": "claude-sonnet-4-6", "openai": "gpt-4o-mini", "groq": "openai/gpt-oss-120b"}
+OTHERS = {
+    "google": "gemini-2.5-flash",
+    "cohere": "command-a-03-2025",
+    "bedrock": "anthropic.claude-sonnet-4-6",
+    "mistral": "mistral-large-latest",
+}
 UNITS = {"input": "10", "cached_input": "2", "cache_write": "12", "output": "30", "reasoning": "20"}
 VERSION = {"anthropic-version": "2023-06-01"}
 
@@ -305,6 +311,8 @@ def test_a_field_may_be_called_anything(world: World, routes: dict[str, str], re
 def test_three_ledgers_agree_to_the_token_and_the_nano(world: World, routes: dict[str, str]) -> None:
     """What the upstreams say that they served, the usage records, and the wallet: with caches, thinking and tools."""
     tenant = world.tenant(brl="500.00", requests_per_minute=100_000)
+    others = {slug: world.route(slug, model, name=f"walk/{slug}", units=UNITS).name for slug, model in OTHERS.items()}
+    routes = {**{slug: routes[slug] for slug in MODELS}, **others}
     world.await_served(tenant, *routes.values())
     world.sandbox.post("/llm/__reset")
     before = {record.pk for record in UsageRecord.everywhere.all()}
@@ -313,7 +321,7 @@ def test_three_ledgers_agree_to_the_token_and_the_nano(world: World, routes: dic
 
     def one(number: int) -> None:
         with lock:
-            slug = rng.choice(list(MODELS))
+            slug = rng.choice(list(routes))
             words = " ".join(rng.choice(["carteira", "saldo", "nota", "modelo"]) for _ in range(rng.randint(1, 200)))
             most, thinks = rng.randint(1, 300), rng.random() < 0.4
         system = [{"type": "text", "text": "Prefixo igual. " * 600, "cache_control": {"type": "ephemeral"}}]
@@ -328,11 +336,11 @@ def test_three_ledgers_agree_to_the_token_and_the_nano(world: World, routes: dic
         shown.append(usage["output_tokens"])
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(one, range(90)))
+        list(pool.map(one, range(140)))
     records = [record for record in tenant.records() if record.pk not in before]
-    assert len(records) == 90
+    assert len(records) == 140
     totals = {total["provider"]: total for total in world.sandbox.ledger()["totals"]}
-    for slug in MODELS:
+    for slug in routes:
         mine = [record for record in records if record.provider_name == slug]
         billed = totals[slug]
         assert billed["calls"] == billed["finished"] == len(mine)
