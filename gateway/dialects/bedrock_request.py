@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from gateway.calls import ChatCall
 from gateway.dialects.base import refuse
 from gateway.dialects.bedrock_families import Family, family_of
@@ -184,11 +186,10 @@ def _translate_format(draft: Draft, system: list[Block]) -> None:
 # ── Thinking and sampling ────────────────────────────────────────────────────────────────────────────────────────────
 def _translate_thinking(draft: Draft) -> None:
     asked, family = draft.asked, draft.family
-    if isinstance(asked.get("thinking"), dict):  # in Anthropic's own words
-        if not family.takes_thinking:
-            refuse(draft.call, "thinking", draft.dropped)
-        else:
-            draft.extra["thinking"] = asked["thinking"]
+    thinking = _thinking_of(draft)
+    if thinking is not None and not (family.is_new and asked.get("reasoning_effort")):
+        takes_budget = not (family.is_new and thinking.get("type") == "enabled")  # a new Claude measures its thinking itself
+        draft.extra["thinking"] = thinking if takes_budget else {"type": "adaptive"}
         return
     effort = asked.get("reasoning_effort")
     if effort is None or effort == "none":
@@ -204,6 +205,17 @@ def _translate_thinking(draft: Draft) -> None:
         refuse(draft.call, "reasoning_effort", draft.dropped)
     else:
         _think(draft, effort)
+
+
+def _thinking_of(draft: Draft) -> Block | None:
+    """In Anthropic's own words, as chat takes them, or as the call came at `/v1/messages`."""
+    thinking = draft.asked.get("thinking")
+    if isinstance(thinking, dict) and not draft.family.takes_thinking:
+        refuse(draft.call, "thinking", draft.dropped)
+        return None
+    if thinking is None and draft.family.takes_thinking and draft.call.native is not None and "thinking" in draft.call.native:
+        thinking = msgspec.json.decode(draft.call.native["thinking"])
+    return thinking if isinstance(thinking, dict) else None
 
 
 def _think(draft: Draft, effort: str) -> None:

@@ -217,6 +217,8 @@ def test_marks_go_only_where_a_family_takes_them(model: str, in_system: bool, in
          {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "medium"}}, ("reasoning_effort",)),
         ({"thinking": {"type": "enabled", "budget_tokens": 2_000}}, OLD, {},
          {"thinking": {"type": "enabled", "budget_tokens": 2_000}}, ()),
+        ({"thinking": {"type": "enabled", "budget_tokens": 2_000}}, NEW, {}, {"thinking": {"type": "adaptive"}}, ()),
+        ({"thinking": {"type": "disabled"}}, NEW, {}, {"thinking": {"type": "disabled"}}, ()),
         ({"stop": ["FIM", " "]}, OLD, {"stopSequences": ["FIM"]}, None, ()),
         ({"stop": "FIM"}, LLAMA, {"stopSequences": ["FIM"]}, None, ()),
         ({"n": 1, "logprobs": False, "presence_penalty": 0, "logit_bias": {}, "modalities": ["text"], "seed": None}, LLAMA,
