@@ -89,7 +89,7 @@ async def open_call(
     route = route_for(process.snapshots.catalog, call.model, caller=caller, surface=served_by)
     prices = route.prices
     assert prices is not None  # route_for has seen to it
-    if not any(all(_price_of(prices, unit) for unit in wanted) for wanted in units):
+    if not any(all(price_of(prices, unit) for unit in wanted) for wanted in units):
         raise Unavailable(
             f"O modelo '{route.name}' está sem preço e não é servido agora.", f"The model '{route.name}' has no live price.",
             param="model", code="price_missing",
@@ -111,7 +111,7 @@ def dialect_of(dialects: Mapping[str, D], deployment: ServedDeployment) -> D:
     return dialect
 
 
-def _price_of(prices: PriceList, unit: str) -> bool:
+def price_of(prices: PriceList, unit: str) -> bool:
     return next((True for _, units in BUCKETS if units[0] == unit and any(name in prices.units for name in units)), False)
 
 

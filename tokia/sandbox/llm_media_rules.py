@@ -84,13 +84,16 @@ def _types_of(kind: str, is_stream: bool) -> tuple[dict[str, TypeAdapter[Any]] |
     module_name, class_name = TYPES[kind]
     try:
         module = importlib.import_module(module_name)
+        from typing import Required, get_origin
+
         from typing_extensions import get_type_hints
     except ImportError:
         return None, frozenset()
     shape = getattr(module, class_name + ("Streaming" if is_stream else "NonStreaming"), None) or getattr(module, class_name)
     hints = get_type_hints(shape)
     adapters = {name: TypeAdapter(Any if name in FILE_FIELDS else hint) for name, hint in hints.items()}
-    return adapters, frozenset(shape.__required_keys__)
+    marked = get_type_hints(shape, include_extras=True)
+    return adapters, frozenset(name for name, hint in marked.items() if str(get_origin(hint)).endswith("Required"))
 
 
 # ── Pictures ─────────────────────────────────────────────────────────────────────────────────────────────────────────
