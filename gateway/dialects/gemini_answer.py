@@ -47,6 +47,11 @@ class Part(msgspec.Struct, rename="camel"):
     function_call: FunctionCall | None = None
     inline_data: Blob | None = None
 
+    def plain_text(self) -> str | None:
+        """Its text, where it is nothing but text of the answer."""
+        is_more = self.thought or self.thought_signature or self.function_call is not None or self.inline_data is not None
+        return None if is_more else self.text
+
 
 class Content(msgspec.Struct):
     parts: list[Part] | None = None

@@ -31,6 +31,8 @@ class ChatReader:
         self._read_stream_error = read_stream_error
         self._usage_null = b',"usage":null' if call.wants_usage else b""
         self._merger = UsageMerger()
+        self._failure: UpstreamError | None = None
+        self._has_begun = False
         self._head = b""
         self._calls: dict[int, int] = {}  # candidate → tool calls so far; it is there once the candidate has begun
         self._pictures: dict[int, int] = {}
@@ -38,18 +40,33 @@ class ChatReader:
         self._finished: set[int] = set()
 
     def read(self, events: list[sse.Event]) -> bytes:
+        """Once anything was delivered, what came before an error is delivered too, since it was counted: the error is raised by the
+        next reading. Before that another deployment may still be asked."""
+        if self._failure is not None:
+            raise self._failure
         out: list[bytes] = []
         for _, data in events:
             if not data:
                 continue
             try:
-                answer = decode_answer(data)
-            except (msgspec.DecodeError, RecursionError):
-                raise malformed("An event of the provider's stream could not be read.") from None
-            if bytes(answer.error) != b"null":
-                raise self._read_stream_error(data)
-            out.append(self._read_answer(answer))
-        return b"".join(out)
+                out.append(self._read_event(data))
+            except UpstreamError as error:
+                if not self._has_begun or not any(out):
+                    raise
+                self._failure = error
+                break
+        frames = b"".join(out)
+        self._has_begun = self._has_begun or bool(frames)
+        return frames
+
+    def _read_event(self, data: bytes) -> bytes:
+        try:
+            answer = decode_answer(data)
+        except (msgspec.DecodeError, RecursionError):
+            raise malformed("An event of the provider's stream could not be read.") from None
+        if bytes(answer.error) != b"null":
+            raise self._read_stream_error(data)
+        return self._read_answer(answer)
 
     def _read_answer(self, answer: Answer) -> bytes:
         tally = self._tally
@@ -61,6 +78,8 @@ class ChatReader:
         if answer.usage_metadata is not NO_RAW:
             self._merger.take(answer.usage_metadata)
             self._merger.fill(tally)
+        if answer.candidates is not None and len(answer.candidates) == 1:
+            return self._read_candidate(answer.candidates[0])
         frames = [self._read_candidate(candidate) for candidate in answer.candidates or ()]
         blocked = answer.prompt_feedback.block_reason if answer.prompt_feedback else None
         if blocked and not answer.candidates and not self._calls:
@@ -73,16 +92,23 @@ class ChatReader:
         index = candidate.index
         if index in self._finished or not 0 <= index < self._choices:
             return b""
+        native = candidate.finish_reason
+        if native in FAILED:
+            raise failed(native)
+        parts = (candidate.content.parts if candidate.content else None) or []
+        if len(parts) == 1 and native is None and candidate.logprobs_result is None and index in self._calls:
+            text = parts[0].plain_text()
+            if text:  # nearly every event
+                self._tally.add_text(text)
+                head = (self._head, index, _dumps(text), self._usage_null)
+                return b'%b[{"index":%d,"delta":{"content":%b},"logprobs":null,"finish_reason":null}]%b}\n\n' % head
         said = Said()
-        said.read((candidate.content.parts if candidate.content else None) or [], self._tally)
+        said.read(parts, self._tally)
         delta: dict[str, Any] = {} if index in self._calls else {"role": "assistant", "content": ""}
         self._add_said(delta, said, index)
         out = self._chunk(index, delta, logprobs=read_logprobs(candidate.logprobs_result)) if delta else b""
-        native = candidate.finish_reason
         if native is None:
             return out
-        if native in FAILED:
-            raise failed(native)
         self._finished.add(index)
         finish = finish_of(native, has_calls=self._calls[index] > 0)
         if len(self._finished) == self._choices:

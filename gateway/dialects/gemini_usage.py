@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.dialects.base import Tally, bucket_usage, openai_usage
+from gateway.dialects.base import Tally, bucket_usage
 
 
 class _Modality(msgspec.Struct):
@@ -40,13 +40,16 @@ class UsageMerger:
         except (msgspec.DecodeError, RecursionError):
             self._is_suspect = True
             return
+        last, self._said = self._said, said
         for name in _Usage.__struct_fields__:
-            value = getattr(said, name)
-            if value is not None:
-                setattr(self._said, name, value)
+            if getattr(said, name) is None:
+                setattr(said, name, getattr(last, name))
 
     def fill(self, tally: Tally) -> None:
-        """Tokens of tools that the model used by itself are part of the prompt; thoughts are part of the completion."""
+        """Tokens of tools that the model used by itself are part of the prompt; thoughts are part of the completion.
+
+        `usage_raw` stays empty: what the caller is shown is written once, at the end.
+        """
         said = self._said
         if said.prompt_token_count is None:
             tally.is_suspect = tally.is_suspect or self._is_suspect
@@ -68,7 +71,6 @@ class UsageMerger:
         is_negative = min(said.prompt_token_count, tools, candidates) < 0
         tally.usage = usage
         tally.is_suspect = tally.is_suspect or self._is_suspect or is_suspect or is_negative
-        tally.usage_raw = openai_usage(usage)
 
 
 def _count(details: list[_Modality] | None, modality: str) -> int:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.calls import ChatCall, ServedDeployment
 from gateway.dialects import gemini
-from gateway.dialects.base import Tally
+from gateway.dialects.base import Tally, openai_usage
 from gateway.dialects.gemini_answer import FAILED, FINISH
 from gateway.errors import UpstreamError
 from gateway.parsing import parse_chat
@@ -46,7 +46,8 @@ def answer_of(*parts: dict[str, Any], finish: str | None = "STOP", index: int = 
 
 def read(body: Any) -> tuple[dict[str, Any], Tally]:
     answer = gemini.read_chat(json.dumps(body).encode())
-    return json.loads(answer.with_usage(answer.tally.usage_raw or b"null")), answer.tally
+    usage = answer.tally.usage
+    return json.loads(answer.with_usage(openai_usage(usage) if usage else b"null")), answer.tally
 
 
 def stream(*events: Any, call: ChatCall | None = None) -> tuple[list[dict[str, Any]], Tally]:
@@ -234,6 +235,13 @@ def test_it_streams_everything_in_its_place() -> None:
     assert (tally.usage.input_tokens, tally.usage.cached_input_tokens, tally.usage.output_tokens) == (65, 40, 33)
 
 
+def test_a_picture_of_megabytes_comes_in_one_line() -> None:
+    event = answer_of({"inlineData": {"mimeType": "image/png", "data": "A" * 3_000_000}})
+    reader, tally = gemini.open_stream(call_of(stream=True))
+    out = reader.read(gemini.open_parser().feed(b"data: " + json.dumps(event).encode() + b"\r\n\r\n"))
+    assert len(out) > 3_000_000 and tally.finish_reason == "stop"
+
+
 def test_every_choice_has_to_end() -> None:
     call = call_of(stream=True, n=2)
     events = [answer_of({"text": "a"}, index=1, finish=None), answer_of({"text": "b"}, index=0), answer_of({"text": "c"}, index=7)]
@@ -268,6 +276,21 @@ def test_a_stream_of_rubbish_never_looks_whole(data: bytes) -> None:
     except UpstreamError as error:
         assert error.code == "provider_malformed"
     assert not tally.finish_reason and not tally.is_complete
+
+
+def test_what_came_before_an_error_is_delivered_once_anything_was() -> None:
+    error = {"error": {"code": 500, "message": "x", "status": "INTERNAL"}}
+    for broken in (error, answer_of({"text": "lost"}, finish="MALFORMED_FUNCTION_CALL"), 5):
+        reader, tally = gemini.open_stream(call_of(stream=True))
+        events = [(b"", json.dumps(event).encode()) for event in (answer_of({"text": "a"}, finish=None), broken)]
+        with pytest.raises(UpstreamError):
+            reader.read(events)  # nothing had left: it may be asked elsewhere
+        reader, tally = gemini.open_stream(call_of(stream=True))
+        reader.read(events[:1])
+        assert b'"content":"a"' in reader.read(events)
+        assert tally.text == "aa"
+        with pytest.raises(UpstreamError):
+            reader.read([])
 
 
 def test_an_error_in_the_middle_is_an_error() -> None:
