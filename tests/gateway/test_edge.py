@@ -47,7 +47,7 @@ def small(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ga
         ("POST", "/v1/responses", 401, "invalid_api_key"),
         ("GET", "/v1/responses", 405, "method_not_allowed"),
         ("POST", "/v1/completions", 401, "invalid_api_key"),
-        ("POST", "/v1/audio/speech", 404, "unknown_url"),
+        ("POST", "/v1/fine_tuning/jobs", 404, "unknown_url"),
         ("GET", CHAT, 405, "method_not_allowed"),
         ("DELETE", "/v1/models", 405, "method_not_allowed"),
         ("POST", "/v1/credits", 405, "method_not_allowed"),

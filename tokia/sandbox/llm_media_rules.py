@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 import re
 from functools import lru_cache
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import TypeAdapter, ValidationError
+from typing_extensions import get_type_hints
 
 from tokia.sandbox.llm_media_forms import Form, Upload
 from tokia.sandbox.llm_providers import Provider, ProviderError, model_not_found
@@ -84,9 +85,6 @@ def _types_of(kind: str, is_stream: bool) -> tuple[dict[str, TypeAdapter[Any]] |
     module_name, class_name = TYPES[kind]
     try:
         module = importlib.import_module(module_name)
-        from typing import Required, get_origin
-
-        from typing_extensions import get_type_hints
     except ImportError:
         return None, frozenset()
     shape = getattr(module, class_name + ("Streaming" if is_stream else "NonStreaming"), None) or getattr(module, class_name)
