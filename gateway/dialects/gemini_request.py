@@ -132,7 +132,7 @@ def _translate_logprobs(call: ChatCall, asked: Body, config: Body, abilities: Ab
 # ── Thinking ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 def _translate_thinking(call: ChatCall, asked: Body, config: Body, abilities: Abilities, dropped: list[str]) -> None:
     """`reasoning_effort`; Anthropic's `thinking` as /v1/messages brings it; Google's own `extra_body.google.thinking_config`."""
-    own = _google_thinking(call, asked, dropped)
+    own = _google_thinking(call, asked, abilities, dropped)
     if own is not None:
         config["thinkingConfig"] = own
         return
@@ -201,7 +201,7 @@ def _budget_config(call: ChatCall, effort: str, budget: int | None, abilities: A
     return {"thinkingBudget": min(abilities.budget_max, max(abilities.budget_min, budget or BUDGETS[effort]))}
 
 
-def _google_thinking(call: ChatCall, asked: Body, dropped: list[str]) -> Body | None:
+def _google_thinking(call: ChatCall, asked: Body, abilities: Abilities, dropped: list[str]) -> Body | None:
     extra = asked.get("extra_body")
     if not extra:
         return None
@@ -209,7 +209,7 @@ def _google_thinking(call: ChatCall, asked: Body, dropped: list[str]) -> Body | 
     own = google.get("thinking_config") if isinstance(google, dict) else None
     names = {"thinking_budget": "thinkingBudget", "thinking_level": "thinkingLevel", "include_thoughts": "includeThoughts"}
     is_known = isinstance(own, dict) and set(own) <= set(names) and len(google or ()) == 1 and len(extra) == 1
-    if not is_known or not isinstance(own, dict):
+    if not is_known or not isinstance(own, dict) or not (abilities.levels or abilities.budget_max):
         refuse(call, "extra_body", dropped)
         return None
     config = {names[name]: value for name, value in own.items() if value is not None}
