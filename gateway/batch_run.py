@@ -107,9 +107,11 @@ class Turn:
         await self._process.upstream.start()
         heart = asyncio.create_task(self._beat())
         try:
+            is_first = True
             while True:
-                if time.monotonic() < deadline:
+                if is_first or time.monotonic() < deadline:
                     await self._look()
+                    is_first = False
                 running = [*self._lines, *self._batches]
                 if not running:
                     return self.delivered
@@ -180,7 +182,7 @@ class Turn:
                 check_caller(caller)
             except Unauthorized as error:  # a key that was revoked, or has expired, spends nothing more
                 stop_batch(batch, error=error)
-                return ""
+                status = batch.status
             except TokiaError:  # a suspended organization's batches wait, until their window's end
                 if not is_late:
                     return ""

@@ -1,19 +1,46 @@
-"""Files and batches by OpenAI's SDK, against real processes: uploaded, run at the batch price, delivered, reconciled."""
+"""Batches by OpenAI's SDK, against real processes: checked, run at the batch price, settled line by line, delivered."""
 
 from __future__ import annotations
 
+import base64
+import datetime as dt
+import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from openai import OpenAI
+from django.conf import settings as django_settings
+from openai import APIStatusError, BadRequestError, ConflictError, NotFoundError, OpenAI, RateLimitError
+from pytest_django import Settings
 
-from billing.models import UsageRecord
+from accounts.keys import revoke_key
+from accounts.models import Organization
+from billing.models import Hold, UsageRecord
 from billing.pricebooks import price_lists
-from billing.pricing import price_usage
-from tests.gateway.batch_cast import client_of, jsonl, line_of, order, read_output, run_turn
+from billing.pricing import Usage, price_usage
+from gateway import batch_run
+from gateway.batch_run import run_batches
+from gateway.batch_store import find_batch, purge_batches
+from gateway.file_store import read_id
+from gateway.models import Batch, BatchLine, StoredFile, StoredResponse
+from gateway.secrets import unseal
+from tests.gateway.batch_cast import CHAT, client_of, jsonl, line_of, order, read_output
 from tests.gateway.world import Tenant, World
+from tests.make import make_top_up
+from tokia import clock
 
 pytestmark = pytest.mark.timeout(150)
+MARK = "segredo-do-cliente"
+
+
+@pytest.fixture(autouse=True)
+def _empty(world: World) -> Iterator[None]:
+    world.sandbox.post("/llm/__reset")
+    yield
+    clock.shift(0)
+    Batch.everywhere.all().delete()
+    StoredFile.everywhere.all().delete()
+    assert not Hold.everywhere.exists()
 
 
 @pytest.fixture
@@ -22,41 +49,416 @@ def client(world: World, tenant: Tenant) -> OpenAI:
 
 
 @pytest.fixture(scope="module")
-def chat_model(world: World) -> str:
+def model(world: World) -> str:
     return world.route("openai", "gpt-4o-mini", name="openai/lote").name
 
 
-def test_a_batch_is_run_at_the_batch_price_and_settled_line_by_line(
-    world: World, tenant: Tenant, client: OpenAI, chat_model: str
-) -> None:
-    batch = order(client, jsonl(*(line_of(number, chat_model) for number in range(1, 8))), metadata={"de": "teste"})
-    assert (batch.status, batch.metadata, batch.endpoint) == ("validating", {"de": "teste"}, "/v1/chat/completions")
-    world.sandbox.post("/llm/__reset")
-    assert run_turn(world.folder) == 7
+def usage_of(record: UsageRecord) -> Usage:
+    return Usage(**{name: getattr(record, name) for name in Usage.__struct_fields__})
+
+
+def counts_of(batch: Any) -> tuple[int, int, int]:
+    return batch.request_counts.total, batch.request_counts.completed, batch.request_counts.failed
+
+
+def row_of(batch: Any) -> Batch:
+    return Batch.everywhere.get(pk=read_id(batch.id, "batch_"))
+
+
+# ── What it comes to ─────────────────────────────────────────────────────────────────────────────────────────────────
+def test_a_batch_costs_its_part_of_the_price_line_by_line(world: World, tenant: Tenant, client: OpenAI, model: str) -> None:
+    batch = order(client, jsonl(*(line_of(number, model) for number in range(1, 8))), metadata={"de": "teste"})
+    assert (batch.status, batch.metadata, batch.endpoint) == ("validating", {"de": "teste"}, CHAT)
+    assert run_batches() == 7
     batch = client.batches.retrieve(batch.id)
-    assert batch.status == "completed" and batch.error_file_id is None
-    assert batch.request_counts is not None
-    assert (batch.request_counts.total, batch.request_counts.completed, batch.request_counts.failed) == (7, 7, 0)
+    assert (batch.status, batch.error_file_id, counts_of(batch)) == ("completed", None, (7, 7, 0))
+    assert batch.created_at <= (batch.in_progress_at or 0) <= (batch.finalizing_at or 0) <= (batch.completed_at or 0)
+    assert (batch.expires_at or 0) - batch.created_at == 86_400
     answers = read_output(client, batch.output_file_id)
     assert [answer["custom_id"] for answer in answers] == [f"linha-{number}" for number in range(1, 8)]
     records = {str(record.id): record for record in tenant.records()}
     assert len(records) == 7
-    prices = price_lists()[chat_model]
+    prices = price_lists()[model]
     for answer in answers:
+        assert set(answer) == {"id", "custom_id", "response", "error"} and answer["id"].startswith("batch_req_")
         assert answer["error"] is None and answer["response"]["status_code"] == 200
         body: dict[str, Any] = answer["response"]["body"]
         assert body["object"] == "chat.completion" and body["choices"][0]["message"]["content"]
         record = records[answer["response"]["request_id"]]
         assert (record.surface, record.outcome, record.status_code) == ("batch:chat", "completed", 200)
-        usage = record_usage(record)
-        assert record.gross_nanos == price_usage(prices.scaled(), usage)
-        assert record.gross_nanos == -(-price_usage(prices, usage) * 75 // 100)
+        usage = usage_of(record)
+        assert record.gross_nanos == price_usage(prices.scaled(), usage) == -(-price_usage(prices, usage) * 75 // 100)
         assert body["usage"]["prompt_tokens"] == usage.prompt_tokens
         assert round(body["usage"]["cost"] * 10**9) == record.net_nanos
-    assert len([entry for entry in world.sandbox.ledger()["calls"]]) == 7
+    calls = world.sandbox.ledger()["calls"]
+    assert len(calls) == 7
+    for kind in ("prompt_tokens", "completion_tokens"):
+        assert sum(call["usage"][kind] for call in calls) == sum(getattr(usage_of(record), kind) for record in records.values())
+    assert tenant.fresh().posted_nanos == 100 * 10**9 - sum(record.net_nanos for record in records.values())
+    file = client.files.retrieve(batch.output_file_id or "")
+    assert (file.purpose, file.filename) == ("batch_output", f"{batch.id}_output.jsonl")
 
 
-def record_usage(record: UsageRecord) -> Any:
-    from billing.pricing import Usage
+@pytest.mark.parametrize(
+    ("endpoint", "body", "surface", "kind"),
+    [
+        ("/v1/completions", {"prompt": "Era uma vez", "max_tokens": 16}, "batch:completions", "text_completion"),
+        ("/v1/responses", {"input": "Diga olá.", "max_output_tokens": 32, "store": True}, "batch:responses", "response"),
+        ("/v1/messages", {"messages": [{"role": "user", "content": "Olá"}], "max_tokens": 32}, "batch:messages", "message"),
+    ],
+)
+def test_every_chat_endpoint_is_a_batchs_too(
+    world: World, tenant: Tenant, client: OpenAI, model: str, endpoint: str, body: dict[str, Any], surface: str, kind: str
+) -> None:
+    line = {"custom_id": "a", "method": "POST", "url": endpoint, "body": {"model": model, **body}}
+    batch = order(client, jsonl(line), endpoint=endpoint)
+    assert run_batches() == 1
+    batch = client.batches.retrieve(batch.id)
+    [answer] = read_output(client, batch.output_file_id)
+    told = answer["response"]["body"]
+    assert kind in (told.get("object"), told.get("type"))
+    [record] = tenant.records()
+    assert record.surface == surface and record.net_nanos > 0
+    if endpoint == "/v1/responses":  # kept in the settlement's own transaction, because it asked
+        assert StoredResponse.everywhere.count() == 1
+        assert client.responses.retrieve(told["id"]).id == told["id"]
+        client.responses.delete(told["id"])
 
-    return Usage(**{name: getattr(record, name) for name in Usage.__struct_fields__})
+
+def test_embeddings_too(world: World, tenant: Tenant, client: OpenAI) -> None:
+    model = world.route(
+        "openai", "text-embedding-3-small", name="openai/lote-vetor", surface="embeddings", units={"input": "2"}
+    ).name
+    lines = [
+        {"custom_id": str(number), "method": "POST", "url": "/v1/embeddings", "body": {"model": model, "input": ["um", "dois"]}}
+        for number in range(3)
+    ]
+    batch = order(client, jsonl(*lines), endpoint="/v1/embeddings")
+    assert run_batches() == 3
+    for answer in read_output(client, client.batches.retrieve(batch.id).output_file_id):
+        assert [len(item["embedding"]) > 10 for item in answer["response"]["body"]["data"]] == [True, True]
+    prices = price_lists()[model].scaled()
+    assert all(record.gross_nanos == price_usage(prices, usage_of(record)) > 0 for record in tenant.records())
+
+
+# ── Files that are refused ───────────────────────────────────────────────────────────────────────────────────────────
+def test_every_bad_line_is_named_and_none_is_called(world: World, tenant: Tenant, client: OpenAI, model: str) -> None:
+    good = line_of(1, model)
+    bad: list[tuple[Any, str, str | None]] = [
+        ("não é json", "invalid_json", None),
+        ("[1, 2]", "invalid_type", None),
+        ({**good, "custom_id": "linha-1"}, "duplicate_custom_id", "custom_id"),
+        ({**good, "custom_id": ""}, "invalid_value", "custom_id"),
+        ({**good, "custom_id": 7}, "invalid_type", "custom_id"),
+        ({**good, "custom_id": "b", "method": "GET"}, "invalid_method", "method"),
+        ({**good, "custom_id": "c", "url": "/v1/embeddings"}, "invalid_url", "url"),
+        ({**good, "custom_id": "d", "body": [1]}, "invalid_value", "body"),
+        ({"custom_id": "e", "method": "POST", "url": CHAT}, "missing_required_parameter", "body"),
+        ({**good, "custom_id": "f", "body": {"model": model}}, "missing_required_parameter", "messages"),
+        ({**good, "custom_id": "g", "body": {**good["body"], "model": "não/existe"}}, "model_not_found", "model"),
+        ({**good, "custom_id": "h", "body": {**good["body"], "stream": True}}, "invalid_value", "stream"),
+        ({**good, "custom_id": "i", "body": {**good["body"], "n": 0}}, "invalid_value", "n"),
+        ('{"custom_id":"j","custom_id":"k","method":"POST","url":"x","body":{}}', "invalid_json", "custom_id"),
+        ("[" * 100_000, "invalid_type", None),
+    ]
+    content = jsonl(good) + b"".join((text if isinstance(text, str) else json.dumps(text)).encode() + b"\n" for text, _, _ in bad)
+    content += b"\n\xff\xfe\x00 bin\xe1rio\n" + b'{"custom_id":"\\ud800","method":"POST","url":"/v1/chat/completions","body":{}}\n'
+    batch = order(client, content)
+    assert run_batches() == 0
+    batch = client.batches.retrieve(batch.id)
+    assert batch.status == "failed" and batch.failed_at and batch.errors and batch.errors.data
+    found = {error.line: (error.code, error.param) for error in batch.errors.data}
+    for number, (_, code, param) in enumerate(bad, start=2):
+        assert number in found, number
+        if found[number][0] != "invalid_json" or code == "invalid_json":
+            assert found[number][0] == code, (number, found[number])
+        if param is not None and code != "invalid_json":
+            assert found[number][1] == param, (number, found[number])
+    assert {len(bad) + 3, len(bad) + 4} <= found.keys()
+    assert 1 not in found
+    assert not BatchLine.everywhere.exists() and tenant.records() == []
+    assert world.sandbox.ledger()["calls"] == []
+
+
+@pytest.mark.parametrize("content", [b"\n\n  \r\n", b"\xff" * 4_096, b"\x00" * 10, "﻿".encode()])
+def test_a_file_that_is_no_list_of_lines_is_refused(client: OpenAI, content: bytes) -> None:
+    batch = order(client, content)
+    run_batches()
+    batch = client.batches.retrieve(batch.id)
+    assert batch.status == "failed" and batch.errors and batch.errors.data
+
+
+def test_a_byte_order_mark_and_windows_lines_do_no_harm(client: OpenAI, model: str) -> None:
+    content = b"\xef\xbb\xbf" + jsonl(line_of(1, model), line_of(2, model)).replace(b"\n", b"\r\n")
+    batch = order(client, content.rstrip(b"\r\n"))
+    assert run_batches() == 2
+    assert counts_of(client.batches.retrieve(batch.id)) == (2, 2, 0)
+
+
+def test_there_are_so_many_lines(client: OpenAI, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.batch_check.LINES_MAX", 3)
+    batch = order(client, jsonl(*(line_of(number, model) for number in range(4))))
+    run_batches()
+    batch = client.batches.retrieve(batch.id)
+    assert batch.errors and batch.errors.data and [error.code for error in batch.errors.data] == ["too_many_lines"]
+    assert not BatchLine.everywhere.exists()
+
+
+def test_a_file_that_was_deleted_meanwhile(client: OpenAI, model: str) -> None:
+    batch = order(client, jsonl(line_of(1, model)))
+    client.files.delete(batch.input_file_id)
+    run_batches()
+    batch = client.batches.retrieve(batch.id)
+    assert batch.errors and batch.errors.data and batch.errors.data[0].code == "file_not_found"
+
+
+def test_what_a_batch_is_opened_with_is_checked(world: World, client: OpenAI, model: str, settings: Settings) -> None:
+    file = client.files.create(file=("a.jsonl", b"{}"), purpose="batch").id
+    other = client.files.create(file=("a.jsonl", b"{}"), purpose="user_data").id
+    fine: dict[str, Any] = {"input_file_id": file, "endpoint": CHAT, "completion_window": "24h"}
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"endpoint": "/v1/images/generations"}, "endpoint"), ({"completion_window": "1h"}, "completion_window"),
+        ({"input_file_id": other}, "input_file_id"), ({"input_file_id": 7}, "input_file_id"),
+        ({"metadata": {str(number): "x" for number in range(17)}}, "metadata"), ({"metadata": {"a": "x" * 513}}, "metadata"),
+        ({"output_expires_after": {"anchor": "x", "seconds": 3600}}, "output_expires_after.anchor"),
+        ({"output_expires_after": {"anchor": "created_at", "seconds": 1}}, "output_expires_after.seconds"),
+    ]  # fmt: skip
+    for change, param in cases:
+        with pytest.raises(BadRequestError) as refused:
+            client.batches.create(**{**fine, **change})
+        assert refused.value.param == param, change
+    with pytest.raises(BadRequestError):
+        client.batches.create(**fine, extra_body={"other": 1})
+    with pytest.raises(NotFoundError) as missing:
+        client_of(world, world.tenant()).batches.create(**fine)  # a stranger's file
+    assert missing.value.param == "input_file_id"
+    assert not Batch.everywhere.exists()
+    for _ in range(django_settings.BATCHES_OPEN_MAX):
+        client.batches.create(**fine)
+    with pytest.raises(RateLimitError):
+        client.batches.create(**fine)
+
+
+# ── Lines that fail ──────────────────────────────────────────────────────────────────────────────────────────────────
+def test_a_line_that_a_provider_refuses_is_an_error_of_its_own(world: World, tenant: Tenant, client: OpenAI, model: str) -> None:
+    bad = world.fault_route("openai", "400", "gpt-4o-mini")
+    strict = line_of(3, model, logit_bias="x")
+    batch = order(client, jsonl(line_of(1, model), line_of(2, bad), strict))
+    assert run_batches() >= 1
+    batch = client.batches.retrieve(batch.id)
+    total, completed, failed = counts_of(batch)
+    assert (batch.status, total, completed + failed) == ("completed", 3, 3) and failed >= 1
+    errors = read_output(client, batch.error_file_id)
+    assert "linha-2" in [line["custom_id"] for line in errors]
+    for line in errors:
+        assert line["error"] is None and 400 <= line["response"]["status_code"] < 500
+        assert set(line["response"]["body"]["error"]) == {"message", "type", "param", "code"}
+    paid = [record for record in tenant.records() if record.net_nanos]
+    assert len(paid) == completed
+
+
+def test_a_fault_that_passes_is_tried_again(
+    world: World, tenant: Tenant, client: OpenAI, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.batch_lines.DELAY_SECONDS", 0)
+    world.sandbox.script("openai", "500", "503")
+    batch = order(client, jsonl(line_of(1, model), line_of(2, model)))
+    run_batches(seconds=8)
+    for _ in range(5):
+        if client.batches.retrieve(batch.id).status == "completed":
+            break
+        clock.shift(10)
+        run_batches(seconds=8)
+    assert counts_of(client.batches.retrieve(batch.id)) == (2, 2, 0)
+    outcomes = sorted(record.outcome for record in tenant.records())
+    assert outcomes.count("completed") == 2
+    assert all(record.net_nanos == 0 for record in tenant.records() if record.outcome == "failed")
+
+
+def test_a_fault_that_stays_fails_the_line_free_of_charge(
+    world: World, tenant: Tenant, client: OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.batch_lines.DELAY_SECONDS", 0)
+    monkeypatch.setattr(batch_run, "TRIES_MAX", 2)
+    sick = world.fault_route("openai", "500", "gpt-4o-mini")
+    batch = order(client, jsonl(line_of(1, sick)))
+    run_batches(seconds=5)
+    batch = client.batches.retrieve(batch.id)
+    assert (batch.status, counts_of(batch)) == ("completed", (1, 0, 1))
+    [line] = read_output(client, batch.error_file_id)
+    assert line["response"]["status_code"] >= 500
+    assert [record.net_nanos for record in tenant.records()] == [0, 0]
+    assert tenant.fresh().posted_nanos == 100 * 10**9
+
+
+# ── Money that is not there ──────────────────────────────────────────────────────────────────────────────────────────
+def test_lines_wait_for_a_top_up(world: World, model: str) -> None:
+    poor = world.tenant(brl="0.00001")
+    client = client_of(world, poor)
+    batch = order(client, jsonl(line_of(1, model)))
+    assert run_batches() == 0
+    batch = client.batches.retrieve(batch.id)
+    assert (batch.status, counts_of(batch)) == ("in_progress", (1, 0, 0))
+    assert world.sandbox.ledger()["calls"] == [] and poor.records() == []
+    make_top_up(wallet=poor.wallet, brl="10.00")
+    assert run_batches() == 0  # it asks again in half a minute
+    clock.shift(31)
+    assert run_batches() == 1
+    assert client.batches.retrieve(batch.id).status == "completed"
+
+
+def test_lines_that_no_balance_covered_say_so_at_the_windows_end(world: World, model: str) -> None:
+    poor = world.tenant(brl="0.00001")
+    client = client_of(world, poor)
+    batch = order(client, jsonl(line_of(1, model)))
+    run_batches()
+    clock.shift(86_401)
+    run_batches()
+    clock.shift(0)
+    batch = client.batches.retrieve(batch.id)
+    assert (batch.status, counts_of(batch)) == ("expired", (1, 0, 1))
+    [line] = read_output(client, batch.error_file_id)
+    assert (line["response"], line["error"]["code"]) == (None, "insufficient_balance")
+
+
+# ── Ends before the end ──────────────────────────────────────────────────────────────────────────────────────────────
+def half_done(world: World, client: OpenAI, model: str) -> Any:
+    """One line is done, the other waits."""
+    world.sandbox.post("/llm/__reset")
+    batch = order(client, jsonl(line_of(1, model), line_of(2, model)))
+    run_batches(seconds=0)  # checks
+    BatchLine.everywhere.filter(number=2).update(due_at=clock.now() + dt.timedelta(hours=1))
+    assert run_batches() == 1
+    return batch
+
+
+def test_a_cancelled_batch_delivers_what_was_done(world: World, tenant: Tenant, client: OpenAI, model: str) -> None:
+    batch = half_done(world, client, model)
+    assert client.batches.cancel(batch.id).status == "cancelling"
+    assert client.batches.cancel(batch.id).status == "cancelling"  # again
+    assert run_batches() == 0
+    batch = client.batches.retrieve(batch.id)
+    assert (batch.status, counts_of(batch), batch.error_file_id) == ("cancelled", (2, 1, 0), None)
+    assert batch.cancelling_at and batch.cancelled_at
+    assert [line["custom_id"] for line in read_output(client, batch.output_file_id)] == ["linha-1"]
+    assert len(tenant.records()) == 1
+    with pytest.raises(ConflictError):
+        client.batches.cancel(batch.id)
+
+
+def test_a_batch_is_cancelled_before_it_was_looked_at(client: OpenAI, model: str) -> None:
+    batch = order(client, jsonl(line_of(1, model)))
+    assert client.batches.cancel(batch.id).status == "cancelling"
+    assert run_batches() == 0
+    batch = client.batches.retrieve(batch.id)
+    assert (batch.status, batch.output_file_id, batch.error_file_id) == ("cancelled", None, None)
+
+
+def test_an_expired_batch_delivers_what_was_done_and_names_the_rest(
+    world: World, tenant: Tenant, client: OpenAI, model: str
+) -> None:
+    batch = half_done(world, client, model)
+    Batch.everywhere.update(expires_at=clock.now())
+    assert run_batches() == 0
+    batch = client.batches.retrieve(batch.id)
+    assert (batch.status, counts_of(batch)) == ("expired", (2, 1, 1)) and batch.expired_at
+    assert [line["custom_id"] for line in read_output(client, batch.output_file_id)] == ["linha-1"]
+    [line] = read_output(client, batch.error_file_id)
+    assert (line["custom_id"], line["response"], line["error"]["code"]) == ("linha-2", None, "batch_expired")
+    assert len(tenant.records()) == 1
+
+
+def test_a_batch_whose_file_was_never_checked_expires(client: OpenAI, model: str) -> None:
+    batch = order(client, jsonl(line_of(1, model)))
+    Batch.everywhere.update(expires_at=clock.now())
+    run_batches()
+    assert client.batches.retrieve(batch.id).status == "expired"
+
+
+def test_a_revoked_key_spends_nothing_more(world: World, tenant: Tenant, client: OpenAI, model: str) -> None:
+    batch = half_done(world, client, model)
+    BatchLine.everywhere.update(due_at=clock.now())
+    revoke_key(tenant.key)
+    assert run_batches() == 0
+    row = row_of(batch)
+    assert (row.status, row.completed) == ("cancelled", 1)
+    assert len(tenant.records()) == 1
+
+
+def test_a_suspended_organizations_batches_wait(world: World, tenant: Tenant, client: OpenAI, model: str) -> None:
+    batch = half_done(world, client, model)
+    BatchLine.everywhere.update(due_at=clock.now())
+    Organization.objects.filter(pk=tenant.key.organization_id).update(is_suspended=True)
+    assert run_batches() == 0
+    assert row_of(batch).status == "in_progress"
+    Organization.objects.filter(pk=tenant.key.organization_id).update(is_suspended=False)
+    assert run_batches() == 1
+    assert row_of(batch).status == "completed"
+
+
+def test_a_key_calls_only_its_own_models(world: World, model: str) -> None:
+    bound = world.tenant(allowed_routes=["outro/modelo"])
+    client = client_of(world, bound)
+    batch = order(client, jsonl(line_of(1, model)))
+    run_batches()
+    batch = client.batches.retrieve(batch.id)
+    assert batch.errors and batch.errors.data and batch.errors.data[0].code == "model_not_allowed"
+
+
+# ── Whose it is, and for how long ────────────────────────────────────────────────────────────────────────────────────
+def test_a_stranger_finds_no_batch(world: World, client: OpenAI, model: str) -> None:
+    batch = order(client, jsonl(line_of(1, model)))
+    run_batches()
+    output = client.batches.retrieve(batch.id).output_file_id or ""
+    stranger = client_of(world, world.tenant())
+    asks: list[Any] = [
+        lambda: stranger.batches.retrieve(batch.id), lambda: stranger.batches.cancel(batch.id),
+        lambda: stranger.files.content(output), lambda: stranger.batches.list(after="batch_x"),
+    ]  # fmt: skip
+    for ask in asks:
+        with pytest.raises(NotFoundError):
+            ask()
+    assert list(stranger.batches.list()) == []
+    with pytest.raises(APIStatusError):
+        OpenAI(api_key="sk-tokia-x", base_url=f"{world.gateway.url}/v1", max_retries=0).batches.list()
+
+
+def test_a_list_of_batches_goes_page_by_page(client: OpenAI) -> None:
+    made = [order(client, b"{}").id for _ in range(5)]
+    assert [batch.id for batch in client.batches.list(limit=2)] == made[::-1]
+    page = client.batches.list(limit=2, after=made[2])
+    assert ([batch.id for batch in page.data], page.has_more) == ([made[1], made[0]], False)
+
+
+def test_rows_hold_nothing_that_can_be_read(tenant: Tenant, client: OpenAI, model: str) -> None:
+    line = {**line_of(1, model, messages=[{"role": "user", "content": MARK}]), "custom_id": MARK}
+    bad = order(client, jsonl({**line, "body": {**line["body"], "model": MARK}}), metadata={MARK: MARK})
+    run_batches()
+    batch = order(client, jsonl(line), metadata={MARK: MARK})
+    run_batches(seconds=0)
+    BatchLine.everywhere.update(status="done", answer=b"")  # as if under way
+    stored = [bytes(row.request) for row in BatchLine.everywhere.all()] + [bytes(row.details) for row in Batch.everywhere.all()]
+    assert len(stored) == 3
+    for sealed in stored:
+        assert MARK.encode() not in sealed and MARK.encode() not in base64.urlsafe_b64decode(sealed)
+        assert MARK.encode() in unseal(sealed, organization_id=tenant.key.organization_id)
+    BatchLine.everywhere.update(status="pending")
+    run_batches()
+    assert client.batches.retrieve(batch.id).status == "completed"
+    assert client.batches.retrieve(bad.id).errors is not None
+    for row in BatchLine.everywhere.all():  # once it has ended, everything is in its files
+        assert (bytes(row.request), bytes(row.answer)) == (b"", b"")
+
+
+def test_batches_are_purged_in_time(client: OpenAI, tenant: Tenant, model: str) -> None:
+    batch = order(client, jsonl(line_of(1, model)), output_expires_after={"anchor": "created_at", "seconds": 3_600})
+    run_batches()
+    output = client.files.retrieve(client.batches.retrieve(batch.id).output_file_id or "")
+    assert (output.expires_at or 0) - output.created_at == 3_600
+    clock.shift(30 * 86_400 - 60)
+    assert purge_batches() == 0
+    assert find_batch(batch.id, organization_id=tenant.key.organization_id)
+    clock.shift(30 * 86_400 + 60)
+    assert purge_batches() == 1
+    assert not Batch.everywhere.exists() and not BatchLine.everywhere.exists()
+    assert len(tenant.records()) == 1  # what was paid stays in the books
