@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from billing.pricing import Usage
+from gateway.abilities import check_abilities
 from gateway.calls import Attempt, CallContext, Caller, ChatCall, Headers, Reply, ServedDeployment
 from gateway.catalog import route_for
 from gateway.dialects.base import ChatAnswer, ChatReader, Dialect, UpstreamRequest, malformed
@@ -51,6 +52,7 @@ async def complete_chat(process: GatewayProcess, context: CallContext, caller: C
     call = await surface.read_call(process, caller, body)
     route = route_for(process.snapshots.catalog, call.model, caller=caller, surface=SERVED_BY)
     await process.limits.admit(caller, context.headers)
+    call = check_abilities(call, route)
     assert route.prices is not None  # route_for has seen to it
     open_call = OpenCall(
         context=context, caller=caller, route=route, prices=route.prices, surface=surface.name, is_stream=call.is_stream,

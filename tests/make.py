@@ -23,6 +23,7 @@ from gateway.secrets import encrypt
 from tokia import clock
 
 _number = itertools.count(1)
+CAPABILITIES = ("tools", "vision", "audio", "files", "json", "reasoning", "audio_output", "prompt_cache")
 DEFAULT_TIERS = ((500 * BRL, 500), (2_000 * BRL, 800), (5_000 * BRL, 1_200), (10_000 * BRL, 1_500))
 
 
@@ -80,10 +81,12 @@ def make_provider(*, slug: str = "", dialect: str = Provider.Dialect.OPENAI, bas
 
 
 def make_route(*, name: str = "", provider: Provider | None = None, upstream_model: str = "test-model", **fields: Any) -> Route:
-    """An active route with one deployment; give it a price with `make_price`."""
+    """An active route with one deployment; give it a price with `make_price`. A chat model is able to do all, unless told."""
     name = name or f"test/model-{next(_number)}"
     given = {"display_name": name, "maker": "Teste", "context_tokens": 128_000, "output_tokens_max": 16_384,
              "output_tokens_default": 4_096, **fields}  # fmt: skip
+    if given.get("surface", Route.Surface.CHAT) == Route.Surface.CHAT:
+        given.setdefault("capabilities", list(CAPABILITIES))
     route = Route.objects.create(name=name, **given)
     Deployment.objects.create(route=route, provider=provider or make_provider(), upstream_model=upstream_model)
     return route

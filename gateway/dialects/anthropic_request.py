@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from gateway.calls import ChatCall
+from gateway.dialects.anthropic_schema import fit_tool_schema
 from gateway.errors import BadRequest
 
 Block = dict[str, Any]
@@ -248,10 +249,7 @@ def _tool(tool: Any, path: str) -> Block:
     function = tool.get("function") if isinstance(tool, dict) and tool.get("type", "function") == "function" else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise _unsupported(path, "uma ferramenta do tipo 'function'", "a tool of type 'function'")
-    schema = function.get("parameters")
-    schema = dict(schema) if isinstance(schema, dict) else {"properties": {}}
-    schema["type"] = "object"
-    translated: Block = {"name": function["name"], "input_schema": schema}
+    translated: Block = {"name": function["name"], "input_schema": fit_tool_schema(function.get("parameters"))}
     if isinstance(function.get("description"), str):
         translated["description"] = function["description"]
     if function.get("strict") is True:

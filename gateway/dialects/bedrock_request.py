@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from gateway.calls import ChatCall
+from gateway.dialects.anthropic_schema import fit_tool_schema
 from gateway.dialects.base import refuse
 from gateway.dialects.bedrock_families import Family, family_of
 from gateway.dialects.bedrock_messages import CACHE_POINT, Block, cache_point, translate_messages, unsupported
@@ -135,6 +136,8 @@ def _tool(tool: Any, path: str, family: Family) -> list[Block]:
     schema = function.get("parameters")
     schema = dict(schema) if isinstance(schema, dict) else {"properties": {}}
     schema["type"] = "object"
+    if family.takes_thinking:  # Claude
+        schema = fit_tool_schema(schema)
     spec: Block = {"name": name, "inputSchema": {"json": schema}}
     if isinstance(function.get("description"), str) and function["description"]:
         spec["description"] = function["description"]

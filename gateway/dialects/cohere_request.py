@@ -197,6 +197,8 @@ def _translate_format(call: ChatCall, asked: dict[str, Any], body: dict[str, Any
         schema = wrapped.get("schema") if isinstance(wrapped, dict) else None
         if not isinstance(schema, dict):
             raise unsupported("response_format.json_schema.schema", "um JSON Schema", "a JSON Schema")
+        if schema.get("type", "object") != "object":
+            raise unsupported("response_format.json_schema.schema.type", "object no nível de cima", "object at the top level")
         translated["json_schema"] = schema
     elif format_.get("type") != "json_object":
         raise unsupported("response_format.type", "text, json_object ou json_schema", "text, json_object or json_schema")

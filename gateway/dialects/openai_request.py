@@ -10,12 +10,14 @@ import msgspec
 from gateway.calls import ChatCall, ServedRoute
 from gateway.dialects.base import refuse
 from gateway.dialects.gemini_signatures import MARK, plain_id
-from gateway.dialects.openai_hosts import NEUTRAL, HostHabits
+from gateway.dialects.openai_hosts import FIXED_WHILE_THINKING, LACKED_WHILE_THINKING, NEUTRAL, HostHabits
+from gateway.errors import BadRequest
 
 Fields = dict[str, msgspec.Raw]
 
 # Members of answers that clients echo in their history, and that strict hosts refuse in a request.
 ANSWER_ONLY = ("reasoning_content", "reasoning", "thinking_blocks", "annotations", "extra_content", "images")
+NULL_MEMBERS = ("refusal", "audio", "function_call", "tool_calls", "name", "annotations")  # that SDKs write although there is none
 _NO_RAW: Final = msgspec.Raw(b"null")
 _INCLUDE_USAGE: Final = msgspec.Raw(b'{"include_usage":true}')
 _SYSTEM: Final = msgspec.Raw(b'"system"')
@@ -33,6 +35,13 @@ def fit_fields(
     dropped: list[str] = []
     if habits.lacks or habits.refuses_hints:
         _fit_parameters(call, fields, habits, dropped)
+    if route.is_reasoning and not habits.samples_while_thinking and call.decoded.get("reasoning_effort") != "none":
+        _fit_sampling(call, fields, dropped)
+    if call.drops_unsupported and habits.knows:
+        unknown = [name for name in fields if name not in habits.knows and name != "top_k"]
+        dropped += unknown
+        for name in unknown:
+            del fields[name]
     if habits.stops_max and isinstance(stops := call.decoded.get("stop"), list) and len(stops) > habits.stops_max:
         refuse(call, "stop", dropped)  # all of them: which ones matter is not ours to guess
         fields.pop("stop", None)
@@ -43,7 +52,7 @@ def fit_fields(
         fields.pop("stream_options", None)
     if habits.seed_name != "seed" and "seed" in fields:
         fields[habits.seed_name] = fields.pop("seed")
-    _fit_messages(call, fields, habits, is_strict=is_strict)
+    dropped += _fit_messages(call, fields, habits, is_strict=is_strict)
     if is_strict:
         _drop_cache_marks(fields)
         if "top_k" in fields:  # sampling that the host has no word for: a hint
@@ -65,6 +74,19 @@ def _fit_parameters(call: ChatCall, fields: Fields, habits: HostHabits, dropped:
             del fields[name]
 
 
+def _fit_sampling(call: ChatCall, fields: Fields, dropped: list[str]) -> None:
+    """Models that reason draw their answers as they will: what asks for something else is a hint, or refused by them."""
+    for name in [name for name in fields if name in FIXED_WHILE_THINKING or name in LACKED_WHILE_THINKING]:
+        value = call.decoded[name]
+        del fields[name]
+        if value is None or any(value == neutral for neutral in NEUTRAL.get(name, ())):
+            continue
+        if name in FIXED_WHILE_THINKING:
+            dropped.append(name)
+        else:
+            refuse(call, name, dropped)
+
+
 def _set_output_tokens(fields: Fields, route: ServedRoute, habits: HostHabits, output_tokens: int) -> None:
     asked_new = "max_completion_tokens" in fields
     fields.pop("max_tokens", None)
@@ -82,19 +104,29 @@ def _stream_options(asked: msgspec.Raw | None) -> msgspec.Raw:
 
 
 # ── Messages ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-def _fit_messages(call: ChatCall, fields: Fields, habits: HostHabits, *, is_strict: bool) -> None:
-    """What other providers wrote: reasoning that a strict host refuses, ids that a host can't read, roles it does not know."""
+def _fit_messages(call: ChatCall, fields: Fields, habits: HostHabits, *, is_strict: bool) -> list[str]:
+    """What other providers wrote: reasoning that a strict host refuses, ids that a host can't read, roles it does not know.
+
+    Gives the names of what was left out."""
     text = bytes(fields["messages"]) if len(call.messages) > 1 and (is_strict or habits.tool_id_length) else b""
     has_reasoning = is_strict and any(b'"%b"' % name.encode() in text for name in ANSWER_ONLY)
     has_signatures = is_strict and b'"tool_call' in text and (b'"extra_content"' in text or MARK.encode() in text)
     has_foreign_ids = habits.tool_id_length > 0 and b'"tool_call' in text
     has_developer = not habits.takes_developer and any(message.role == "developer" for message in call.messages)
     has_names = not habits.takes_names and any(message.name is not None for message in call.messages)
+    has_nulls = is_strict and b"null" in text
+    has_refusals = not habits.takes_refusals and any(word in text for word in (b'"refusal"', b'"audio"', b'"function'))
     is_prefill = call.messages[-1].role == "assistant" and bool(habits.prefill_message or habits.prefill_body)
-    if not (has_reasoning or has_signatures or has_foreign_ids or has_developer or has_names or is_prefill):
-        return
+    is_odd = has_reasoning or has_signatures or has_foreign_ids or has_developer or has_names or has_nulls or has_refusals
+    if not (is_odd or is_prefill):
+        return []
     messages = _decode_objects(fields["messages"])
-    for message in messages:
+    for index, message in enumerate(messages):
+        if has_nulls:
+            for name in [name for name in NULL_MEMBERS if name in message and bytes(message[name]) == b"null"]:
+                del message[name]
+        if has_refusals:
+            _tell_refusals(message, f"messages[{index}]")
         if has_reasoning:
             for name in ANSWER_ONLY:
                 message.pop(name, None)
@@ -110,10 +142,35 @@ def _fit_messages(call: ChatCall, fields: Fields, habits: HostHabits, *, is_stri
         messages[-1] |= {name: _raw(value) for name, value in habits.prefill_message.items()}
         fields |= {name: _raw(value) for name, value in habits.prefill_body.items() if name not in fields}
     fields["messages"] = _raw(messages)
+    return ["messages[].name"] if has_names else []
 
 
 def _raw(value: Any) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode(value))
+
+
+def _tell_refusals(message: Fields, path: str) -> None:
+    """For a host without OpenAI's words for them: a refusal becomes text. Raises BadRequest for what is no text."""
+    for name in ("audio", "function_call"):
+        if name in message and bytes(message[name]) != b"null":
+            raise invalid_for_host(f"{path}.{name}")
+    if bytes(message["role"]) == b'"function"':
+        raise invalid_for_host(f"{path}.role")
+    refusal = message.pop("refusal", _NO_RAW)
+    if bytes(refusal) != b"null" and bytes(message.get("content", _NO_RAW)) in (b"null", b'""'):
+        message["content"] = refusal
+    content = bytes(message.get("content", _NO_RAW))
+    if content.startswith(b"[") and b'"refusal"' in content:
+        parts = msgspec.json.decode(content)
+        message["content"] = _raw(
+            [{"type": "text", "text": part.get("refusal") or ""} if part.get("type") == "refusal" else part for part in parts]
+        )
+
+
+def invalid_for_host(path: str) -> BadRequest:
+    return BadRequest(
+        f"Este modelo não aceita '{path}'.", f"This model does not support '{path}'.", param=path, code="unsupported_value"
+    )
 
 
 def _drop_cache_marks(fields: Fields) -> None:

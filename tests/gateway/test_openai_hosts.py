@@ -103,7 +103,8 @@ def test_what_a_host_lacks_is_refused_by_name_or_left_out(slug: str, name: str) 
         "n": 2, "logprobs": True, "top_logprobs": 3, "logit_bias": {"1": 1}, "functions": [{"name": "f"}],
         "function_call": {"name": "f"},
         "modalities": ["text", "audio"], "audio": {"voice": "x"}, "web_search_options": {}, "stop": ["x"],
-        "tools": [{"type": "function", "function": {"name": "f"}}],
+        "tools": [{"type": "function", "function": {"name": "f"}}], "thinking": {"type": "enabled", "budget_tokens": 2_000},
+        "extra_body": {"x": 1}, "chat_template_kwargs": {"x": 1}, "min_p": 0.1, "repetition_penalty": 1.1, "documents": ["x"],
     }  # fmt: skip
     with pytest.raises(BadRequest) as caught:
         request(slug, **{name: values[name]})

@@ -28,7 +28,12 @@ SIGNED = ("anthropic", "bedrock")  # a loop that lost its thinking would think n
 def routes(world: World) -> dict[str, str]:
     return {
         slug: world.route(
-            slug, model, name=f"{slug}/m", units=UNITS, is_reasoning=thinks, capabilities=["reasoning"] if thinks else []
+            slug,
+            model,
+            name=f"{slug}/m",
+            units=UNITS,
+            is_reasoning=thinks,
+            capabilities=[*("tools", "vision", "json"), *(["reasoning"] if thinks else [])],
         ).name
         for slug, (model, thinks) in MODELS.items()
     }
