@@ -107,7 +107,7 @@ def _types() -> None:
     llm_gemini_types.load()
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.one_of(systems, users, plain, tool_steps()), min_size=1, max_size=6), parameters, st.sampled_from(MODELS))
 def test_what_it_lets_through_is_taken(steps: list[list[dict[str, Any]]], fields: dict[str, Any], model: str) -> None:
     messages = [message for step in steps for message in step]
@@ -140,7 +140,7 @@ OPEN_FIELDS = (
 )  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     st.dictionaries(st.sampled_from(OPEN_FIELDS), anything, max_size=4), anything, anything, st.sampled_from(MODELS), st.booleans()
 )
