@@ -7,9 +7,12 @@ import base64
 import hashlib
 import io
 import json
+import shutil
+import subprocess
 import wave
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -291,3 +294,47 @@ def test_it_serves_the_async_sdk_on_every_surface(
 
     asyncio.run(run())
     reconcile(world, tenant, calls=10)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+@pytest.mark.parametrize("header", ["Expect: 100-continue", "Transfer-Encoding: chunked", "Accept-Language: en"])
+def test_it_takes_a_large_file_from_curl(
+    world: World, client: openai.OpenAI, routes: dict[str, str], tenant: Tenant, tmp_path: Path, header: str
+) -> None:
+    """It asks to go on before it sends, or does not say how much it will send."""
+    sound = tmp_path / 'um "nome" de arquivo.wav'
+    sound.write_bytes(make_wav(300))
+    command = ["curl", "-sS", "--fail-with-body", "-m", "30", "-H", f"Authorization: Bearer {tenant.secret}", "-H", header]
+    command += ["-F", f"model={routes['whisper']}", "-F", f'file=@"{str(sound).replace(chr(34), chr(92) + chr(34))}"']
+    told = subprocess.run([*command, f"{world.gateway.url}/v1/audio/transcriptions"], capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert json.loads(told.stdout)["usage"]["seconds"] == 300
+    [record] = reconcile(world, tenant, calls=1)
+    assert record.audio_seconds == 300
+
+
+NODE = """
+const [url, key, model] = process.argv.slice(1);
+const form = new FormData();
+form.set("model", model);
+form.append("timestamp_granularities[]", "segment");
+form.append("timestamp_granularities[]", "word");
+form.set("response_format", "verbose_json");
+let wav = [];
+process.stdin.on("data", (piece) => wav.push(piece)).on("end", async () => {
+  form.set("file", new File(wav, "ação \\"1\\".wav", { type: "audio/wav" }));
+  const answer = await fetch(url, { method: "POST", body: form, headers: { authorization: `Bearer ${key}` } });
+  console.log(JSON.stringify({ status: answer.status, told: await answer.json() }));
+});
+"""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+def test_it_takes_a_form_from_javascript(world: World, client: openai.OpenAI, routes: dict[str, str], tenant: Tenant) -> None:
+    url = f"{world.gateway.url}/v1/audio/transcriptions"
+    told = subprocess.run(
+        ["node", "-e", NODE, url, tenant.secret, routes["whisper"]], input=WAV, capture_output=True, check=True, timeout=60
+    )
+    answer = json.loads(told.stdout)
+    assert (answer["status"], answer["told"]["usage"]["seconds"]) == (200, 13), answer
+    assert hashlib.sha256(WAV).hexdigest()[:16] in answer["told"]["text"]
