@@ -32,7 +32,7 @@ from tokia import clock
 
 log = logging.getLogger(__name__)
 THREADS = 4
-STORE_SECONDS = 3.0
+STORE_SECONDS = 10.0
 TURNS_MAX = 1_000  # of one conversation
 PURGE_BATCH = 500
 # How a shown response begins when it was to be stored; what it says when that failed.
