@@ -1,6 +1,7 @@
 """Tokens counted offline with OpenAI's o200k vocabulary: an estimate before a call, the measure of a stream that was cut.
 
-Over BYTES_COUNTED the bytes are the bound: a token is at least one byte. Factors and constants are upper bounds.
+Over BYTES_COUNTED the bytes are the bound: a token is at least one byte. Factors and constants are upper bounds. What is only
+shown is estimated instead, near the truth: long texts are sampled, and a picture counts as most pictures do.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ TOKENS_PER_CALL = 3
 TOKENS_PER_IMAGE = 6_000  # most that a model we sell asks for one picture at full detail
 TOKENS_PER_SMALL_IMAGE = 3_000  # "detail": "low"
 BYTES_PER_FILE_TOKEN = 4  # base64 of audio and documents
+CHARS_SAMPLED = 32_768  # of a longer text that is estimated, as many are counted, in samples from its whole length
+SAMPLES = 8
+TOKENS_PER_USUAL_IMAGE = 1_600
+BYTES_PER_USUAL_FILE_TOKEN = 20  # base64 of a PDF
 
 
 def _load_tokenizer() -> Any:
@@ -83,6 +88,36 @@ def has_media(call: ChatCall) -> bool:
         if isinstance(message.content, list)
         for part in message.content
     )
+
+
+def estimate_chat_input(call: ChatCall, *, factor_percent: int) -> int:
+    """Tokens of the prompt, near what the provider will count."""
+    texts: list[str] = []
+    extra = TOKENS_PER_CALL + TOKENS_PER_MESSAGE * len(call.messages)
+    for message in call.messages:
+        if isinstance(message.content, str):
+            texts.append(message.content)
+        for part in message.content if isinstance(message.content, list) else ():
+            if part.text is not None:
+                texts.append(part.text)
+            if part.image_url is not None:
+                extra += TOKENS_PER_USUAL_IMAGE
+            if part.file is not None:
+                extra += sum(len(bytes(value)) for value in part.file.values()) // BYTES_PER_USUAL_FILE_TOKEN
+        if message.reasoning_content is not None:
+            texts.append(message.reasoning_content)
+        texts += [_decode(bytes(value)) for made in message.tool_calls or () for value in made.values()]
+    texts += [_decode(bytes(call.fields[name])) for name in ("tools", "response_format") if name in call.fields]
+    return extra + scale(estimate_text("\n".join(texts)), factor_percent)
+
+
+def estimate_text(text: str) -> int:
+    if len(text) <= CHARS_SAMPLED:
+        return count_text(text)
+    size = CHARS_SAMPLED // SAMPLES
+    step = (len(text) - size) // (SAMPLES - 1)
+    counted = sum(count_text(text[start : start + size]) for start in range(0, step * SAMPLES, step))
+    return counted * len(text) // CHARS_SAMPLED
 
 
 def count_texts(texts: Iterable[str]) -> int:

@@ -51,6 +51,7 @@ class Messages:
     def __init__(self, context: CallContext | None = None) -> None:
         self._context = context
         self._paths: list[str] = []  # where each message of the translation came from
+        self._dropped: list[str] = []  # what the translation left out
 
     # ── In ───────────────────────────────────────────────────────────────────────────────────────────────────────────
     async def read_call(self, process: GatewayProcess, caller: Caller, body: bytes) -> ChatCall:
@@ -80,10 +81,11 @@ class Messages:
                     raise
                 refusal = error.with_traceback(None)  # no frame is kept with the call
             else:
-                self._paths = translated.paths
+                if not any(natives):
+                    self._paths = translated.paths
                 decoded, fields = translated.fields, encode_fields(translated.fields)
                 messages = _decode_messages(fields["messages"])
-                self._name_dropped(translated.dropped)
+                self._dropped = [*translated.dropped, *(["anthropic-beta"] if terms.betas or terms.dropped else [])]
         return ChatCall(
             model=asked.typed.model, fields=fields, decoded=decoded,
             messages=outline_messages(asked.decoded) if messages is None else messages, body_bytes=len(body),
@@ -91,8 +93,12 @@ class Messages:
             drops_unsupported=drops, native=asked.members, refusal=refusal, told=terms,
         )  # fmt: skip
 
-    def _name_dropped(self, dropped: list[str]) -> None:
-        names = [name for name in dropped if _PLAIN_PATH.fullmatch(name)]  # a field that we do not know may be called anything
+    def _name_dropped(self) -> None:
+        """Once it is a translation that answers."""
+        names = [
+            name for name in self._dropped if _PLAIN_PATH.fullmatch(name)
+        ]  # a field that we do not know may be called anything
+        self._dropped = []
         if names and self._context is not None:
             self._context.headers.append((b"x-tokia-dropped-params", ",".join(names[:50]).encode()))
 
@@ -101,12 +107,14 @@ class Messages:
 
     # ── Out ──────────────────────────────────────────────────────────────────────────────────────────────────────────
     def shape_answer(self, call: ChatCall, route: ServedRoute, completion: bytes) -> bytes:
+        self._name_dropped()
         return shape_message(call, route, completion)
 
     def open_shaper(self, call: ChatCall, route: ServedRoute) -> MessageShaper:
         def write_error(error: GatewayError, is_english: bool) -> bytes:
             return self.error_frame(error, is_english=is_english, request_id="")
 
+        self._name_dropped()
         return MessageShaper(call, route, write_error=write_error)
 
     def keeps(self, call: ChatCall) -> bool:

@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 
 from gateway.calls import ChatCall, ServedRoute
-from gateway.count_tokens import estimate_input
 from gateway.dialects.base import ChatReader, malformed
 from gateway.dialects.messages_native import frame_of, show_usage
 from gateway.errors import GatewayError
 from gateway.surfaces.messages_content import away_id
+from gateway.tokens import estimate_chat_input
 
 STOP_REASONS = {
     "stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "function_call": "tool_use", "content_filter": "refusal",
@@ -225,7 +225,7 @@ class MessageShaper:
         self._is_begun = True
         chunk = self._first or _Completion()
         usage = {
-            "input_tokens": estimate_input(self._call, factor_percent=self._route.token_factor_percent),
+            "input_tokens": estimate_chat_input(self._call, factor_percent=self._route.token_factor_percent),
             "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 1,
         }  # fmt: skip
         message: dict[str, Any] = {

@@ -49,7 +49,7 @@ class MessageBody(msgspec.Struct):
     """The fields that we read, with Anthropic's types."""
 
     model: str
-    messages: list[Turn]
+    messages: Annotated[list[Turn], msgspec.Meta(max_length=MESSAGES_MAX)]
     max_tokens: int | None = None
     system: str | list[Block] | None = None
     stream: bool | None = None
@@ -77,12 +77,14 @@ _decode_body = msgspec.json.Decoder(MessageBody).decode
 
 
 def _decode(body: bytes) -> MessageBody:
-    """Raises BadRequest for too many tools, before any other pass; msgspec's errors for the rest."""
+    """Raises BadRequest for too many of something, before any other pass; msgspec's errors for the rest."""
     try:
         return _decode_body(body)
     except msgspec.ValidationError as error:
         if f"length <= {TOOLS_MAX}" in str(error):
             raise invalid("tools", f"no máximo {TOOLS_MAX} ferramentas", f"at most {TOOLS_MAX} tools") from None
+        if f"length <= {MESSAGES_MAX}" in str(error):
+            raise invalid("messages", f"no máximo {MESSAGES_MAX} mensagens", f"at most {MESSAGES_MAX} messages") from None
         raise
 
 
@@ -91,8 +93,8 @@ def parse_message(body: bytes, *, is_count: bool = False) -> Asked:
     typed, members, decoded = parse_body(body, _decode)
     if not typed.model or len(typed.model) > MODEL_NAME_MAX:
         raise invalid("model", "o nome de um modelo", "a model's name")
-    if not typed.messages or len(typed.messages) > MESSAGES_MAX:
-        raise invalid("messages", f"de 1 a {MESSAGES_MAX} mensagens", f"1 to {MESSAGES_MAX} messages")
+    if not typed.messages:
+        raise invalid("messages", "ao menos uma mensagem", "at least one message")
     for index, turn in enumerate(typed.messages):
         if turn.role not in ("user", "assistant", "system"):
             raise invalid(f"messages[{index}].role", "'user' ou 'assistant'", "'user' or 'assistant'")
@@ -113,7 +115,7 @@ def parse_message(body: bytes, *, is_count: bool = False) -> Asked:
 # ── For counting ─────────────────────────────────────────────────────────────────────────────────────────────────────
 def outline_messages(decoded: Json) -> list[Message]:
     """What is counted of a body that nobody translates: its texts, its pictures, its documents."""
-    outlined = [Message("system", _texts_of(decoded["system"]))] if decoded.get("system") else []
+    outlined: list[Message] = []
     for turn in decoded["messages"]:
         content = turn["content"]
         if isinstance(content, str):
@@ -123,6 +125,8 @@ def outline_messages(decoded: Json) -> list[Message]:
             for block in content:
                 _outline_block(block, parts)
             outlined.append(Message(turn["role"], parts))
+    if decoded.get("system"):  # last, so that the others keep their places
+        outlined.append(Message("system", _texts_of(decoded["system"])))
     return outlined
 
 

@@ -14,8 +14,11 @@ MODELS = {"anthropic": "claude-sonnet-4-6", "openai": "gpt-4o-mini", "groq": "op
 
 @pytest.fixture(scope="module")
 def routes(world: World) -> dict[str, str]:
-    named = {slug: world.route(slug, model, name=f"code/{slug}", units=UNITS).name for slug, model in MODELS.items()}
-    named["new"] = world.route("anthropic", "claude-opus-5-5", name="code/new", units=UNITS).name
+    can = ["tools", "vision", "json"]
+    named = {
+        slug: world.route(slug, model, name=f"code/{slug}", units=UNITS, capabilities=can).name for slug, model in MODELS.items()
+    }
+    named["new"] = world.route("anthropic", "claude-opus-5-5", name="code/new", units=UNITS, capabilities=can).name
     return named
 
 
@@ -121,7 +124,7 @@ TALKS: dict[str, dict[str, Any]] = {
 def named(world: World) -> dict[str, str]:
     named = {}
     for slug, model in OTHERS.items():
-        can = ["tools", "json"] if slug == "cohere" else ["tools", "vision", "json"]
+        can = ["tools", "json"] if slug == "cohere" else ["tools", "vision", "json", "files"]
         named[slug] = world.route(slug, model, name=f"talk/{slug}", units=UNITS, capabilities=can).name
     return named
 

@@ -16,6 +16,7 @@ from gateway.errors import BadRequest
 from gateway.parsing import parse_chat
 from gateway.surfaces.messages_content import away_id, home_id
 from gateway.surfaces.messages_request import is_closed, outline_messages, parse_message, translate_message
+from gateway.tokens import count_text, estimate_chat_input, estimate_text
 
 PDF = {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}
 PNG = {"type": "base64", "media_type": "image/png", "data": "AAAA"}
@@ -365,3 +366,12 @@ def test_whatever_comes_is_refused_by_name_or_is_a_chat_completion(turns: list[A
     else:
         if translated.fields["messages"]:
             parse_chat(json.dumps(translated.fields).encode())
+
+
+def test_it_estimates_near_the_truth() -> None:
+    words = [f"palavra{number % 97} e mais {number}" for number in range(20_000)]
+    said = " ".join(words)
+    whole = sum(count_text(" ".join(words[start : start + 1_000]) + " ") for start in range(0, len(words), 1_000))
+    assert abs(estimate_text(said) - whole) < whole * 0.03
+    call = native_call(json.dumps(body_of([say(text("olá"), {"type": "image", "source": PNG})], tools=[TOOL])).encode())
+    assert 1_600 < estimate_chat_input(call, factor_percent=100) < 1_700
