@@ -260,6 +260,7 @@ class PriceLine:
     per_units: int
     amount: Decimal  # reais, to 28 digits: only the sum is rounded
     per: str  # "/1M", "/imagem"
+    percent: int = 100  # of the price: less in a batch
 
     @property
     def text(self) -> str:
@@ -300,7 +301,8 @@ def price_lines(record: UsageRecord) -> list[PriceLine]:
         quantity = getattr(record, name)
         price = next((prices[unit] for unit in units if unit in prices), None)
         if quantity and price is not None:
-            amount = to_brl(quantity * price.amount_nanos) / price.per_units
+            percent = price.batch_percent if record.is_batch else 100
+            amount = to_brl(quantity * price.amount_nanos * percent) / (100 * price.per_units)
             per = tell_per(price.unit, price.per_units)
-            lines.append(PriceLine(LABELS[name], quantity, price.amount_nanos, price.per_units, amount, per))
+            lines.append(PriceLine(LABELS[name], quantity, price.amount_nanos, price.per_units, amount, per, percent))
     return lines

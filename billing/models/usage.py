@@ -113,6 +113,11 @@ class UsageRecord(models.Model):
             ),
         ]
 
+    @property
+    def is_batch(self) -> bool:
+        """It was a line of a batch, so its gross is by the batch prices of its version."""
+        return self.surface.startswith("batch:")
+
 
 class MonthSpend(models.Model):
     """A wallet's cumulative month, under the wallet's lock. The plan is the one in force at the month's first call; empty where

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -37,22 +38,27 @@ def order(client: OpenAI, content: bytes, *, endpoint: Any = CHAT, **fields: Any
     return client.batches.create(input_file_id=file.id, endpoint=endpoint, completion_window="24h", **fields)
 
 
-def start_turn(folder: Path, *, seconds: float = 20, **settings: str) -> subprocess.Popen[str]:
+def start_turn(folder: Path, settings: dict[str, str] | None = None, *, seconds: float = 20) -> subprocess.Popen[str]:
     """A worker's turn in a process of its own."""
-    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "tokia.settings", "BATCH_RUNNERS": "4", **settings}
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "tokia.settings", "BATCH_RUNNERS": "4", **(settings or {})}
     argv = [sys.executable, "-W", "error", "-c", TURN.format(seconds=seconds)]
     with (folder / "turns.log").open("a") as log:
         return subprocess.Popen(argv, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=log, text=True)
 
 
-def run_turn(folder: Path, *, seconds: float = 20, **settings: str) -> int:
+def run_turn(folder: Path, settings: dict[str, str] | None = None, *, seconds: float = 20) -> int:
     """Gives how many lines were answered."""
-    process = start_turn(folder, seconds=seconds, **settings)
+    process = start_turn(folder, settings, seconds=seconds)
     out, _ = process.communicate(timeout=90)
     log = (folder / "turns.log").read_text()
     assert process.returncode == 0, f"{process.returncode}\n{log[-4000:]}"
     assert "Traceback" not in log, log[-4000:]
     return int(out)
+
+
+def row_id(shown: str) -> uuid.UUID:
+    """file-<hex>, batch_<hex> → its UUID."""
+    return uuid.UUID(shown[-32:])
 
 
 def read_output(client: OpenAI, file_id: str | None) -> list[dict[str, Any]]:

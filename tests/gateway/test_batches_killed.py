@@ -73,7 +73,7 @@ def test_a_worker_that_is_killed_leaves_a_batch_that_another_ends(
     world: World, tenant: Tenant, client: OpenAI, model: str, point: str
 ) -> None:
     batch = order(client, jsonl(*(line_of(number, model) for number in range(1, LINES + 1))))
-    killed = start_turn(world.folder, CRASHPOINT=point, **QUICK)
+    killed = start_turn(world.folder, {"CRASHPOINT": point, **QUICK})
     killed.communicate(timeout=60)
     assert killed.returncode == -signal.SIGKILL, (world.folder / "turns.log").read_text()[-3000:]
     paid_before = [record for record in tenant.records() if record.net_nanos]
@@ -82,7 +82,7 @@ def test_a_worker_that_is_killed_leaves_a_batch_that_another_ends(
     deadline = time.monotonic() + 60
     while client.batches.retrieve(batch.id).status != "completed":
         assert time.monotonic() < deadline
-        run_turn(world.folder, **QUICK)
+        run_turn(world.folder, QUICK)
         time.sleep(0.5)
     paid = check_delivered(tenant, client, batch.id, lines=LINES)
     assert {record.id for record in paid_before} <= {record.id for record in paid}
@@ -95,13 +95,13 @@ def test_a_worker_that_is_killed_leaves_a_batch_that_another_ends(
 def test_a_session_that_is_reaped_before_its_batch_goes_on(world: World, tenant: Tenant, client: OpenAI, model: str) -> None:
     """The dead worker's holds expire first, and their lines run again."""
     batch = order(client, jsonl(*(line_of(number, model) for number in range(1, LINES + 1))))
-    killed = start_turn(world.folder, CRASHPOINT="batch_after_upstream", **QUICK)
+    killed = start_turn(world.folder, {"CRASHPOINT": "batch_after_upstream", **QUICK})
     killed.communicate(timeout=60)
     assert Hold.everywhere.exists()
     with_owner("UPDATE billing_gatewaysession SET expires_at = now() - interval '1 hour' WHERE host LIKE 'batches %'")
     assert reap_sessions(grace_seconds=0) > 0
     assert not Hold.everywhere.exists()
-    await_true(lambda: run_turn(world.folder, **QUICK) or client.batches.retrieve(batch.id).status == "completed", seconds=40)
+    await_true(lambda: run_turn(world.folder, QUICK) or client.batches.retrieve(batch.id).status == "completed", seconds=40)
     check_delivered(tenant, client, batch.id, lines=LINES)
     assert any(record.is_late for record in tenant.records())
 
@@ -112,7 +112,7 @@ def test_a_worker_that_is_fenced_while_it_works_charges_nothing_for_it(
     """Its hold is gone, so the money may be, too: the answer is thrown away, and the line runs again."""
     world.sandbox.script("openai", "slowfirst:4000", times=2)
     batch = order(client, jsonl(line_of(1, model), line_of(2, model)))
-    turn = start_turn(world.folder, seconds=30, GATEWAY_SESSION_SECONDS="60")
+    turn = start_turn(world.folder, {"GATEWAY_SESSION_SECONDS": "60"}, seconds=30)
     await_true(lambda: Hold.everywhere.count() == 2, seconds=30)
     with_owner("UPDATE billing_gatewaysession SET expires_at = now() - interval '1 hour' WHERE host LIKE 'batches %'")
     assert reap_sessions(grace_seconds=0) == 2
@@ -141,7 +141,7 @@ def test_workers_killed_again_and_again_end_their_batches(world: World, tenant: 
     world.sandbox.script("openai", "slowfirst:200", times=200)
     batch = order(client, jsonl(*(line_of(number, model) for number in range(1, lines + 1))))
     for seconds in (2.5, 3.0, 3.5, 4.0):
-        turns = [start_turn(world.folder, seconds=30, **QUICK) for _ in range(2)]
+        turns = [start_turn(world.folder, QUICK, seconds=30) for _ in range(2)]
         time.sleep(seconds)
         for turn in turns:
             turn.kill()
@@ -149,7 +149,7 @@ def test_workers_killed_again_and_again_end_their_batches(world: World, tenant: 
     deadline = time.monotonic() + 90
     while client.batches.retrieve(batch.id).status != "completed":
         assert time.monotonic() < deadline
-        run_turn(world.folder, **QUICK)
+        run_turn(world.folder, QUICK)
     check_delivered(tenant, client, batch.id, lines=lines)
     counted: Counter[Any] = Counter(record.outcome for record in tenant.records())
     assert counted["completed"] == lines

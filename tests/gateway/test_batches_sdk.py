@@ -21,10 +21,9 @@ from billing.pricing import Usage, price_usage
 from gateway import batch_run
 from gateway.batch_run import run_batches
 from gateway.batch_store import find_batch, purge_batches
-from gateway.file_store import read_id
 from gateway.models import Batch, BatchLine, StoredFile, StoredResponse
 from gateway.secrets import unseal
-from tests.gateway.batch_cast import CHAT, client_of, jsonl, line_of, order, read_output
+from tests.gateway.batch_cast import CHAT, client_of, jsonl, line_of, order, read_output, row_id
 from tests.gateway.world import Tenant, World
 from tests.make import make_top_up
 from tokia import clock
@@ -62,7 +61,7 @@ def counts_of(batch: Any) -> tuple[int, int, int]:
 
 
 def row_of(batch: Any) -> Batch:
-    return Batch.everywhere.get(pk=read_id(batch.id, "batch_"))
+    return Batch.everywhere.get(pk=row_id(batch.id))
 
 
 # ── What it comes to ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -25,7 +25,7 @@ from gateway.errors import BodyTooLarge, RouteNotFound
 from gateway.models import Batch, FileChunk, StoredFile
 from gateway.secrets import SecretUnreadable, unseal
 from gateway.tasks import purge_files
-from tests.gateway.batch_cast import client_of
+from tests.gateway.batch_cast import client_of, row_id
 from tests.gateway.world import Tenant, World
 from tests.make import make_organization
 from tokia import clock
@@ -87,7 +87,7 @@ def test_a_stranger_finds_nothing(world: World, client: OpenAI) -> None:
 
 def test_rows_hold_nothing_that_can_be_read(tenant: Tenant, client: OpenAI) -> None:
     made = client.files.create(file=("segredo.jsonl", SECRET * 100), purpose="batch")
-    row = StoredFile.everywhere.get(pk=file_store.read_id(made.id, "file-"))
+    row = StoredFile.everywhere.get(pk=row_id(made.id))
     chunk = FileChunk.everywhere.get(file=row)
     globex = make_organization()
     for sealed in (bytes(row.name), bytes(chunk.body)):
@@ -109,7 +109,7 @@ def test_it_is_gone_in_time(client: OpenAI) -> None:
     short = client.files.create(file=("a.jsonl", b"{}"), purpose="batch", expires_after={"anchor": "created_at", "seconds": 3_600})
     long = client.files.create(file=("b.jsonl", b"{}"), purpose="batch")
     assert short.expires_at is not None and short.expires_at - short.created_at == 3_600
-    StoredFile.everywhere.filter(pk=file_store.read_id(short.id, "file-")).update(expires_at=clock.now())
+    StoredFile.everywhere.filter(pk=row_id(short.id)).update(expires_at=clock.now())
     with pytest.raises(NotFoundError):  # before it is purged, too
         client.files.retrieve(short.id)
     assert [file.id for file in client.files.list()] == [long.id]
@@ -135,11 +135,11 @@ def test_everything_can_be_sealed_anew(client: OpenAI, settings: Settings) -> No
     old = list(settings.ENCRYPTION_KEYS)
     settings.ENCRYPTION_KEYS = [base64.urlsafe_b64encode(os.urandom(32)).decode(), *old]
     call_command("reseal", verbosity=0, stdout=StringIO())
-    file = StoredFile.everywhere.get(pk=file_store.read_id(made.id, "file-"))
+    file = StoredFile.everywhere.get(pk=row_id(made.id))
     settings.ENCRYPTION_KEYS = settings.ENCRYPTION_KEYS[:1]
     assert file_store.read_chunk(file, 0) == SECRET
     assert file_store.show_file(file)["filename"] == "a.jsonl"
-    row = Batch.everywhere.get(pk=file_store.read_id(batch.id, "batch_"))
+    row = Batch.everywhere.get(pk=row_id(batch.id))
     assert open_details(row).metadata == {"de": "x"}
     row.delete()
 
@@ -210,17 +210,13 @@ def test_addresses_and_methods_that_are_not_there(world: World, tenant: Tenant) 
         assert httpx.request(method, world.gateway.url + path).status_code in (401, 404)
 
 
-def test_lines_are_read_across_chunks() -> None:
+def test_lines_are_read_across_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     class Chunks:
         rows = (b"one\ntw", b"o\n\n", b"three", b"four\r\nlong-long-long-line", b"-and-on\nend")
 
     file: Any = Chunks()
-    original = file_store.read_chunk
-    file_store.read_chunk = lambda file, number: file.rows[number] if number < len(file.rows) else None  # type: ignore[assignment]
-    try:
-        lines = list(file_store.read_lines(file, longest=12))
-    finally:
-        file_store.read_chunk = original
+    monkeypatch.setattr(file_store, "read_chunk", lambda file, number: file.rows[number] if number < len(file.rows) else None)
+    lines = list(file_store.read_lines(file, longest=12))
     assert lines == [b"one", b"two", b"", b"threefour\r", b"long-long-lon", b"end"]
 
 
