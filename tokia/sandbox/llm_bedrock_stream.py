@@ -69,7 +69,7 @@ class EventStreamDelivery(Delivery):
             await self._end_with(event[: len(event) // 2])
         if self.faults.has("badcrc") and contents == CHUNKS_DEFAULT:
             await self._end_with(event[:-1] + bytes([event[-1] ^ 1]))
-        if self.faults.has("malformed") and contents == 1:
+        if self.faults.has("malformed") and contents == CHUNKS_DEFAULT:
             await self._write(encode_event(frame.event or "", b'{"delta":{"text":"x"'))
         if self.faults.has("exception") and contents == CHUNKS_DEFAULT:
             await self._end_with(encode_exception(self.faults.number("exception", 429)))
