@@ -31,8 +31,12 @@ def check_abilities(call: ChatCall, route: ServedRoute) -> ChatCall:
     for index, message in enumerate(call.messages):
         if isinstance(message.content, list):
             for place, part in enumerate(message.content):
-                if part.type in PARTS and PARTS[part.type][0] not in can:
+                if part.type not in PARTS:
+                    continue
+                if PARTS[part.type][0] not in can:
                     raise _refuse_part(f"messages[{index}].content[{place}]", part.type, route)
+                if part.file is not None and "file_id" in part.file:
+                    raise _refuse_file_id(f"messages[{index}].content[{place}].file.file_id")
     lacking = [param for param in _parameters(call.fields, call.decoded) if _need_of(param) not in can]
     if "reasoning_effort" in lacking and route.is_reasoning:
         lacking.remove("reasoning_effort")
@@ -89,6 +93,16 @@ def _refuse_part(path: str, kind: str, route: ServedRoute) -> BadRequest:
     return BadRequest(
         f"O modelo '{route.name}' não aceita {portuguese}, que vieram em '{path}'. Veja o que cada um aceita em GET /v1/models.",
         f"The model '{route.name}' does not take {english}, which came in '{path}'. See GET /v1/models for what each takes.",
+        param=path,
+        code="unsupported_value",
+    )
+
+
+def _refuse_file_id(path: str) -> BadRequest:
+    """A provider's files belong to its account, which all our customers share: whose file it is, nobody there asks."""
+    return BadRequest(
+        f"'{path}' não é aceito: envie o conteúdo do arquivo em 'file_data'.",
+        f"'{path}' is not accepted: send the file's content in 'file_data'.",
         param=path,
         code="unsupported_value",
     )

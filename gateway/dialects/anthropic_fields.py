@@ -40,6 +40,12 @@ def name_unsaid(call: ChatCall, body: dict[str, Any]) -> tuple[str, ...]:
         asked = call.decoded.get(name)
         if asked is not None and asked != body.get(name) and asked not in NEUTRAL.get(name, ()):
             dropped.append(name)
+    stop = call.decoded.get("stop")
+    stops = [stop] if isinstance(stop, str) else stop or []
+    if any(isinstance(text, str) and text and not text.strip() for text in stops):  # blank ones are no stop sequences there
+        refuse(call, "stop", dropped)
+    if any(message.name is not None and message.role != "tool" for message in call.messages):
+        dropped.append("messages[].name")
     is_thinking = body.get("thinking", {}).get("type") in ("enabled", "adaptive") or "effort" in body.get("output_config", {})
     if call.decoded.get("reasoning_effort") not in (None, "none") and not is_thinking:
         dropped.append("reasoning_effort")  # a forced tool, a loop whose thinking was lost, or too few tokens for it

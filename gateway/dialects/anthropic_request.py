@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from typing import Any
 
 from gateway.calls import ChatCall
-from gateway.dialects.anthropic_schema import fit_tool_schema
+from gateway.dialects.anthropic_schema import SchemaUnsayable, fit_output_schema, fit_tool_schema
 from gateway.errors import BadRequest
 
 Block = dict[str, Any]
 
 CACHE_MARKS_MAX = 4
+TOOL_ID_MAX = 128
 THINKING_BUDGETS = {"minimal": 1_024, "low": 1_024, "medium": 4_096, "high": 16_384, "xhigh": 32_768, "max": 32_768}
 THINKING_BUDGET_MIN = 1_024
 EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
@@ -175,7 +177,10 @@ def _assistant_blocks(message: dict[str, Any], path: str) -> list[Block]:
     """Thinking that the client kept comes first, then text, then tool calls."""
     kept = message.get("thinking_blocks")
     blocks: list[Block] = [_without_index(block) for block in kept if isinstance(block, dict)] if isinstance(kept, list) else []
-    blocks += _text_blocks(message.get("content"), f"{path}.content")
+    for name in ("audio", "function_call"):
+        if message.get(name) is not None:
+            raise _unsupported(f"{path}.{name}", "texto ou 'tool_calls'", "text or 'tool_calls'")
+    blocks += _text_blocks(message.get("content") or message.get("refusal"), f"{path}.content")
     for index, tool_call in enumerate(message.get("tool_calls") or []):
         where = f"{path}.tool_calls[{index}]"
         function = tool_call.get("function") if isinstance(tool_call, dict) else None
@@ -215,8 +220,13 @@ def _tool_result(message: dict[str, Any], path: str) -> Block:
 
 
 def tool_id(id_: Any) -> str:
-    """A foreign id in Anthropic's alphabet; a call and its result keep the same one."""
-    return _NOT_ID.sub("_", id_)[:128] if isinstance(id_, str) and id_ else "toolu_unknown"
+    """A foreign id in Anthropic's alphabet; a call and its result keep the same one, and two ids stay two."""
+    if not isinstance(id_, str) or not id_:
+        return "toolu_unknown"
+    fitted = _NOT_ID.sub("_", id_)
+    if fitted == id_ and len(id_) <= TOOL_ID_MAX:
+        return id_
+    return f"{fitted[: TOOL_ID_MAX - 17]}_{hashlib.sha256(id_.encode('utf-8', 'replace')).hexdigest()[:16]}"
 
 
 # ── Tools and format ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -254,6 +264,11 @@ def _tool(tool: Any, path: str) -> Block:
         translated["description"] = function["description"]
     if function.get("strict") is True:
         translated["strict"] = True
+        try:
+            translated["input_schema"] = fit_output_schema({"properties": {}, **translated["input_schema"]})
+        except SchemaUnsayable:
+            where = f"{path}.function.parameters"
+            raise _unsupported(where, "objetos com 'properties' fechadas", "objects with closed 'properties'") from None
     return _marked(translated, tool if "cache_control" in tool else function)
 
 
@@ -278,7 +293,15 @@ def _translate_format(asked: dict[str, Any], body: dict[str, Any]) -> None:
         schema = wrapped.get("schema") if isinstance(wrapped, dict) else None
         if not isinstance(schema, dict):
             raise _unsupported("response_format.json_schema.schema", "um JSON Schema", "a JSON Schema")
-        body.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": schema}
+        try:
+            fitted = fit_output_schema(schema)
+        except SchemaUnsayable:
+            raise _unsupported(
+                "response_format.json_schema.schema", "objetos com 'properties' fechadas", "objects with closed 'properties'"
+            ) from None
+        body.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": fitted}
+    elif format_ and format_.get("type") not in (None, "text", "json_object"):
+        raise _unsupported("response_format.type", "text, json_object ou json_schema", "text, json_object or json_schema")
 
 
 # ── Thinking and sampling ────────────────────────────────────────────────────────────────────────────────────────────
@@ -344,7 +367,11 @@ def _trim_cache_marks(body: dict[str, Any]) -> None:
     system = body.get("system")
     marked = [tool for tool in body.get("tools", []) if "cache_control" in tool]
     marked += [block for block in system if "cache_control" in block] if isinstance(system, list) else []
-    marked += [block for turn in body["messages"] for block in turn["content"] if "cache_control" in block]
+    for turn in body["messages"]:
+        for block in turn["content"]:
+            inner = block.get("content")  # of a tool's result
+            marked += [part for part in inner if "cache_control" in part] if isinstance(inner, list) else []
+            marked += [block] if "cache_control" in block else []
     for block in marked[:-CACHE_MARKS_MAX] if len(marked) > CACHE_MARKS_MAX else []:
         del block["cache_control"]
 

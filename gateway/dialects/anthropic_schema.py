@@ -1,4 +1,4 @@
-"""Schemas of tools as Claude takes them: an object at the top, without oneOf, anyOf or allOf there. Pure."""
+"""Schemas as Claude takes them: of tools, and of structured outputs, for which Anthropic's SDK has the same rules. Pure."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ from gateway.dialects.gemini_schema import follow
 Schema = dict[str, Any]
 
 UNIONS = ("oneOf", "anyOf", "allOf")
+FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
+DEPTH_MAX = 60
+_KEPT = ("type", "enum", "const", "title", "description", "required", "$ref")
+
+
+class SchemaUnsayable(ValueError):
+    """Where it says what an output can't be held to: an object of any names, or nested too deeply."""
 
 
 def fit_tool_schema(schema: Any) -> Schema:
@@ -43,3 +50,46 @@ def _join(whole: Schema, branches: list[Schema], *, all_hold: bool) -> None:
         whole["required"] = required
     if any(branch.get("additionalProperties") is not False for branch in branches):
         whole.pop("additionalProperties", None)
+
+
+def fit_output_schema(schema: Any) -> Schema:
+    """A schema that outputs, or arguments of a strict tool, are held to: closed objects, and no bounds, which go into the
+    description so that the model may follow them. Raises SchemaUnsayable."""
+    return _fit_output(schema, 0)
+
+
+def _fit_output(schema: Any, depth: int) -> Schema:
+    if not isinstance(schema, dict) or depth > DEPTH_MAX:
+        raise SchemaUnsayable
+    fitted: Schema = {name: schema[name] for name in _KEPT if name in schema}
+    left = {name: value for name, value in schema.items() if name not in _KEPT and name not in ("$schema", "$id", "default")}
+    for name in ("$defs", "definitions"):
+        if isinstance(defs := left.pop(name, None), dict):
+            fitted[name] = {key: _fit_output(inner, depth + 1) for key, inner in defs.items()}
+    for name in UNIONS:
+        if isinstance(branches := left.pop(name, None), list):
+            fitted["allOf" if name == "allOf" else "anyOf"] = [_fit_output(branch, depth + 1) for branch in branches]
+    _fit_object(fitted, left, depth)
+    if "items" in left:
+        fitted["items"] = _fit_output(left.pop("items"), depth + 1)
+    if left.get("minItems") in (0, 1):
+        fitted["minItems"] = left.pop("minItems")
+    if isinstance(left.get("format"), str) and left["format"] in FORMATS:
+        fitted["format"] = left.pop("format")
+    if left and "$ref" not in fitted:
+        said = "{" + ", ".join(f"{name}: {value}" for name, value in left.items()) + "}"
+        fitted["description"] = f"{fitted['description']}\n\n{said}" if isinstance(fitted.get("description"), str) else said
+    return fitted
+
+
+def _fit_object(fitted: Schema, left: Schema, depth: int) -> None:
+    kind = fitted.get("type")
+    if kind != "object" and not (isinstance(kind, list) and "object" in kind) and "properties" not in left:
+        return
+    properties, others = left.pop("properties", None), left.pop("additionalProperties", None)
+    if others not in (None, False) or (properties is None and others is None):  # any names: closed, it could only be empty
+        raise SchemaUnsayable
+    if isinstance(properties, dict):
+        fitted["properties"] = {key: _fit_output(inner, depth + 1) for key, inner in properties.items()}
+    fitted.setdefault("properties", {})
+    fitted["additionalProperties"] = False

@@ -187,7 +187,10 @@ def _assistant_blocks(message: dict[str, Any], path: str, family: Family) -> lis
     kept = message.get("thinking_blocks")
     if family.takes_thinking and isinstance(kept, list):
         blocks += [block for kept_block in kept if (block := _thinking_block(kept_block))]
-    blocks += _text_blocks(message.get("content"), f"{path}.content", family)
+    for name in ("audio", "function_call"):
+        if message.get(name) is not None:
+            raise unsupported(f"{path}.{name}", "texto ou 'tool_calls'", "text or 'tool_calls'")
+    blocks += _text_blocks(message.get("content") or message.get("refusal"), f"{path}.content", family)
     for index, tool_call in enumerate(message.get("tool_calls") or []):
         where = f"{path}.tool_calls[{index}]"
         function = tool_call.get("function") if isinstance(tool_call, dict) else None
@@ -236,13 +239,14 @@ def _tool_result(message: dict[str, Any], path: str, family: Family) -> list[Blo
 
 
 def tool_id(id_: Any) -> str:
-    """A foreign id in Converse's alphabet and length; a call and its result keep the same one."""
+    """A foreign id in Converse's alphabet and length; a call and its result keep the same one, and two ids stay
+    two."""
     if not isinstance(id_, str) or not id_:
         return "tooluse_unknown"
     fitted = _NOT_ID.sub("_", id_)
-    if len(fitted) > TOOL_ID_MAX:
-        fitted = fitted[: TOOL_ID_MAX - 17] + "_" + hashlib.sha256(id_.encode()).hexdigest()[:16]
-    return fitted
+    if fitted == id_ and len(id_) <= TOOL_ID_MAX:
+        return id_
+    return f"{fitted[: TOOL_ID_MAX - 17]}_{hashlib.sha256(id_.encode('utf-8', 'replace')).hexdigest()[:16]}"
 
 
 def unsupported(path: str, expected: str, english: str) -> BadRequest:

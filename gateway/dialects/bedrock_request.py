@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from gateway.calls import ChatCall
-from gateway.dialects.anthropic_schema import fit_tool_schema
+from gateway.dialects.anthropic_schema import SchemaUnsayable, fit_output_schema, fit_tool_schema
 from gateway.dialects.base import refuse
 from gateway.dialects.bedrock_families import Family, family_of
 from gateway.dialects.bedrock_messages import CACHE_POINT, Block, cache_point, translate_messages, unsupported
@@ -68,8 +68,10 @@ def translate_chat(call: ChatCall, upstream_model: str, output_tokens: int) -> t
     _translate_tools(draft)
     _translate_thinking(draft)
     _translate_sampling(draft)
-    if stops := _stops(draft.asked.get("stop")):
+    if stops := _stops(draft):
         body["inferenceConfig"]["stopSequences"] = stops
+    if any(message.name is not None and message.role != "tool" for message in call.messages):
+        draft.dropped.append("messages[].name")
     if draft.extra:
         body["additionalModelRequestFields"] = draft.extra
     _trim_cache_points(body)
@@ -87,9 +89,13 @@ def _refuse_unsaid(draft: Draft) -> None:
             refuse(draft.call, name, draft.dropped)
 
 
-def _stops(stop: Any) -> list[str]:
-    stops = [stop] if isinstance(stop, str) else stop or []
-    return [text for text in stops if isinstance(text, str) and text.strip()]
+def _stops(draft: Draft) -> list[str]:
+    stop = draft.asked.get("stop")
+    stops = [text for text in ([stop] if isinstance(stop, str) else stop or []) if isinstance(text, str) and text]
+    said = [text for text in stops if text.strip()]
+    if len(said) < len(stops):  # blank ones are no stop sequences there
+        refuse(draft.call, "stop", draft.dropped)
+    return said
 
 
 # ── Tools and format ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -173,12 +179,21 @@ def _translate_format(draft: Draft, system: list[Block]) -> None:
         return
     if format_.get("type") == "json_object":
         system.append({"text": _JSON_ONLY})
+    if format_.get("type") not in (None, "text", "json_object", "json_schema"):
+        raise unsupported("response_format.type", "text, json_object ou json_schema", "text, json_object or json_schema")
     if format_.get("type") != "json_schema":
         return
     wrapped = format_.get("json_schema")
     schema = wrapped.get("schema") if isinstance(wrapped, dict) else None
     if not isinstance(wrapped, dict) or not isinstance(schema, dict):
         raise unsupported("response_format.json_schema.schema", "um JSON Schema", "a JSON Schema")
+    if draft.family.takes_thinking:  # Claude
+        try:
+            schema = fit_output_schema(schema)
+        except SchemaUnsayable:
+            raise unsupported(
+                "response_format.json_schema.schema", "objetos com 'properties' fechadas", "objects with closed 'properties'"
+            ) from None
     told: Block = {"schema": json.dumps(schema, ensure_ascii=False, separators=(",", ":"))}
     for name in ("name", "description"):
         if isinstance(wrapped.get(name), str):
@@ -261,6 +276,8 @@ def _translate_sampling(draft: Draft) -> None:
     config = draft.body["inferenceConfig"]
     if temperature is not None:
         config["temperature"] = min(1.0, max(0.0, temperature))
+        if config["temperature"] != temperature:
+            draft.dropped.append("temperature")  # said as the nearest one that there is
     if top_p is not None:
         if temperature is not None and family.takes_thinking:  # Claude takes one of the two
             if top_p != 1:

@@ -23,7 +23,7 @@ def translate_messages(asked: list[dict[str, Any]], dropped: list[str], *, takes
     for index, message in enumerate(asked):
         path = f"messages[{index}]"
         if isinstance(message.get("name"), str) and message["role"] != "tool":
-            dropped.append("messages.name")
+            dropped.append("messages[].name")
         match message["role"]:
             case "system" | "developer":
                 content: Any = _text(message.get("content"), f"{path}.content")

@@ -83,9 +83,10 @@ class Conversation:
     def _read_assistant(self, messages: list[dict[str, Any]], index: int) -> int:
         """The message at `index` and the tool messages that answer it; gives the place of the next message."""
         message, path = messages[index], f"messages[{index}]"
-        if message.get("audio") is not None:
-            raise unsupported(f"{path}.audio", "texto", "text")
-        parts = self._text_parts(message.get("content"), f"{path}.content")
+        for name in ("audio", "function_call"):
+            if message.get(name) is not None:
+                raise unsupported(f"{path}.{name}", "texto ou 'tool_calls'", "text or 'tool_calls'")
+        parts = self._text_parts(message.get("content") or message.get("refusal"), f"{path}.content")
         pictures = message.get("images")
         for place, picture in enumerate(pictures if isinstance(pictures, list) else ()):
             parts.append(self._picture_back(picture, f"{path}.images[{place}]"))

@@ -10,13 +10,14 @@ import msgspec
 from gateway.calls import ChatCall, ServedRoute
 from gateway.dialects.base import refuse
 from gateway.dialects.gemini_signatures import MARK, plain_id
-from gateway.dialects.openai_hosts import FIXED_WHILE_THINKING, LACKED_WHILE_THINKING, NEUTRAL, HostHabits
+from gateway.dialects.openai_hosts import FIXED_WHILE_THINKING, LACKED_WHILE_THINKING, NEUTRAL, OPENAI_FIELDS, HostHabits
 from gateway.errors import BadRequest
 
 Fields = dict[str, msgspec.Raw]
 
 # Members of answers that clients echo in their history, and that strict hosts refuse in a request.
 ANSWER_ONLY = ("reasoning_content", "reasoning", "thinking_blocks", "annotations", "extra_content", "images")
+CACHE_MARKS = ("cache_control", "prompt_cache_breakpoint")  # Anthropic's, and OpenAI's own
 NULL_MEMBERS = ("refusal", "audio", "function_call", "tool_calls", "name", "annotations")  # that SDKs write although there is none
 _NO_RAW: Final = msgspec.Raw(b"null")
 _INCLUDE_USAGE: Final = msgspec.Raw(b'{"include_usage":true}')
@@ -54,7 +55,7 @@ def fit_fields(
         fields[habits.seed_name] = fields.pop("seed")
     dropped += _fit_messages(call, fields, habits, is_strict=is_strict)
     if is_strict:
-        _drop_cache_marks(fields)
+        dropped += _drop_cache_marks(fields, CACHE_MARKS if habits.knows is not OPENAI_FIELDS else CACHE_MARKS[:1])
         if "top_k" in fields:  # sampling that the host has no word for: a hint
             del fields["top_k"]
             dropped.append("top_k")
@@ -173,19 +174,22 @@ def invalid_for_host(path: str) -> BadRequest:
     )
 
 
-def _drop_cache_marks(fields: Fields) -> None:
-    """Marks for a prompt cache, which strict hosts refuse by name and make for themselves: off messages, parts, tools."""
+def _drop_cache_marks(fields: Fields, marks: tuple[str, ...]) -> list[str]:
+    """Marks for a prompt cache, which strict hosts refuse by name and make for themselves: off messages, parts, tools. Gives the
+    names of those that there were."""
+    found: dict[str, None] = {}
     for name in ("messages", "tools"):
         raw = fields.get(name, _NO_RAW)
-        if b'"cache_control"' not in bytes(raw):
+        if not any(b'"%b"' % mark.encode() in bytes(raw) for mark in marks):
             continue
         items = msgspec.json.decode(raw)
         for item in items if isinstance(items, list) else ():
             inner = [item.get("content"), item.get("tool_calls"), [item.get("function")]] if isinstance(item, dict) else []
             for marked in [item, *(part for parts in inner if isinstance(parts, list) for part in parts)]:
                 if isinstance(marked, dict):
-                    marked.pop("cache_control", None)
+                    found |= {mark: None for mark in marks if marked.pop(mark, None) is not None}
         fields[name] = _raw(items)
+    return list(found)
 
 
 def _fit_tool_ids(message: dict[str, msgspec.Raw], length: int) -> None:

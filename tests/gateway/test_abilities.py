@@ -21,7 +21,7 @@ TOOLS = [{"type": "function", "function": {"name": "f"}}]
 PARTS: dict[str, dict[str, Any]] = {
     "vision": {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
     "audio": {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
-    "files": {"type": "file", "file": {"file_id": "file-1"}},
+    "files": {"type": "file", "file": {"file_data": "data:application/pdf;base64,AAAA"}},
 }
 PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "tools": ("tools", {"tools": TOOLS, "tool_choice": "auto", "parallel_tool_calls": True}),

@@ -17,6 +17,7 @@ from gateway.sse import Event
 
 OLD, NEW = "claude-haiku-4-5", "claude-opus-5-5"
 TOOL = {"type": "function", "function": {"name": "soma", "parameters": {"properties": {"a": {"type": "number"}}}}}
+CLOSED = {"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": False}
 
 
 def call_of(messages: list[Any] | None = None, **fields: Any) -> ChatCall:
@@ -39,21 +40,21 @@ def test_it_groups_tool_results_first_in_one_user_turn() -> None:
     history = [
         {"role": "user", "content": "some"},
         {"role": "assistant", "content": "", "tool_calls": [
-            {"id": "call:1", "type": "function", "function": {"name": "soma", "arguments": '{"a":1}'}},
-            {"id": "call:2", "type": "function", "function": {"name": "soma", "arguments": ""}},
+            {"id": "call-1", "type": "function", "function": {"name": "soma", "arguments": '{"a":1}'}},
+            {"id": "call-2", "type": "function", "function": {"name": "soma", "arguments": ""}},
         ]},
-        {"role": "tool", "tool_call_id": "call:1", "content": "1"},
-        {"role": "tool", "tool_call_id": "call:2", "content": [{"type": "text", "text": "2"}]},
+        {"role": "tool", "tool_call_id": "call-1", "content": "1"},
+        {"role": "tool", "tool_call_id": "call-2", "content": [{"type": "text", "text": "2"}]},
         {"role": "user", "content": "e agora?"},
     ]  # fmt: skip
     body = translate(history, tools=[TOOL])
     assert body["messages"][1] == {"role": "assistant", "content": [
-        {"type": "tool_use", "id": "call_1", "name": "soma", "input": {"a": 1}},
-        {"type": "tool_use", "id": "call_2", "name": "soma", "input": {}},
+        {"type": "tool_use", "id": "call-1", "name": "soma", "input": {"a": 1}},
+        {"type": "tool_use", "id": "call-2", "name": "soma", "input": {}},
     ]}  # fmt: skip
     assert body["messages"][2] == {"role": "user", "content": [
-        {"type": "tool_result", "tool_use_id": "call_1", "content": "1"},
-        {"type": "tool_result", "tool_use_id": "call_2", "content": [{"type": "text", "text": "2"}]},
+        {"type": "tool_result", "tool_use_id": "call-1", "content": "1"},
+        {"type": "tool_result", "tool_use_id": "call-2", "content": [{"type": "text", "text": "2"}]},
         {"type": "text", "text": "e agora?"},
     ]}  # fmt: skip
     without = translate(history)
@@ -108,8 +109,8 @@ def test_it_translates_images_and_keeps_four_cache_marks() -> None:
         ({"reasoning_effort": "medium", "temperature": 0.2}, OLD, {"thinking": {"type": "enabled", "budget_tokens": 4_096}}),
         ({"stop": ["FIM", " "]}, OLD, {"stop_sequences": ["FIM"]}),
         ({"user": "u1", "seed": 3, "logit_bias": {}, "presence_penalty": 1}, OLD, {"metadata": {"user_id": "u1"}}),
-        ({"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}}, OLD,
-         {"output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}}),
+        ({"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": CLOSED}}}, OLD,
+         {"output_config": {"format": {"type": "json_schema", "schema": CLOSED}}}),
     ],
 )  # fmt: skip
 def test_it_translates_parameters(fields: dict[str, Any], model: str, expected: dict[str, Any]) -> None:

@@ -92,7 +92,7 @@ def test_it_answers_whole_and_bills_what_cohere_bills(
     assert answer.choices[0].message.content
     assert answer.choices[0].finish_reason == "stop"
     assert answer.model
-    assert raw.headers["x-tokia-dropped-params"] == "messages.name,user"
+    assert raw.headers["x-tokia-dropped-params"] == "messages[].name,user"
     body = json.loads(raw.text, parse_float=Decimal)
     assert body["choices"][0]["native_finish_reason"] == "COMPLETE"
     [record] = agree(world, ready)
@@ -362,7 +362,7 @@ def test_what_cohere_can_not_say_is_refused_before_money_is_held(world: World, r
     assert ready.fresh().held_nanos == 0
     told = ask(world, ready, model=routes["chat"], messages=MESSAGES, max_tokens=5, n=2, logit_bias={"1": 5}, drop_params=True)
     assert told.status_code == 200
-    assert told.headers["x-tokia-dropped-params"] == "logit_bias,messages.name,n"
+    assert told.headers["x-tokia-dropped-params"] == "logit_bias,messages[].name,n"
 
 
 def test_names_of_unknown_parameters_can_not_break_a_header(world: World, routes: dict[str, str], ready: Tenant) -> None:
