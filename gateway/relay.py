@@ -8,7 +8,7 @@ import contextlib
 from gateway.calls import ChatCall
 from gateway.dialects.base import ChatReader, Dialect, Tally, malformed
 from gateway.errors import UpstreamError
-from gateway.sse import LineTooLong
+from gateway.sse import Event, LineTooLong
 from gateway.surfaces.base import Shaper
 from gateway.upstream import Exchange
 
@@ -26,6 +26,8 @@ class Relay:
         self.reader: ChatReader = reader
         self.tally: Tally = tally
         self._is_at_end = False
+        self._has_begun = False
+        self._failure: UpstreamError | None = None
 
     async def first(self) -> bytes:
         """The first frames: until then nothing was promised to the caller, so an error here may still be tried elsewhere."""
@@ -39,19 +41,37 @@ class Relay:
 
     async def next(self) -> bytes:
         """The frames of what comes next; empty where it held none. Raises UpstreamError, ClientGone."""
+        if self._failure is not None:
+            raise self._failure
         chunk = await self._exchange.answer.read_some()
         try:
             if chunk is None:
                 self._is_at_end = True
-                return self.shaper.read(self.reader.read(self._parser.close()))
-            return self.shaper.read(self.reader.read(self._parser.feed(chunk)))
+                return self.shaper.read(self._read(self._parser.close()))
+            return self.shaper.read(self._read(self._parser.feed(chunk)))
         except LineTooLong:
             raise malformed("A line of the provider's stream is too long.") from None
+
+    def _read(self, events: list[Event]) -> bytes:
+        """What came before an error in the same bytes was counted, so it is delivered too: the error is raised by the next reading.
+
+        Before anything was delivered it is raised at once: another deployment may still be asked."""
+        frames = b""
+        for event in events:
+            try:
+                frames += self.reader.read([event])
+            except UpstreamError as error:
+                if not self._has_begun or not frames:
+                    raise
+                self._failure = error
+                break
+        self._has_begun = self._has_begun or bool(frames)
+        return frames
 
     @property
     def has_ended(self) -> bool:
         """There is nothing more to read. Whether it ended well is `check_end`'s to say."""
-        return self._is_at_end or self.tally.is_complete
+        return self._failure is None and (self._is_at_end or self.tally.is_complete)
 
     def check_end(self) -> None:
         """Raises UpstreamError where the body ended before the answer did."""

@@ -31,8 +31,6 @@ class ChatReader:
         self._read_stream_error = read_stream_error
         self._usage_null = b',"usage":null' if call.wants_usage else b""
         self._merger = UsageMerger()
-        self._failure: UpstreamError | None = None
-        self._has_begun = False
         self._head = b""
         self._calls: dict[int, int] = {}  # candidate → tool calls so far; it is there once the candidate has begun
         self._pictures: dict[int, int] = {}
@@ -40,24 +38,7 @@ class ChatReader:
         self._finished: set[int] = set()
 
     def read(self, events: list[sse.Event]) -> bytes:
-        """Once anything was delivered, what came before an error is delivered too, since it was counted: the error is raised by the
-        next reading. Before that another deployment may still be asked."""
-        if self._failure is not None:
-            raise self._failure
-        out: list[bytes] = []
-        for _, data in events:
-            if not data:
-                continue
-            try:
-                out.append(self._read_event(data))
-            except UpstreamError as error:
-                if not self._has_begun or not any(out):
-                    raise
-                self._failure = error
-                break
-        frames = b"".join(out)
-        self._has_begun = self._has_begun or bool(frames)
-        return frames
+        return b"".join([self._read_event(data) for _, data in events if data])
 
     def _read_event(self, data: bytes) -> bytes:
         try:

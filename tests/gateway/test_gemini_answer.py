@@ -278,21 +278,6 @@ def test_a_stream_of_rubbish_never_looks_whole(data: bytes) -> None:
     assert not tally.finish_reason and not tally.is_complete
 
 
-def test_what_came_before_an_error_is_delivered_once_anything_was() -> None:
-    error = {"error": {"code": 500, "message": "x", "status": "INTERNAL"}}
-    for broken in (error, answer_of({"text": "lost"}, finish="MALFORMED_FUNCTION_CALL"), 5):
-        reader, tally = gemini.open_stream(call_of(stream=True))
-        events = [(b"", json.dumps(event).encode()) for event in (answer_of({"text": "a"}, finish=None), broken)]
-        with pytest.raises(UpstreamError):
-            reader.read(events)  # nothing had left: it may be asked elsewhere
-        reader, tally = gemini.open_stream(call_of(stream=True))
-        reader.read(events[:1])
-        assert b'"content":"a"' in reader.read(events)
-        assert tally.text == "aa"
-        with pytest.raises(UpstreamError):
-            reader.read([])
-
-
 def test_an_error_in_the_middle_is_an_error() -> None:
     error = {"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}}
     with pytest.raises(UpstreamError) as failed:

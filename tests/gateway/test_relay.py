@@ -1,0 +1,63 @@
+"""A stream whose error comes in the same bytes as text: what was counted is delivered, whichever dialect it is."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from gateway.dialects import openai
+from gateway.dialects.base import Dialect
+from gateway.errors import UpstreamError
+from gateway.parsing import parse_chat
+from gateway.relay import Relay
+from gateway.surfaces import chat
+from gateway.upstream import Exchange
+
+TEXT = b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n'
+ERROR = b'data: {"error":{"message":"overloaded","code":"overloaded_error"}}\n\n'
+
+
+class Answer:
+    def __init__(self, chunks: list[bytes]) -> None:
+        self._chunks = chunks
+
+    async def read_some(self) -> bytes | None:
+        return self._chunks.pop(0) if self._chunks else None
+
+
+class Wire:
+    def __init__(self, *chunks: bytes) -> None:
+        self.answer = Answer(list(chunks))
+
+
+def relay_of(*chunks: bytes) -> Relay:
+    call = parse_chat(b'{"model":"a/b","stream":true,"messages":[{"role":"user","content":"x"}]}')
+    exchange: Any = Wire(*chunks)
+    return Relay(cast(Exchange, exchange), cast(Dialect, openai), call, chat.open_shaper(call, cast(Any, None)))
+
+
+def test_it_delivers_what_came_before_an_error_once_anything_was_delivered() -> None:
+    relay = relay_of(TEXT % b"one", TEXT % b"two" + ERROR)
+    assert b"one" in asyncio.run(relay.first())
+    assert b"two" in asyncio.run(relay.next())
+    assert relay.tally.text == "onetwo"
+    assert not relay.has_ended
+    with pytest.raises(UpstreamError):
+        asyncio.run(relay.next())
+
+
+def test_it_raises_at_once_before_anything_was_delivered() -> None:
+    relay = relay_of(TEXT % b"one" + ERROR)
+    with pytest.raises(UpstreamError):
+        asyncio.run(relay.first())
+
+
+def test_an_error_before_the_end_of_the_body_is_not_a_cut() -> None:
+    relay = relay_of(TEXT % b"one", (TEXT % b"two" + ERROR)[:-2])
+    asyncio.run(relay.first())
+    frames = asyncio.run(relay.next())
+    assert b"two" in frames
+    with pytest.raises(UpstreamError, match="sobrecarregado"):
+        asyncio.run(relay.next())
