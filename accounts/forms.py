@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
@@ -127,12 +128,19 @@ class KeyForm(forms.Form):
     requests_per_minute = forms.IntegerField(
         label="Requisições por minuto", required=False, min_value=1, max_value=100_000, help_text="Vazio: o limite da empresa."
     )
+    stores_responses = forms.BooleanField(
+        required=False,
+        help_text="Para o AI SDK da Vercel como vem de fábrica: na segunda mensagem ele cita a resposta anterior só pelo id, e sem"
+        " isto recebe 404.",
+    )
     allowed_routes = forms.CharField(required=False)  # checkboxes of the page; read from the list of values
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["name"].widget.attrs.update({"autocomplete": "off", "placeholder": "produção"})
         self.fields["requests_per_minute"].widget.attrs["inputmode"] = "numeric"
+        days = settings.RESPONSES_TTL_DAYS
+        self.fields["stores_responses"].label = f"Guardar respostas de /v1/responses por padrão ({days} dias, cifradas)"
 
     def clean_name(self) -> str:
         return str(self.cleaned_data["name"]).strip()

@@ -67,6 +67,7 @@ def mint_key(
     expires_at: dt.datetime | None = None,
     allowed_routes: Iterable[str] = (),
     requests_per_minute: int | None = None,
+    stores_responses: bool = False,
 ) -> tuple[ApiKey, str]:
     """A new key and its secret, which is never to be had again. Raises TooMany."""
     Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)  # two presses at once count each other
@@ -83,6 +84,7 @@ def mint_key(
         expires_at=expires_at,
         allowed_routes=sorted(set(allowed_routes)),
         requests_per_minute=requests_per_minute,
+        stores_responses=stores_responses,
     )
     return key, secret
 

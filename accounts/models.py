@@ -178,6 +178,8 @@ class ApiKey(models.Model):
     # Public route names; empty: all of them.
     allowed_routes = ArrayField(models.CharField(max_length=100), default=list, blank=True, verbose_name="modelos permitidos")
     requests_per_minute = models.PositiveIntegerField("requisições por minuto", null=True, blank=True)
+    # What `store` means where a call of /v1/responses does not say it. OpenAI's own default is true, and SDKs build on it.
+    stores_responses = models.BooleanField("guarda respostas por padrão", default=False, db_default=False)
     created_at = models.DateTimeField("criada em", auto_now_add=True)
     revoked_at = models.DateTimeField("revogada em", null=True, blank=True)
 

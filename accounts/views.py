@@ -98,6 +98,7 @@ def create_key(request: MemberRequest) -> HttpResponse:
                 expires_at=form.expires_at(),
                 allowed_routes=form.cleaned_data["allowed_routes"],
                 requests_per_minute=form.cleaned_data["requests_per_minute"],
+                stores_responses=form.cleaned_data["stores_responses"],
             )
         except AccountsError as error:
             form.add_error(None, error.message)

@@ -146,6 +146,7 @@ def _caller(key: ApiKey, wallet_id: int) -> Caller:
         expires_at=_unix(key.expires_at),
         is_revoked=key.status != ApiKey.Status.ACTIVE,
         is_suspended=key.organization.is_suspended,
+        stores_responses=key.stores_responses,
     )
 
 

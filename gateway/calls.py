@@ -31,6 +31,7 @@ class Caller:
     expires_at: float | None  # Unix seconds
     is_revoked: bool
     is_suspended: bool
+    stores_responses: bool = False  # what `store` means in /v1/responses where it is not said
 
     def may_use(self, route_name: str) -> bool:
         return not self.allowed_routes or route_name in self.allowed_routes

@@ -1,6 +1,7 @@
 """`/v1/responses`, asked as a chat completion of whichever model. Body in `responses_body`, answer in `responses_stream`.
 
-Stored only where the caller says `"store": true`; without it nothing is kept, and `previous_response_id` finds nothing.
+Stored only where the caller asks: by `"store": true`, or by the key's option where `store` is not said. Else nothing is kept, and
+`previous_response_id` finds nothing.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ _decode_messages = msgspec.json.Decoder(list[Message]).decode
 async def read_call(process: GatewayProcess, caller: Caller, body: bytes) -> ChatCall:
     asked = read_body(body)
     stored = await load_stored(process, caller, asked)
-    return build_call(asked, stored, organization_id=caller.organization_id)
+    return build_call(asked, stored, organization_id=caller.organization_id, stores_by_default=caller.stores_responses)
 
 
 class Stored(msgspec.Struct):
@@ -62,12 +63,12 @@ async def load_stored(process: GatewayProcess, caller: Caller, asked: Asked) -> 
     if (previous := asked.typed.previous_response_id) is not None:
         load = partial(responses_store.load_conversation, previous, organization_id=organization_id, param="previous_response_id")
         stored.history = [item for kept in await process.responses.run(load) for item in (*kept.items, *kept.response["output"])]
-    if references := _references(asked.input):
+    if references := find_references(asked.input):
         stored.referred = await process.responses.run(partial(load_references, references, organization_id))
     return stored
 
 
-def build_call(asked: Asked, stored: Stored, *, organization_id: int) -> ChatCall:
+def build_call(asked: Asked, stored: Stored, *, organization_id: int, stores_by_default: bool = False) -> ChatCall:
     """The chat completion that it comes to. Raises BadRequest, with the path of the item at fault."""
     typed, chat = asked.typed, asked.chat
     response_id = clock.new_id().hex
@@ -91,7 +92,7 @@ def build_call(asked: Asked, stored: Stored, *, organization_id: int) -> ChatCal
         shown=asked.shown,
         items=items,
         previous_id=typed.previous_response_id.removeprefix("resp_") if typed.previous_response_id else None,
-        is_stored=bool(typed.store),
+        is_stored=stores_by_default if typed.store is None else typed.store,
         wants_sealed=ENCRYPTED_REASONING in asked.includes,
         has_obfuscation=bool(typed.stream_options and typed.stream_options.include_obfuscation),
     )
@@ -140,7 +141,7 @@ def _is_reference(item: Item) -> bool:
     return item.get("type") == "item_reference" or (item.get("type") is None and "role" not in item and "id" in item)
 
 
-def _references(given: Any) -> list[tuple[int, str]]:
+def find_references(given: Any) -> list[tuple[int, str]]:
     """Where the input refers to stored items by id. Raises BadRequest."""
     found = []
     for index, item in enumerate(given if isinstance(given, list) else ()):
@@ -170,8 +171,10 @@ def load_references(references: list[tuple[int, str]], organization_id: int) -> 
             referred[id_] = loaded[response_id][id_]
         except (RouteNotFound, KeyError):
             raise RouteNotFound(
-                f"O item '{id_[:80]}' não está guardado aqui. Envie o item inteiro, ou peça as respostas com \"store\": true.",
-                f"Item with id '{id_[:80]}' not found. Items are only persisted with \"store\": true; send the item itself.",
+                f"O item '{id_[:80]}' não está guardado aqui. Envie o item inteiro, peça as respostas com \"store\": true, ou use"
+                f" uma chave de API com a opção “{responses_store.KEY_OPTION}”.",
+                f"Item with id '{id_[:80]}' not found. Items are only persisted with \"store\": true, or with an API key that has"
+                f" the option “{responses_store.KEY_OPTION}”; or send the item itself.",
                 param=f"input[{index}].id", code="item_not_found",
             ) from None  # fmt: skip
     return referred

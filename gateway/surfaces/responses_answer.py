@@ -356,7 +356,7 @@ class Draft:
             "model": self._model,
             "output": [self._shown(item) for item in self._items] if status not in ("in_progress", "queued") else [],
             "usage": usage,
-            **{name: value for name, value in told.shown.items() if name != "store"},
+            **told.shown,
         }
 
     def stored(self, response: Item) -> Item:

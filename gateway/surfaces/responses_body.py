@@ -266,7 +266,6 @@ def _shown(typed: ResponsesBody, decoded: dict[str, Any]) -> dict[str, Any]:
         "prompt": None,
         "reasoning": {"effort": reasoning.effort, "summary": reasoning.summary or reasoning.generate_summary},
         "service_tier": typed.service_tier or "default",
-        "store": bool(typed.store),
         "temperature": 1.0 if typed.temperature is None else typed.temperature,
         "text": {"format": text.format or {"type": "text"}, "verbosity": text.verbosity or "medium"},
         "tool_choice": decoded.get("tool_choice") or "auto",

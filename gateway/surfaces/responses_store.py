@@ -37,6 +37,7 @@ TURNS_MAX = 1_000  # of one conversation
 PURGE_BATCH = 500
 # How a shown response begins when it was to be stored; what it says when that failed.
 TO_BE_STORED, NOT_STORED = b'"object":"response","store":true,', b'"object":"response","store":false,'
+KEY_OPTION = "Guardar respostas de /v1/responses por padrão"  # as the page that makes keys calls it
 T = TypeVar("T")
 Item = dict[str, Any]
 
@@ -186,8 +187,10 @@ def not_found(shown_id: str, *, param: str | None = None) -> RouteNotFound:
     shown = shown_id[:80]
     code = "previous_response_not_found" if param else "response_not_found"
     return RouteNotFound(
-        f"A resposta '{shown}' não existe aqui: foi apagada, expirou ou não foi guardada (só se guarda com \"store\": true).",
-        f"Response with id '{shown}' not found: it was deleted, has expired, or was not stored (only with \"store\": true).",
+        f"A resposta '{shown}' não existe aqui: foi apagada, expirou ou não foi guardada (só se guarda com \"store\": true"
+        f" ou com uma chave de API com a opção “{KEY_OPTION}”).",
+        f"Response with id '{shown}' not found: it was deleted, has expired, or was not stored (only with \"store\": true, or with"
+        f" an API key that has the option “{KEY_OPTION}”).",
         param=param, code=code,
     )  # fmt: skip
 

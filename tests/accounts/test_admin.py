@@ -55,6 +55,7 @@ def test_it_revokes_a_key_and_never_shows_its_digest(staff: Client, cast: Cast) 
     key, secret = make_key(organization=cast.acme, user=cast.alice)
     page = staff.get(f"/admin/accounts/apikey/{key.pk}/change/").content.decode()
     assert bytes(key.key_hash).hex() not in page and secret not in page and "key_hash" not in page
+    assert "guarda respostas por padrão" in page.lower()
     staff.post(f"/admin/accounts/apikey/{key.pk}/revogar/", {"reason": "Vazou"})
     key.refresh_from_db()
     assert key.status == ApiKey.Status.REVOKED

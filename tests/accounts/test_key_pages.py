@@ -9,6 +9,7 @@ from pytest_django import Settings
 
 from accounts.keys import check_key, find_key
 from accounts.models import ApiKey
+from gateway.surfaces.responses_store import KEY_OPTION
 from tests.cast import make_cast
 from tests.make import make_key
 
@@ -42,6 +43,18 @@ def test_it_takes_only_well_formed_models(client: Client) -> None:
     assert ApiKey.everywhere.count() == 0 and page.status_code == 200
     client.post("/app/chaves/nova/", {"name": "x", "allowed_routes": ["openai/gpt-5-mini", "tokia/demo"]})
     assert ApiKey.everywhere.get().allowed_routes == ["openai/gpt-5-mini", "tokia/demo"]
+
+
+def test_a_key_stores_responses_only_where_it_was_ticked(client: Client) -> None:
+    cast = make_cast()
+    client.force_login(cast.alice)
+    page = client.get("/app/chaves/nova/").content.decode()
+    assert f"{KEY_OPTION} (30 dias, cifradas)" in page and "AI SDK" in page
+    client.post("/app/chaves/nova/", {"name": "sem"})
+    assert "Guarda respostas" not in client.get("/app/chaves/").content.decode()
+    client.post("/app/chaves/nova/", {"name": "com", "stores_responses": "on"})
+    assert dict(ApiKey.everywhere.values_list("name", "stores_responses")) == {"sem": False, "com": True}
+    assert client.get("/app/chaves/").content.decode().count("Guarda respostas") == 1
 
 
 def test_it_revokes_after_the_name_is_typed(client: Client) -> None:

@@ -11,9 +11,11 @@ import openai
 import psycopg
 import pytest
 
+from accounts.models import ApiKey
 from gateway.models import StoredResponse
+from gateway.surfaces import responses_store
 from tests.gateway.test_responses_sdk import QUESTION, TOOL, UNITS
-from tests.gateway.world import Tenant, World, count_rows
+from tests.gateway.world import Tenant, World, await_true, count_rows
 from tests.stores import stores
 
 MODELS = {"openai": "gpt-4o-mini", "anthropic": "claude-sonnet-4-6", "deepseek": "deepseek-reasoner"}
@@ -78,6 +80,29 @@ def test_it_stores_nothing_that_nobody_asked_for(client: openai.OpenAI, routes: 
         client.responses.create(model=routes["openai"], input="e?", previous_response_id=answer.id)
     assert (refused.value.param, refused.value.code) == ("previous_response_id", "previous_response_not_found")
     assert '"store": true' in refused.value.message
+    assert responses_store.KEY_OPTION in refused.value.message
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_a_key_may_ask_for_all_its_responses(world: World, routes: dict[str, str], is_stream: bool) -> None:
+    """As OpenAI does by default, and as SDKs that refer to earlier items take for granted."""
+    key = world.tenant(stores_responses=True)
+    with openai.OpenAI(base_url=f"{world.gateway.url}/v1", api_key=key.secret, max_retries=0) as client:
+        if is_stream:
+            with client.responses.stream(model=routes["openai"], input="um") as stream:
+                first: Any = stream.get_final_response()
+        else:
+            first = client.responses.create(model=routes["openai"], input="um")
+        assert first.to_dict()["store"] is True
+        assert client.responses.retrieve(first.id).output_text == first.output_text
+        assert client.responses.create(model=routes["openai"], input="dois", previous_response_id=first.id).output_text
+        given: Any = [{"type": "item_reference", "id": first.output[0].id}, {"role": "user", "content": "três"}]
+        third = client.responses.create(model=routes["anthropic"], input=given, store=False)
+        assert third.to_dict()["store"] is False
+        with pytest.raises(openai.NotFoundError):
+            client.responses.retrieve(third.id)
+        ApiKey.everywhere.filter(pk=key.key.pk).update(stores_responses=False)
+        await_true(lambda: client.responses.create(model=routes["openai"], input="um").to_dict()["store"] is False)
 
 
 def test_it_continues_over_several_turns_without_the_old_instructions(
@@ -134,6 +159,7 @@ def test_it_refers_to_stored_items(client: openai.OpenAI, routes: dict[str, str]
     with pytest.raises(openai.NotFoundError) as refused:
         client.responses.create(model=routes["openai"], input=given)
     assert (refused.value.code, refused.value.param) == ("item_not_found", "input[1].id")
+    assert responses_store.KEY_OPTION in refused.value.message
 
 
 @pytest.mark.parametrize("slug", ["anthropic", "deepseek"])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.calls import ChatCall
 from gateway.errors import BadRequest
-from gateway.surfaces.responses import Stored, build_call
+from gateway.surfaces.responses import Stored, build_call, find_references
 from gateway.surfaces.responses_body import read_body
 from gateway.surfaces.responses_input import Thoughts
 from gateway.surfaces.responses_stream import seal_thoughts
@@ -292,7 +292,7 @@ def test_it_leaves_hosted_tools_out_where_the_caller_says_so() -> None:
 def test_it_echoes_what_was_asked() -> None:
     asked: dict[str, Any] = {
         "metadata": {"a": "b"}, "service_tier": "flex", "max_tool_calls": 3, "top_logprobs": 1, "truncation": "disabled",
-        "instructions": "i", "user": "u", "store": True, "text": {"verbosity": "low"}, "temperature": 0.5,
+        "instructions": "i", "user": "u", "text": {"verbosity": "low"}, "temperature": 0.5,
     }  # fmt: skip
     shown = call_of("oi", **asked).told.shown
     assert {name: shown[name] for name in asked if name != "text"} == {
@@ -300,6 +300,15 @@ def test_it_echoes_what_was_asked() -> None:
     }
     assert shown["text"] == {"format": {"type": "text"}, "verbosity": "low"}
     assert (shown["top_p"], shown["parallel_tool_calls"], shown["tool_choice"], shown["background"]) == (1.0, True, "auto", False)
+
+
+@pytest.mark.parametrize(("asked", "by_key", "is_stored"), [
+    (None, False, False), (None, True, True), (True, False, True), (True, True, True), (False, False, False), (False, True, False),
+])  # fmt: skip
+def test_the_callers_word_goes_over_the_keys_option(asked: bool | None, by_key: bool, is_stored: bool) -> None:
+    body = json.dumps({"model": "x/y", "input": "oi", **({} if asked is None else {"store": asked})}).encode()
+    call = build_call(read_body(body), Stored(), organization_id=ORGANIZATION, stores_by_default=by_key)
+    assert call.told.is_stored is is_stored
 
 
 json_values = st.recursive(
@@ -311,8 +320,9 @@ json_values = st.recursive(
 
 @given(json_values, st.dictionaries(st.sampled_from(["tools", "tool_choice", "text", "reasoning", "include"]), json_values))
 def test_it_refuses_or_reads_whatever_comes(given: Any, fields: dict[str, Any]) -> None:
-    try:
-        call = call_of(given, **fields)
+    try:  # whatever it refers to is stored
+        referred = {id_: {"type": "message", "role": "user", "content": id_} for _, id_ in find_references(given)}
+        call = call_of(given, stored=Stored(referred=referred), **fields)
     except BadRequest as refused:
         assert refused.param
     else:
