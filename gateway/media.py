@@ -248,6 +248,8 @@ async def begin_events(exchange: Exchange, reader: MediaReader) -> bytes:
         ready = reader.read(chunk)
         if ready or reader.tally.is_complete:
             return ready
+        if reader.tally.failure is not None:
+            raise reader.tally.failure
         if chunk is None:
             raise malformed("The provider's stream ended before it began.")
     return b""
@@ -292,6 +294,8 @@ async def relay(
             yield first
             crashpoint("mid_stream")
         while not reader.tally.is_complete:
+            if reader.tally.failure is not None:
+                raise reader.tally.failure
             chunk = await exchange.answer.read_some()
             ready = reader.read(chunk)
             if ready:

@@ -10,7 +10,7 @@ from billing.pricing import Usage
 from gateway import sse
 from gateway.dialects.base import malformed
 from gateway.dialects.media import Events, MediaTally, decode_members
-from gateway.errors import GatewayError, as_openai
+from gateway.errors import GatewayError, UpstreamError, as_openai
 from gateway.lanes import Settled
 from gateway.pricetag import with_cost
 from gateway.sse import LineTooLong, SseParser
@@ -28,7 +28,15 @@ class EventsReader:
 
     def read(self, chunk: bytes | None) -> bytes:
         """Raises UpstreamError."""
-        ready = [write_event(event) for event in parse(self._parser, chunk) if not self._is_last(event)]
+        ready: list[bytes] = []
+        try:
+            for event in parse(self._parser, chunk):
+                if not self._is_last(event):
+                    ready.append(write_event(event))
+        except UpstreamError as error:
+            if not ready:
+                raise
+            self.tally.failure = error
         frames = b"".join(ready)
         self.tally.delivered += len(frames)
         return frames

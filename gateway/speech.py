@@ -135,14 +135,19 @@ class SoundOfEvents(Sound):
         self._parser = SseParser(bytes_max=self._events.bytes_max)
 
     def read(self, chunk: bytes | None) -> bytes:
-        pieces = []
-        for event in parse(self._parser, chunk):
-            if self.tally.is_complete or event[1] == b"[DONE]":
-                break
-            if self._events.take(event, self.tally):
-                self.tally.is_complete = True
-            else:
-                pieces.append(self._dialect.read_delta(event))
+        pieces: list[bytes] = []
+        try:
+            for event in parse(self._parser, chunk):
+                if self.tally.is_complete or event[1] == b"[DONE]":
+                    break
+                if self._events.take(event, self.tally):
+                    self.tally.is_complete = True
+                else:
+                    pieces.append(self._dialect.read_delta(event))
+        except UpstreamError as error:
+            if not pieces:
+                raise
+            self.tally.failure = error
         sound = b"".join(pieces)
         if not sound:
             return b""

@@ -32,6 +32,7 @@ class MediaTally(msgspec.Struct):
     is_suspect: bool = False
     delivered: int = 0  # bytes for the caller
     is_complete: bool = False
+    failure: UpstreamError | None = None  # what ended it, where something came with it that may still leave
 
 
 class MediaAnswer(Protocol):

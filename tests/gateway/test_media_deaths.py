@@ -54,13 +54,16 @@ def test_a_gateway_that_dies_charges_only_what_it_settled(
 ) -> None:
     doomed = Gateway(tmp_path, CRASHPOINT=point)
     doomed.start()
-    world.await_served(ready, *routes.values(), gateway=doomed)
-    with pytest.raises(httpx.TransportError):
-        if surface == "speech":
-            speak(doomed, ready, routes["mini-tts"])
-        else:
-            listen(doomed, ready, routes["4o"], stream="true")
-    await_true(lambda: doomed.process is not None and doomed.process.poll() == -signal.SIGKILL)
+    try:
+        world.await_served(ready, *routes.values(), gateway=doomed)
+        with pytest.raises(httpx.TransportError):
+            if surface == "speech":
+                speak(doomed, ready, routes["mini-tts"])
+            else:
+                listen(doomed, ready, routes["4o"], stream="true")
+        await_true(lambda: doomed.process is not None and doomed.process.poll() == -signal.SIGKILL)
+    finally:
+        doomed.stop(signal.SIGKILL)
     held = Hold.everywhere.filter(wallet_id=ready.wallet.pk).count()
     with connection.cursor() as cursor:
         cursor.execute("SELECT billing_close_session(id) FROM billing_gatewaysession WHERE state <> 'reaped'")
@@ -94,6 +97,7 @@ def test_a_drain_lets_sound_end(world: World, routes: dict[str, str], ready: Ten
         ended.join()
     finally:
         world.sandbox.post("/llm/__delay", {"ms": 2})
+        leaving.stop()
     assert got == round(len("Uma frase longa. " * 60) / 15 * 24_000) * 2
     [record] = ready.records()
     assert (record.outcome, record.usage_source) == ("completed", "upstream")

@@ -460,6 +460,9 @@ def test_it_reads_every_end_of_a_streamed_transcription() -> None:
     assert cut.read(None) == b""
     assert not cut.tally.is_complete
     assert cut.counted().output_tokens >= 1
+    both = opened()
+    assert both.read(events(delta, segment) + b'data: {"error":{"message":"x"}}\n\n') == events(delta, segment)
+    assert both.tally.failure is not None
     for broken in (
         b'data: {"error":{"message":"x","code":"rate_limit_exceeded"}}\n\n',
         b'event: error\ndata: {"message":"x"}\n\n',
