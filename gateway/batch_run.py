@@ -110,7 +110,7 @@ class Turn:
             is_first = True
             while True:
                 if is_first or time.monotonic() < deadline:
-                    await self._look()
+                    await self._try_look()
                     is_first = False
                 running = [*self._lines, *self._batches]
                 if not running:
@@ -119,8 +119,9 @@ class Turn:
                 self._lines = {task: line for task, line in self._lines.items() if not task.done()}
                 self._batches = {task: id_ for task, id_ in self._batches.items() if not task.done()}
         finally:
-            heart.cancel()
-            await asyncio.gather(heart, return_exceptions=True)
+            for task in (rest := [heart, *self._lines, *self._batches]):
+                task.cancel()
+            await asyncio.gather(*rest, return_exceptions=True)
             if self.session:
                 with contextlib.suppress(Exception):  # it is reaped soon
                     await self._threads.run(lambda: holds.close_session(self.session))
@@ -152,6 +153,12 @@ class Turn:
             holds.renew_session(self.session)
 
     # ── Work ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+    async def _try_look(self) -> None:
+        try:
+            await self._look()
+        except Exception as error:  # the database is away: what is under way goes on
+            log.warning("no look at the batches: %s: %s", type(error).__name__, error)
+
     async def _look(self) -> None:
         """Begin what is due, as far as there is room."""
         await self._threads.run(self._refresh_catalog)
@@ -186,23 +193,17 @@ class Turn:
             except TokiaError:  # a suspended organization's batches wait, until their window's end
                 if not is_late:
                     return ""
-        if status == Batch.Status.VALIDATING and is_late:
-            return "end" if begin_end(batch) else ""
-        if status == Batch.Status.VALIDATING:
+        if status == Batch.Status.VALIDATING and not is_late:
             return "check"
-        if status == Batch.Status.FINALIZING:
-            return "end"
-        if status == Batch.Status.CANCELLING:
+        if status in (Batch.Status.FINALIZING, Batch.Status.CANCELLING):
+            # Counted after everybody could see the status: whoever claims a line from now on is refused its call (`begin_call`).
             return "end" if release_orphans(batch, caller) == 0 else ""
         lines = BatchLine.everywhere.filter(batch=batch)
-        if is_late:
-            is_over = release_orphans(batch, caller) == 0
-        else:
-            is_over = not lines.filter(status__in=[BatchLine.Status.PENDING, BatchLine.Status.RUNNING]).exists()
-        if is_over:
-            return "end" if begin_end(batch) else ""
+        if is_late or not lines.filter(status__in=[BatchLine.Status.PENDING, BatchLine.Status.RUNNING]).exists():
+            is_ending = begin_end(batch)
+            return "end" if is_ending and release_orphans(batch, caller) == 0 else ""
         is_paused = batch.paused_until is not None and batch.paused_until > clock.now()
-        return "" if is_paused or is_late else "lines"
+        return "" if is_paused else "lines"
 
     async def _claim(self, batch: Batch) -> bool:
         free = Batch.everywhere.filter(Q(lease_until=None) | Q(lease_until__lt=Now()), pk=batch.pk, ended_at=None)

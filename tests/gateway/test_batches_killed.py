@@ -13,14 +13,16 @@ from typing import Any
 
 import pytest
 from openai import OpenAI
+from pytest_django import Settings
 
 from billing.holds import expire_holds, reap_sessions
 from billing.models import GatewaySession, Hold, UsageRecord
 from billing.reconcile import find_violations
 from gateway.batch_run import run_batches
 from gateway.models import Batch, BatchLine, StoredFile
-from tests.gateway.batch_cast import client_of, jsonl, line_of, order, read_output, run_turn, start_turn
+from tests.gateway.batch_cast import client_of, jsonl, line_of, order, read_output, row_id, run_turn, start_turn
 from tests.gateway.world import ROOT, Tenant, World, await_true
+from tokia import clock
 
 pytestmark = [pytest.mark.torture, pytest.mark.timeout(170)]
 POINTS = (
@@ -118,10 +120,34 @@ def test_a_worker_that_is_fenced_while_it_works_charges_nothing_for_it(
     assert reap_sessions(grace_seconds=0) == 2
     turn.communicate(timeout=90)
     assert turn.returncode == 0, (world.folder / "turns.log").read_text()[-3000:]
-    if client.batches.retrieve(batch.id).status != "completed":
-        run_batches()
+    await_true(lambda: run_batches() + 1 and client.batches.retrieve(batch.id).status == "completed", seconds=30)
     paid = check_delivered(tenant, client, batch.id, lines=2)
     assert not any(record.is_late for record in paid)
+
+
+def test_no_batch_ends_while_a_line_of_it_is_under_way(
+    world: World, tenant: Tenant, client: OpenAI, model: str, settings: Settings
+) -> None:
+    """A line that is charged is delivered, even where its answer comes after the window's end, or after a cancellation."""
+    settings.BATCH_RUNNERS = 4
+    for end in ("expires", "cancel"):
+        world.sandbox.script("openai", "slowfirst:5000")
+        batch = order(client, jsonl(line_of(1, model)))
+        turn = start_turn(world.folder, seconds=2)
+        await_true(lambda: Hold.everywhere.exists(), seconds=30)
+        if end == "expires":
+            Batch.everywhere.filter(pk=row_id(batch.id)).update(expires_at=clock.now())
+        else:
+            client.batches.cancel(batch.id)
+        assert run_batches(seconds=1) == 0  # another worker sees that it is over
+        assert client.batches.retrieve(batch.id).status in ("finalizing", "cancelling")
+        assert int(turn.communicate(timeout=60)[0]) == 1
+        run_batches(seconds=1)
+        batch = client.batches.retrieve(batch.id)
+        assert batch.status == ("completed" if end == "expires" else "cancelled")
+        [answer] = read_output(client, batch.output_file_id)
+        assert answer["response"]["request_id"] in {str(record.id) for record in tenant.records() if record.net_nanos}
+    assert len(tenant.records()) == 2
 
 
 def test_workers_side_by_side_never_do_a_line_twice(world: World, tenant: Tenant, client: OpenAI, model: str) -> None:
