@@ -15,6 +15,7 @@ from billing import pricebooks
 from gateway.calls import Caller, ServedDeployment, ServedRoute
 from gateway.errors import Forbidden, RouteNotFound, Unavailable
 from gateway.models import Credential, Deployment, Provider, Route
+from gateway.parameters import supported_parameters
 from gateway.secrets import SecretUnreadable, decrypt
 
 log = logging.getLogger(__name__)
@@ -86,6 +87,8 @@ def load() -> Catalog:
             deployments=tuple(deployments[route.pk]),
         )  # fmt: skip
         routes[served.name] = served
+        if served.surface == Route.Surface.CHAT:
+            supported_parameters(served)  # kept for /v1/models: here, in the snapshot's thread, nobody waits for it
         for alias in route.aliases:
             by_alias.setdefault(alias, served)
     by_alias.update(routes)

@@ -12,6 +12,7 @@ from billing.pricing import PriceList, UnitPrice
 from gateway.calls import Caller, ServedRoute
 from gateway.catalog import Catalog
 from gateway.errors import RouteNotFound
+from gateway.parameters import supported_parameters
 
 _PRICE_NAMES = {
     "prompt": "input", "completion": "output", "input_cache_read": "cached_input", "input_cache_write": "cache_write",
@@ -19,7 +20,7 @@ _PRICE_NAMES = {
     "image_output": "image_output", "image": "image", "request": "request", "web_search": "search",
     "audio_second": "audio_second", "character": "character",
 }  # fmt: skip
-# What goes in and comes out, by surface; a route's "vision" adds pictures to what goes in.
+# What goes in and comes out, by surface; a route's capabilities add to it.
 _MODALITIES = {
     "embeddings": (["text"], ["embeddings"]),
     "images": (["text"], ["image"]),
@@ -36,7 +37,7 @@ _SURFACE_PARAMETERS = {
     "rerank": ["top_n"],
 }
 DECIMALS = 18  # a nano per million is 15; a price per hour of sound has no end
-_PARAMETERS = ["max_tokens", "max_completion_tokens", "stop", "stream", "response_format", "user"]
+_MODALITY_OF = {"vision": "image", "audio": "audio", "files": "file"}
 
 
 def list_models(catalog: Catalog, caller: Caller) -> bytes:
@@ -55,9 +56,7 @@ def show_model(catalog: Catalog, caller: Caller, name: str) -> bytes:
 
 
 def _item(route: ServedRoute) -> dict[str, Any]:
-    into, out = _MODALITIES.get(route.surface, (["text"], ["text"]))
-    if "vision" in route.capabilities and "image" not in into:
-        into = [*into, "image"]
+    into, out = _modalities(route)
     return {
         "id": route.name,
         "object": "model",
@@ -95,11 +94,11 @@ def _per_unit(price: UnitPrice) -> str:
 def _supported(route: ServedRoute) -> list[str]:
     if route.surface != "chat":
         return _SURFACE_PARAMETERS.get(route.surface, [])
-    supported = list(_PARAMETERS)
-    if "tools" in route.capabilities:
-        supported += ["tools", "tool_choice", "parallel_tool_calls"]
-    if "reasoning" in route.capabilities:
-        supported.append("reasoning_effort")
-    if not route.is_reasoning:
-        supported += ["temperature", "top_p"]
-    return supported
+    return supported_parameters(route)
+
+
+def _modalities(route: ServedRoute) -> tuple[list[str], list[str]]:
+    """What goes in and comes out."""
+    into, out = _MODALITIES.get(route.surface, (["text"], ["text"]))
+    into = [*into, *(kind for can, kind in _MODALITY_OF.items() if can in route.capabilities and kind not in into)]
+    return into, [*out, "audio"] if "audio_output" in route.capabilities else out

@@ -18,6 +18,9 @@ MILLION = 1_000_000
 CAPABILITIES = {
     "tools": "Ferramentas",
     "vision": "Visão",
+    "audio": "Áudio",
+    "audio_output": "Resposta em áudio",
+    "files": "Arquivos e PDF",
     "json": "JSON",
     "reasoning": "Raciocínio",
     "prompt_cache": "Cache de prompt",

@@ -318,7 +318,7 @@ def _translate_thinking(asked: dict[str, Any], body: dict[str, Any], *, is_new: 
     if is_new:
         body.setdefault("output_config", {})["effort"] = EFFORTS[effort]
         if is_possible:
-            body["thinking"] = {"type": "adaptive"}
+            body["thinking"] = {"type": "adaptive", "display": "summarized"}  # the newest ones would keep it to themselves
         return
     budget = min(THINKING_BUDGETS[effort], body["max_tokens"] - 1)
     if is_possible and budget >= THINKING_BUDGET_MIN:

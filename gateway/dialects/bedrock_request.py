@@ -244,7 +244,7 @@ def _think(draft: Draft, effort: str) -> None:
     if draft.family.is_new:
         body.setdefault("outputConfig", {})["effort"] = EFFORTS[effort] if is_possible else min(EFFORTS[effort], "high", key=_rank)
         if is_possible:
-            draft.extra["thinking"] = {"type": "adaptive"}
+            draft.extra["thinking"] = {"type": "adaptive", "display": "summarized"}
         return
     budget = min(THINKING_BUDGETS[effort], body["inferenceConfig"]["maxTokens"] - 1)
     if is_possible and budget >= THINKING_BUDGET_MIN:

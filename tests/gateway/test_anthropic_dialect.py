@@ -104,7 +104,7 @@ def test_it_translates_images_and_keeps_four_cache_marks() -> None:
         ({"temperature": 1.7, "top_p": 0.5}, OLD, {"temperature": 1.0}),
         ({"top_p": 0.5}, OLD, {"top_p": 0.5}),
         ({"temperature": 0.2}, NEW, {}),
-        ({"reasoning_effort": "high"}, NEW, {"output_config": {"effort": "high"}, "thinking": {"type": "adaptive"}}),
+        ({"reasoning_effort": "high"}, NEW, {"output_config": {"effort": "high"}, "thinking": {"type": "adaptive", "display": "summarized"}}),
         ({"reasoning_effort": "none"}, NEW, {}),
         ({"reasoning_effort": "medium", "temperature": 0.2}, OLD, {"thinking": {"type": "enabled", "budget_tokens": 4_096}}),
         ({"stop": ["FIM", " "]}, OLD, {"stop_sequences": ["FIM"]}),

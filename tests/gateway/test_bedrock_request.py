@@ -255,7 +255,7 @@ def test_what_converse_can_not_say_is_refused_by_name_or_left_out(fields: dict[s
 def test_new_claudes_think_adaptively() -> None:
     body, _ = translate(model=NEW, reasoning_effort="xhigh")
     assert body["outputConfig"] == {"effort": "xhigh"}
-    assert body["additionalModelRequestFields"] == {"thinking": {"type": "adaptive"}}
+    assert body["additionalModelRequestFields"] == {"thinking": {"type": "adaptive", "display": "summarized"}}
     body, _ = translate(model=NEW, reasoning_effort="xhigh", tools=[TOOL], tool_choice="required")
     assert (body["outputConfig"], "additionalModelRequestFields" in body) == ({"effort": "high"}, False)
 
