@@ -36,6 +36,7 @@ _SURFACE_PARAMETERS = {
     "transcriptions": ["language", "prompt", "response_format", "temperature"],
     "rerank": ["top_n"],
 }
+BATCHED = ("chat", "embeddings")
 DECIMALS = 18  # a nano per million is 15; a price per hour of sound has no end
 _MODALITY_OF = {"vision": "image", "audio": "audio", "files": "file"}
 
@@ -70,7 +71,7 @@ def _item(route: ServedRoute) -> dict[str, Any]:
             "output_modalities": out,
         },
         "top_provider": {"context_length": route.context_tokens, "max_completion_tokens": route.output_tokens_max},
-        "pricing": _pricing(route.prices),
+        "pricing": _pricing(route.prices) | _batch_pricing(route),
         "supported_parameters": _supported(route),
         "is_simulated": all(deployment.is_simulated for deployment in route.deployments),
     }
@@ -84,6 +85,13 @@ def _pricing(prices: PriceList | None) -> dict[str, str]:
         if price is not None:
             shown[name] = _per_unit(price)
     return shown
+
+
+def _batch_pricing(route: ServedRoute) -> dict[str, str]:
+    """Of those prices, in `/v1/batches`; where units differ, the most of them."""
+    if route.prices is None or route.surface not in BATCHED:
+        return {}
+    return {"batch_percent": str(max(price.batch_percent for price in route.prices.units.values()))}
 
 
 def _per_unit(price: UnitPrice) -> str:
