@@ -1,8 +1,15 @@
 #!/bin/sh
 # Every suite. The browser's needs Debian's chromium: installed when we are root, else left out with a line that says so.
+# The JavaScript SDKs' needs node and npm, which nobody installs here: left out in the same way.
 set -eu
 cd "$(dirname "$0")/.."
 choice=
+
+leave_out() { # marker, why
+    echo "$2: the $1 tests are left out."
+    choice="${choice:+$choice and }not $1"
+}
+
 if ! command -v chromium > /dev/null; then
     if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
         echo "Installing Debian's chromium …"
@@ -14,8 +21,26 @@ if ! command -v chromium > /dev/null; then
             echo "CI needs chromium (apt-get install chromium): tests/browser can't run." >&2
             exit 1
         fi
-        echo "No chromium, and not root: tests/browser is left out (apt-get install chromium)."
-        choice="not browser"
+        leave_out browser "No chromium, and not root (apt-get install chromium)"
     fi
+fi
+
+# The packages of the lock, by their checksums; the second time its own checksum is compared and that is all.
+install_node_packages() (
+    cd tests/gateway/node
+    stamp=node_modules/.lock-sum
+    sum=$(cat package-lock.json .npmrc | cksum)
+    [ "$(cat "$stamp" 2> /dev/null)" = "$sum" ] && return
+    echo "Installing the JavaScript SDKs for tests/gateway/node …" >&2
+    npm ci --ignore-scripts --no-audit --no-fund --loglevel=error --fetch-retries=1 --fetch-retry-mintimeout=1000 --fetch-timeout=60000 \
+        2>&1 && echo "$sum" > "$stamp"
+)
+
+if ! command -v node > /dev/null || ! command -v npm > /dev/null; then
+    leave_out node "No node and npm"
+elif ! node -e 'process.exit(parseInt(process.versions.node) >= 18 ? 0 : 1)'; then
+    leave_out node "node $(node --version) is older than 18"
+elif ! said=$(install_node_packages); then
+    leave_out node "npm could not install the JavaScript SDKs ($(echo "$said" | sed -n '/^npm error/{s/^npm error *//p;q;}'))"
 fi
 exec .venv/bin/python -m pytest ${choice:+-m "$choice"} "$@"

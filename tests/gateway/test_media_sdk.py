@@ -329,7 +329,7 @@ process.stdin.on("data", (piece) => wav.push(piece)).on("end", async () => {
 """
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+@pytest.mark.node
 def test_it_takes_a_form_from_javascript(world: World, client: openai.OpenAI, routes: dict[str, str], tenant: Tenant) -> None:
     url = f"{world.gateway.url}/v1/audio/transcriptions"
     told = subprocess.run(

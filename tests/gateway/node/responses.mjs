@@ -1,68 +1,60 @@
-// /v1/responses through Vercel's AI SDK and OpenAI's own, as customers write it. Prints one JSON line; any surprise is an exception.
+// Vercel's AI SDK as it comes: by /v1/responses. Any surprise is an exception.
 import assert from "node:assert/strict";
 import { createOpenAI } from "@ai-sdk/openai";
-import { generateText, Output, stepCountIs, streamText, tool } from "ai";
-import OpenAI from "openai";
+import { generateText, Output, stepCountIs, streamText } from "ai";
 import { z } from "zod";
+import { baseURL, key, models, question, storingKey, tools } from "./gateway.mjs";
 
-const { TOKIA_BASE_URL: baseURL, TOKIA_API_KEY: apiKey, TOKIA_MODELS } = process.env;
-const provider = createOpenAI({ baseURL, apiKey });
-const client = new OpenAI({ baseURL, apiKey, maxRetries: 0 });
-const question = "Como está o tempo em São Paulo?";
-const tools = {
-  get_weather: tool({
-    description: "O tempo numa cidade",
-    inputSchema: z.object({ city: z.string() }),
-    execute: async ({ city }) => `22 graus em ${city}`,
-  }),
-};
-const told = {};
+const provider = createOpenAI({ baseURL, apiKey: key });
+const storing = createOpenAI({ baseURL, apiKey: storingKey });
+const STORE = { openai: { store: true } }, FORGET = { openai: { store: false } };
 
-for (const name of TOKIA_MODELS.split(",")) {
-  const model = provider.responses(name);
+// A second turn refers to the first one's answer by its id alone, unless `store` is false.
+async function talk(model, providerOptions) {
+  const messages = [{ role: "user", content: question }];
+  const asked = { model, messages, tools, providerOptions, stopWhen: stepCountIs(3), maxRetries: 0 };
+  const first = await generateText(asked);
+  assert.equal(first.steps.length, 2);
+  assert.match(first.text, /22 graus/);
+  messages.push(...first.response.messages, { role: "user", content: "E amanhã?" });
+  return await generateText(asked);
+}
 
+for (const name of models) {
+  const model = provider(name);
   const whole = await generateText({ model, system: "Responda em português.", prompt: "Diga olá.", maxRetries: 0 });
-  assert.ok(whole.text.length > 0);
+  assert.ok(whole.text);
   assert.equal(whole.finishReason, "stop");
   assert.ok(whole.usage.inputTokens > 0 && whole.usage.outputTokens > 0);
 
   let text = "";
   const streamed = streamText({ model, prompt: "Diga olá.", maxRetries: 0, onError: ({ error }) => { throw error; } });
   for await (const piece of streamed.textStream) text += piece;
-  assert.ok(text.length > 0);
+  assert.ok(text);
   assert.equal(await streamed.finishReason, "stop");
-
-  // A tool loop, stored and stateless.
-  for (const store of [true, false]) {
-    const providerOptions = { openai: { store } };
-    const loop = await generateText({ model, prompt: question, tools, providerOptions, stopWhen: stepCountIs(3), maxRetries: 0 });
-    assert.equal(loop.steps.length, 2);
-    assert.match(loop.text, /22 graus/);
-    const flow = streamText({ model, prompt: question, tools, providerOptions, stopWhen: stepCountIs(3), maxRetries: 0 });
-    assert.match(await flow.text, /22 graus/);
-    assert.equal((await flow.steps).length, 2);
-  }
 
   const schema = z.object({ name: z.string(), city: z.string() });
   const parsed = await generateText({ model, prompt: "Quem é Ana?", output: Output.object({ schema }), maxRetries: 0 });
   assert.equal(parsed.output.city, "São Paulo");
 
-  const stream = client.responses.stream({ model: name, input: "Diga olá." });
-  assert.ok((await stream.finalResponse()).output_text.length > 0);
-  told[name] = whole.usage.totalTokens;
+  assert.ok((await talk(storing(name), undefined)).text);  // its defaults, and a key that stores
+  assert.ok((await talk(storing(name), FORGET)).text);
+  assert.ok((await talk(model, STORE)).text);
+  assert.ok((await talk(model, FORGET)).text);
+  for (const [by, providerOptions] of [[storing, undefined], [provider, STORE], [provider, FORGET]]) {
+    const flow = streamText({
+      model: by(name), prompt: question, tools, providerOptions, stopWhen: stepCountIs(3), maxRetries: 0,
+      onError: ({ error }) => { throw error; },
+    });
+    assert.match(await flow.text, /22 graus/);
+    assert.equal((await flow.steps).length, 2);
+  }
 }
 
-// A second turn refers to the first one's answer by its id, unless `store` is false. Here nothing is stored that was not asked for,
-// and the refusal says what to do.
-async function talk(providerOptions) {
-  const model = provider.responses(TOKIA_MODELS.split(",")[0]);
-  const messages = [{ role: "user", content: "um" }];
-  const first = await generateText({ model, messages, providerOptions, maxRetries: 0 });
-  messages.push(...first.response.messages, { role: "user", content: "dois" });
-  return await generateText({ model, messages, providerOptions, maxRetries: 0 });
-}
-assert.ok((await talk({ openai: { store: true } })).text);
-assert.ok((await talk({ openai: { store: false } })).text);
-await assert.rejects(talk({}), /"store": true/);
-
-console.log(JSON.stringify(told));
+// By a key that stores nothing, its defaults are refused, in words that say what to do.
+await assert.rejects(talk(provider(models[0]), undefined), (error) => {
+  assert.equal(error.statusCode, 404);
+  assert.match(error.message, /"store": true/);
+  assert.match(error.message, /Guardar respostas de \/v1\/responses por padrão/);
+  return true;
+});
