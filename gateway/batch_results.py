@@ -25,9 +25,11 @@ ROWS_AT_ONCE = 20
 _UNFINISHED = (BatchLine.Status.PENDING, BatchLine.Status.RUNNING)
 
 
-def write_line(*, call_id: str, custom_id: str, status: int, body: bytes) -> bytes:
-    """One line of the output, or of the errors."""
-    response = {"status_code": status, "request_id": call_id, "body": msgspec.Raw(body)}
+def write_line(*, call_id: str, custom_id: str, status: int, body: bytes, dropped: tuple[str, ...] = ()) -> bytes:
+    """One line of the output, or of the errors. `dropped`: hints that the model does not take, which a header tells elsewhere."""
+    response: dict[str, Any] = {"status_code": status, "request_id": call_id, "body": msgspec.Raw(body)}
+    if dropped:
+        response["dropped_params"] = dropped
     return _encode(call_id.replace("-", ""), custom_id, response, None)
 
 

@@ -281,7 +281,10 @@ class Turn:
         ended = await call_line(self._process, caller, request, context, begin, opened)
 
         def shape(settled: holds.Settled) -> bytes:
-            return write_line(call_id=context.id, custom_id=request.custom_id, status=200, body=ended.shape(settled))
+            body = ended.shape(settled)
+            return write_line(
+                call_id=context.id, custom_id=request.custom_id, status=200, body=body, dropped=opened[0].dropped
+            )  # fmt: skip
 
         await self._threads.run(lambda: deliver_call(line, ended=ended.call, session=session, shape=shape))
         self.delivered += 1
