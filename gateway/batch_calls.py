@@ -27,7 +27,7 @@ from gateway.dialects.base import ChatAnswer
 from gateway.errors import BadRequest, UpstreamError, as_openai, internal_error
 from gateway.lanes import Settled
 from gateway.metering import OpenCall
-from gateway.parsing import parse_body, parse_embeddings
+from gateway.parsing import parse_embeddings, wrong_type
 from gateway.pricetag import with_cost
 from gateway.surfaces import responses_store
 from gateway.surfaces.base import Surface
@@ -112,8 +112,15 @@ _decode_request = msgspec.json.Decoder(Request).decode
 
 
 def read_request(line: bytes, *, endpoint: str) -> Request:
-    """Raises BadRequest naming the member at fault."""
-    request, _, _ = parse_body(line, _decode_request)
+    """Raises BadRequest naming the member at fault. The body is the surface's to bound and to read."""
+    try:
+        request = _decode_request(line)
+    except msgspec.ValidationError as error:
+        raise wrong_type(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise BadRequest(
+            "A linha não é um objeto JSON válido em UTF-8.", "The line is not a valid UTF-8 JSON object.", code="invalid_json"
+        ) from None
     if not 1 <= len(request.custom_id) <= CUSTOM_ID_CHARACTERS_MAX:
         raise _expected("custom_id", f"um texto de 1 a {CUSTOM_ID_CHARACTERS_MAX} caracteres",
                         f"a string of 1 to {CUSTOM_ID_CHARACTERS_MAX} characters")  # fmt: skip

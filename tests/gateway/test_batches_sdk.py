@@ -159,8 +159,14 @@ def test_every_bad_line_is_named_and_none_is_called(world: World, tenant: Tenant
         ({**good, "custom_id": "g", "body": {**good["body"], "model": "não/existe"}}, "model_not_found", "model"),
         ({**good, "custom_id": "h", "body": {**good["body"], "stream": True}}, "invalid_value", "stream"),
         ({**good, "custom_id": "i", "body": {**good["body"], "n": 0}}, "invalid_value", "n"),
-        ('{"custom_id":"j","custom_id":"k","method":"POST","url":"x","body":{}}', "invalid_json", "custom_id"),
+        ('{"custom_id":"j","custom_id":"k","method":"POST","url":"x","body":{}}', "invalid_url", "url"),
         ("[" * 100_000, "invalid_type", None),
+        (
+            '{"custom_id":"l","method":"POST","url":"' + CHAT + '","body":' + '{"a":' * 50_000 + "1" + "}" * 50_001,
+            "invalid_json",
+            None,
+        ),
+        ({**good, "custom_id": "m", "body": {**good["body"], "api_base": "http://127.0.0.1"}}, "unsupported_parameter", "api_base"),
     ]
     content = jsonl(good) + b"".join((text if isinstance(text, str) else json.dumps(text)).encode() + b"\n" for text, _, _ in bad)
     content += b"\n\xff\xfe\x00 bin\xe1rio\n" + b'{"custom_id":"\\ud800","method":"POST","url":"/v1/chat/completions","body":{}}\n'
@@ -203,6 +209,15 @@ def test_there_are_so_many_lines(client: OpenAI, model: str, monkeypatch: pytest
     batch = client.batches.retrieve(batch.id)
     assert batch.errors and batch.errors.data and [error.code for error in batch.errors.data] == ["too_many_lines"]
     assert not BatchLine.everywhere.exists()
+
+
+def test_what_belongs_to_the_caller_is_not_looked_into(client: OpenAI, model: str) -> None:
+    """A tool may have a parameter of any name."""
+    parameters = {"type": "object", "properties": {"api_key": {"type": "string"}}}
+    tool = {"type": "function", "function": {"name": "entrar", "parameters": parameters}}
+    batch = order(client, jsonl(line_of(1, model, tools=[tool])))
+    assert run_batches() == 1
+    assert counts_of(client.batches.retrieve(batch.id)) == (1, 1, 0)
 
 
 def test_a_file_that_was_deleted_meanwhile(client: OpenAI, model: str) -> None:
