@@ -24,6 +24,7 @@ MEMBERS_UNCHECKED_BYTES = 400_000  # a smaller body can't hold as many: a value 
 TOKEN_ARRAY_MAX = 2_000_000  # commas in an embeddings body: token arrays are long
 MODEL_NAME_MAX = 200
 MESSAGES_MAX = 10_000
+TOOLS_MAX = 1_000  # far more than any model takes
 CHOICES_MAX = 16
 IMAGES_MAX = 100
 INPUTS_MAX = 2_048
@@ -68,6 +69,7 @@ class ChatBody(msgspec.Struct):
     presence_penalty: float | None = None
     stop: str | list[str] | None = None
     tools: list[dict[str, msgspec.Raw]] | None = None
+    functions: list[dict[str, msgspec.Raw]] | None = None
     parallel_tool_calls: bool | None = None
     response_format: dict[str, msgspec.Raw] | None = None
     user: str | None = None
@@ -111,9 +113,18 @@ def _refuse_constant(name: str) -> NoReturn:
 _decode_objects = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant).decode
 
 
+def _decode_counted_chat(body: bytes) -> ChatBody:
+    """Before the rest of the work is done for tools that are refused anyway."""
+    typed = _decode_chat(body)
+    for name, tools in (("tools", typed.tools), ("functions", typed.functions)):
+        if tools is not None and len(tools) > TOOLS_MAX:
+            raise invalid(name, f"no máximo {TOOLS_MAX} ferramentas", f"at most {TOOLS_MAX} tools")
+    return typed
+
+
 def parse_chat(body: bytes) -> ChatCall:
     """Raises BadRequest, with the path of the field at fault."""
-    typed, fields, decoded = _parse(body, _decode_chat, members_max=MEMBERS_MAX)
+    typed, fields, decoded = _parse(body, _decode_counted_chat, members_max=MEMBERS_MAX)
     _check_model(typed.model)
     _check_messages(typed.messages)
     n = 1 if typed.n is None else typed.n
@@ -230,12 +241,14 @@ def _parse(
 def _check_size(body: bytes, *, members_max: int) -> None:
     """Bounds the work of the passes that come: the marks in all, then those that stand outside of strings."""
     marks = body.translate(None, _NOT_MARKS)
-    if len(marks) <= members_max:
+    if len(marks) <= MEMBERS_MAX:
         return
     if marks.count(b'"') > QUOTES_MAX and marks.count(b'"') - body.count(b'\\"') > QUOTES_MAX:  # no escaped one begins a string
         raise _too_many()
+    if len(marks) <= members_max and marks.count(b"{") + marks.count(b"[") <= MEMBERS_MAX:
+        return
     bare = _STRINGS.sub(b"", body)
-    if bare.count(b",") > members_max or bare.count(b"{") + bare.count(b"[") > members_max:
+    if bare.count(b",") > members_max or bare.count(b"{") + bare.count(b"[") > MEMBERS_MAX:
         raise _too_many()
 
 

@@ -312,7 +312,7 @@ def _translate_thinking(asked: dict[str, Any], body: dict[str, Any], *, is_new: 
     effort = asked.get("reasoning_effort")
     if effort is None or effort == "none":
         return
-    if effort not in EFFORTS:
+    if not isinstance(effort, str) or effort not in EFFORTS:
         raise _unsupported("reasoning_effort", ", ".join(["none", *EFFORTS]), ", ".join(["none", *EFFORTS]))
     is_possible = not _is_forced(body) and not _is_loop_without_thinking(body["messages"])
     if is_new:
