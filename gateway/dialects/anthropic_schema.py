@@ -61,7 +61,11 @@ def fit_output_schema(schema: Any) -> Schema:
 def _fit_output(schema: Any, depth: int) -> Schema:
     if not isinstance(schema, dict) or depth > DEPTH_MAX:
         raise SchemaUnsayable
+    if "$ref" in schema:  # it stands alone; the root's definitions go along
+        schema = {name: schema[name] for name in ("$ref", "$defs", "definitions") if name in schema}
     fitted: Schema = {name: schema[name] for name in _KEPT if name in schema}
+    if "enum" in fitted or "const" in fitted:
+        fitted.pop("type", None)
     left = {name: value for name, value in schema.items() if name not in _KEPT and name not in ("$schema", "$id", "default")}
     for name in ("$defs", "definitions"):
         if isinstance(defs := left.pop(name, None), dict):
@@ -76,7 +80,7 @@ def _fit_output(schema: Any, depth: int) -> Schema:
         fitted["minItems"] = left.pop("minItems")
     if isinstance(left.get("format"), str) and left["format"] in FORMATS:
         fitted["format"] = left.pop("format")
-    if left and "$ref" not in fitted:
+    if left:
         said = "{" + ", ".join(f"{name}: {value}" for name, value in left.items()) + "}"
         fitted["description"] = f"{fitted['description']}\n\n{said}" if isinstance(fitted.get("description"), str) else said
     return fitted
