@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from gateway.calls import ChatCall
-from gateway.dialects.anthropic_schema import SchemaUnsayable, fit_output_schema, fit_tool_schema
+from gateway.dialects.anthropic_schema import SAYABLE, SchemaUnsayable, fit_output_schema, fit_tool_schema
 from gateway.errors import BadRequest
 
 Block = dict[str, Any]
@@ -268,7 +268,7 @@ def _tool(tool: Any, path: str) -> Block:
             translated["input_schema"] = fit_output_schema({"properties": {}, **translated["input_schema"]})
         except SchemaUnsayable:
             where = f"{path}.function.parameters"
-            raise _unsupported(where, "objetos com 'properties' fechadas", "objects with closed 'properties'") from None
+            raise _unsupported(where, *SAYABLE) from None
     return _marked(translated, tool if "cache_control" in tool else function)
 
 
@@ -296,9 +296,7 @@ def _translate_format(asked: dict[str, Any], body: dict[str, Any]) -> None:
         try:
             fitted = fit_output_schema(schema)
         except SchemaUnsayable:
-            raise _unsupported(
-                "response_format.json_schema.schema", "objetos com 'properties' fechadas", "objects with closed 'properties'"
-            ) from None
+            raise _unsupported("response_format.json_schema.schema", *SAYABLE) from None
         body.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": fitted}
     elif format_ and format_.get("type") not in (None, "text", "json_object"):
         raise _unsupported("response_format.type", "text, json_object ou json_schema", "text, json_object or json_schema")

@@ -11,11 +11,12 @@ Schema = dict[str, Any]
 UNIONS = ("oneOf", "anyOf", "allOf")
 FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
 DEPTH_MAX = 60
+SAYABLE = ("objetos de 'properties' fechadas, sem recursão", "objects of closed 'properties', not recursive")
 _KEPT = ("type", "enum", "const", "title", "description", "required", "$ref")
 
 
 class SchemaUnsayable(ValueError):
-    """Where it says what an output can't be held to: an object of any names, or nested too deeply."""
+    """Where it says what an output can't be held to: an object of any names, one within itself, or nested too deeply."""
 
 
 def fit_tool_schema(schema: Any) -> Schema:
@@ -55,7 +56,25 @@ def _join(whole: Schema, branches: list[Schema], *, all_hold: bool) -> None:
 def fit_output_schema(schema: Any) -> Schema:
     """A schema that outputs, or arguments of a strict tool, are held to: closed objects, and no bounds, which go into the
     description so that the model may follow them. Raises SchemaUnsayable."""
+    if _recurs(schema, schema, (), set()):
+        raise SchemaUnsayable
     return _fit_output(schema, 0)
+
+
+def _recurs(node: Any, root: Any, open_refs: tuple[str, ...], closed: set[str]) -> bool:
+    """Whether a reference comes back to itself. `closed`: those that do not."""
+    if len(open_refs) > DEPTH_MAX:
+        return True
+    if isinstance(node, list):
+        return any(_recurs(inner, root, open_refs, closed) for inner in node)
+    if not isinstance(node, dict):
+        return False
+    reference = node.get("$ref")
+    if isinstance(reference, str) and reference not in closed:
+        if reference in open_refs or _recurs(follow(root, reference), root, (*open_refs, reference), closed):
+            return True
+        closed.add(reference)
+    return any(_recurs(inner, root, open_refs, closed) for inner in node.values())
 
 
 def _fit_output(schema: Any, depth: int) -> Schema:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from gateway.calls import ChatCall
-from gateway.dialects.anthropic_schema import SchemaUnsayable, fit_output_schema, fit_tool_schema
+from gateway.dialects.anthropic_schema import SAYABLE, SchemaUnsayable, fit_output_schema, fit_tool_schema
 from gateway.dialects.base import refuse
 from gateway.dialects.bedrock_families import Family, family_of
 from gateway.dialects.bedrock_messages import CACHE_POINT, Block, cache_point, translate_messages, unsupported
@@ -191,9 +191,7 @@ def _translate_format(draft: Draft, system: list[Block]) -> None:
         try:
             schema = fit_output_schema(schema)
         except SchemaUnsayable:
-            raise unsupported(
-                "response_format.json_schema.schema", "objetos com 'properties' fechadas", "objects with closed 'properties'"
-            ) from None
+            raise unsupported("response_format.json_schema.schema", *SAYABLE) from None
     told: Block = {"schema": json.dumps(schema, ensure_ascii=False, separators=(",", ":"))}
     for name in ("name", "description"):
         if isinstance(wrapped.get(name), str):

@@ -39,6 +39,8 @@ def test_it_says_an_output_as_the_sdk_does() -> None:
         {"type": "object"}, {"type": "object", "additionalProperties": {"type": "integer"}}, True,
         {"type": "object", "properties": {"a": {"type": "object", "additionalProperties": True}}},
         {"type": "array", "items": {"type": "object"}},
+        {"type": "object", "properties": {"a": {"$ref": "#"}}, "additionalProperties": False},
+        {"$ref": "#/$defs/x", "$defs": {"x": {"type": "array", "items": {"$ref": "#/$defs/y"}}, "y": {"$ref": "#/$defs/x"}}},
     ],
 )  # fmt: skip
 def test_it_refuses_objects_of_any_names(schema: Any) -> None:

@@ -27,7 +27,7 @@ def request(
 
 @pytest.mark.parametrize("slug", ["openai", "mistral"])
 def test_it_leaves_out_what_sdks_write_although_there_is_none(slug: str) -> None:
-    echoed = {
+    echoed: dict[str, Any] = {
         "role": "assistant", "content": "a", "refusal": None, "audio": None, "function_call": None, "tool_calls": None,
         "annotations": [], "name": None,
     }  # fmt: skip
@@ -74,7 +74,8 @@ def test_it_leaves_sampling_out_for_models_that_reason_and_refuses_what_they_lac
     assert not {"temperature", "top_p", "presence_penalty"} & set(body) and body["seed"] == 7
     rests, dropped = request("openai", is_reasoning=True, temperature=0.2, reasoning_effort="none")
     assert (rests["temperature"], dropped) == (0.2, ())
-    for field, value in {"logprobs": True, "logit_bias": {"1": 1}, "frequency_penalty": 0.5}.items():
+    lacked: dict[str, Any] = {"logprobs": True, "logit_bias": {"1": 1}, "frequency_penalty": 0.5}
+    for field, value in lacked.items():
         with pytest.raises(BadRequest) as caught:
             request("openai", is_reasoning=True, **{field: value})
         assert caught.value.param == field

@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from tokia.sandbox.asgi import Json
+from tokia.sandbox.llm_anthropic_schema import find_schema_slip
 from tokia.sandbox.llm_providers import ProviderError
 
 Body = dict[str, Any]
@@ -71,11 +72,23 @@ def refuse_bad_messages_request(body: Body, *, version: str, opened: frozenset[s
     _refuse_stop(body)
     _refuse_system(body)
     tools = _refuse_tools(body)
+    _refuse_schemas(body)
     _refuse_thinking(body)
     _refuse_messages(body["messages"], has_tools=bool(tools), thinking=_thinks(body))
     if count_breakpoints(body) > CACHE_BREAKPOINTS_MAX:
         raise _bad(f"A maximum of {CACHE_BREAKPOINTS_MAX} blocks with cache_control may be provided. "
                    f"Found {count_breakpoints(body)}.")  # fmt: skip
+
+
+def _refuse_schemas(body: Body) -> None:
+    """Of structured outputs, and of tools that are strict."""
+    config = body.get("output_config")
+    format_ = config.get("format") if isinstance(config, dict) else None
+    if isinstance(format_, dict) and (slip := find_schema_slip(format_.get("schema"))) is not None:
+        raise _bad(f"output_config.format.schema: {slip}")
+    for index, tool in enumerate(body.get("tools") or []):
+        if tool.get("strict") is True and (slip := find_schema_slip(tool.get("input_schema"))) is not None:
+            raise _bad(f"tools.{index}.custom.input_schema: {slip}")
 
 
 def sign_thinking(text: str) -> str:
@@ -260,6 +273,7 @@ def _refuse_prefill(last: Body, *, thinking: bool) -> None:
 
 def _refuse_unpaired_tools(messages: list[Body]) -> None:
     waiting: list[str] = []
+    called: set[str] = set()
     for index, message in enumerate(_joined(messages)):
         blocks = message["blocks"]
         results = [block["tool_use_id"] for block in blocks if block.get("type") == "tool_result"]
@@ -279,6 +293,9 @@ def _refuse_unpaired_tools(messages: list[Body]) -> None:
                     "`tool_result` block must have a corresponding `tool_use` block in the previous message."
                 )
         waiting = [str(block["id"]) for block in blocks if block.get("type") == "tool_use"]
+        if called & {*waiting} or len({*waiting}) < len(waiting):
+            raise _bad(f"messages.{index}: `tool_use` ids must be unique")
+        called |= {*waiting}
     if waiting:
         raise _bad(f"messages: `tool_use` ids were found without `tool_result` blocks immediately after: {', '.join(waiting)}")
 
