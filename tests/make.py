@@ -96,7 +96,8 @@ def make_price(
     *, route: Route | str, units: Mapping[str, str | Decimal] | None = None, version: PriceVersion | None = None
 ) -> PriceVersion:
     """A published version of the default book with prices in reais per `per_units_of` (tokens per million, characters per
-    thousand, sound per hour, the others one by one), or lines added to an open draft. The other routes of the version in force go along."""
+    thousand, sound per hour, the others one by one), or lines added to an open draft. The other routes of the version in force go
+    along."""
     book, _ = PriceBook.objects.get_or_create(is_default=True, defaults={"name": "Padrão"})
     name = route if isinstance(route, str) else route.name
     draft = version or PriceVersion.objects.create(book=book, number=book.versions.count() + 1)

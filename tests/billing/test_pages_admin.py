@@ -236,7 +236,8 @@ def test_a_line_of_a_draft_is_edited_and_priced(staff: Client, world: Wallet) ->
             f"prices-{number}-unit": line.unit, f"prices-{number}-per_units": line.per_units,
             f"prices-{number}-provider_name": line.provider_name, f"prices-{number}-upstream_model": line.upstream_model,
             f"prices-{number}-cost_usd": str(line.cost_usd), f"prices-{number}-markup": "2",
-            f"prices-{number}-override_nanos": "18,14" if line.unit == "input" else "", f"prices-{number}-override_reason": "", f"prices-{number}-batch_percent": 80,
+            f"prices-{number}-override_nanos": "18,14" if line.unit == "input" else "",
+            f"prices-{number}-override_reason": "", f"prices-{number}-batch_percent": 80,
         }  # fmt: skip
     answer = staff.post(reverse("admin:billing_priceversion_change", args=[draft.pk]), form)
     assert answer.status_code == 302, answer.context["errors"]

@@ -141,18 +141,20 @@ def test_it_takes_a_newcomer_from_sign_up_to_a_paid_call(stack: Stack, visit: Ca
     expect(page.get_by_text("Funcionou!")).to_be_visible(timeout=6_000)
     visitor.shoot("dashboard-first-call")
 
-    client = OpenAI(base_url=demo["base_url"], api_key=secret)
     model = re.search(r'model="([^"]+)"', snippet)
     assert model
     words = []
     usage = None
-    with client.chat.completions.create(
-        model=model[1],
-        messages=[{"role": "user", "content": "Diga bom dia."}],
-        max_tokens=32,
-        stream=True,
-        stream_options={"include_usage": True},
-    ) as events:
+    with (
+        OpenAI(base_url=demo["base_url"], api_key=secret) as client,
+        client.chat.completions.create(
+            model=model[1],
+            messages=[{"role": "user", "content": "Diga bom dia."}],
+            max_tokens=32,
+            stream=True,
+            stream_options={"include_usage": True},
+        ) as events,
+    ):
         for event in events:
             words += [choice.delta.content or "" for choice in event.choices]
             usage = event.usage or usage

@@ -29,7 +29,9 @@ def jsonl(*lines: Any) -> bytes:
 
 
 def client_of(world: World, tenant: Tenant) -> OpenAI:
-    return OpenAI(api_key=tenant.secret, base_url=f"{world.gateway.url}/v1", max_retries=0)
+    """Open until the module's world ends."""
+    client = OpenAI(api_key=tenant.secret, base_url=f"{world.gateway.url}/v1", max_retries=0)
+    return world.closing.enter_context(client)
 
 
 def order(client: OpenAI, content: bytes, *, endpoint: Any = CHAT, **fields: Any) -> OpenAIBatch:

@@ -40,7 +40,9 @@ def world(
 
     with django_db_blocker.unblock():
         sandbox.post("/llm/__reset")
-        yield World(folder=tmp_path_factory.mktemp("world"), sandbox=sandbox, gateway=gateway)
+        world = World(folder=tmp_path_factory.mktemp("world"), sandbox=sandbox, gateway=gateway)
+        with world.closing:
+            yield world
         violations = list(find_violations())
         empty_database()
     assert violations == []

@@ -158,8 +158,8 @@ def test_a_stranger_finds_no_batch(world: World, client: OpenAI, model: str) -> 
         with pytest.raises(NotFoundError):
             ask()
     assert list(stranger.batches.list()) == []
-    with pytest.raises(APIStatusError):
-        OpenAI(api_key="sk-tokia-x", base_url=f"{world.gateway.url}/v1", max_retries=0).batches.list()
+    with OpenAI(api_key="sk-tokia-x", base_url=f"{world.gateway.url}/v1", max_retries=0) as nobody, pytest.raises(APIStatusError):
+        nobody.batches.list()
 
 
 def test_a_list_of_batches_goes_page_by_page(client: OpenAI) -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,7 @@ class World:
     sandbox: Sandbox
     gateway: Gateway
     providers: dict[str, Provider] = field(default_factory=dict)
+    closing: ExitStack = field(default_factory=ExitStack)  # clients of the tests
 
     def provider(self, slug: str) -> Provider:
         if slug not in self.providers:
