@@ -1,8 +1,9 @@
 """`make bench` → a table. `python -m tests.bench --seconds 4 --rounds 3`.
 
-It starts `manage.py up` in a home of its own (the same processes, limits and billing on), sells one more route that the cheap
-upstream serves, and measures. CPU is user + system time of the gateway's process per request that the upstream served, from
-the kernel's own count (10 ms ticks: keep --seconds at 1 or more). Ratios are to the upstream asked directly in the same run.
+It starts `manage.py up` in a home of its own (the same processes, limits and billing on), sells two more routes that the cheap
+upstream serves, one per dialect, and measures. CPU is user + system time of the gateway's process per request that the upstream
+served, from the kernel's own count (10 ms ticks: keep --seconds at 1 or more). Ratios are to the upstream asked directly in the
+same run, in its own dialect.
 """
 
 from __future__ import annotations
@@ -19,15 +20,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
+from tests.bench import ROUTES
 from tokia.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-ROUTE = "bench/echo"
 TICKS = os.sysconf("SC_CLK_TCK")
 WORDS = "Resuma em três frases o contrato abaixo, com os prazos, os valores em reais e as multas de cada cláusula. "
 Row = dict[str, Any]
+
+
+class Case(NamedTuple):
+    name: str
+    dialect: str
+    path: str  # of the upstream, asked directly
+    is_stream: bool = False
+    last: str = ""  # what the end of the upstream's own stream says
+
+
+CASES = (
+    Case("JSON 1 KB", "openai", "/v1/chat/completions"),
+    Case("stream of 33 events", "openai", "/v1/chat/completions", is_stream=True, last="[DONE]"),
+    Case("stream of 33 events, OpenAI → Anthropic", "anthropic", "/v1/messages", is_stream=True, last="message_stop"),
+)
 
 
 @contextmanager
@@ -56,36 +72,35 @@ def memory_mib(pid: int) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
 
-def load(url: str, key: str, body: Path, *, is_stream: bool, rate: float, connections: int, seconds: float) -> Row:
+def load(url: str, key: str, body: Path, *, last: str, rate: float, connections: int, seconds: float) -> Row:
     argv = [sys.executable, "-m", "tests.bench.load", "--url", url, "--key", key, "--body", str(body)]
-    argv += ["--seconds", str(seconds), "--connections", str(connections), "--rate", str(rate)]
-    argv += ["--stream"] if is_stream else []
+    argv += ["--seconds", str(seconds), "--connections", str(connections), "--rate", str(rate), "--last", last]
     pinned = ["taskset", "-c", "1", *argv] if (os.cpu_count() or 1) > 1 else argv
     done = subprocess.run(pinned, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, timeout=seconds + 120)
     figures: Row = json.loads(done.stdout)
     return figures
 
 
-def measure(*, name: str, is_stream: bool, home: Path, demo: Row, key: str, upstream: str, body: Path, args: Any) -> Row:
+def measure(case: Case, *, home: Path, demo: Row, key: str, upstream: str, body: Path, args: Any) -> Row:
     pids: dict[str, int] = json.loads((home / "logs" / "pids.json").read_text())
     url = f"{demo['base_url']}/chat/completions"
-    direct = f"{upstream}/v1/chat/completions"
+    last = "[DONE]" if case.is_stream else ""
     connections = 192  # enough that the gateway, not the disk, is the limit
-    full: Row = {"is_stream": is_stream, "rate": 0.0, "connections": connections}
-    slow: Row = {"is_stream": is_stream, "rate": 40.0 if is_stream else 150.0, "connections": 32}
+    full: Row = {"rate": 0.0, "connections": connections}
+    slow: Row = {"rate": 40.0 if case.is_stream else 150.0, "connections": 32}
     if (os.cpu_count() or 1) > 1:  # the load has the other core; the database takes what is left of both
         os.sched_setaffinity(pids["gateway"], {0})
-    load(url, key, body, **full, seconds=1.5)
+    load(url, key, body, last=last, **full, seconds=1.5)
     rows: list[Row] = []
     for _ in range(args.rounds):
-        served, cpu = ask(f"{upstream}/__stats")["requests"], cpu_seconds(pids["gateway"])
-        at_full = load(url, key, body, **full, seconds=args.seconds)
+        served, cpu = ask(f"{upstream}/__stats")[case.dialect]["requests"], cpu_seconds(pids["gateway"])
+        at_full = load(url, key, body, last=last, **full, seconds=args.seconds)
         used = cpu_seconds(pids["gateway"]) - cpu
-        count = ask(f"{upstream}/__stats")["requests"] - served
-        ours = load(url, key, body, **slow, seconds=args.seconds)
-        theirs = load(direct, "bench", body, **slow, seconds=args.seconds)
-        at_full_direct = load(direct, "bench", body, **full, seconds=1.0)
-        first = "first_ms" if is_stream else "total_ms"
+        count = ask(f"{upstream}/__stats")[case.dialect]["requests"] - served
+        ours = load(url, key, body, last=last, **slow, seconds=args.seconds)
+        theirs = load(upstream + case.path, "bench", body, last=case.last, **slow, seconds=args.seconds)
+        at_full_direct = load(upstream + case.path, "bench", body, last=case.last, **full, seconds=1.0)
+        first = "first_ms" if case.is_stream else "total_ms"
         rows.append(
             {
                 "cpu_us": used / max(count, 1) * 1e6,
@@ -98,11 +113,11 @@ def measure(*, name: str, is_stream: bool, home: Path, demo: Row, key: str, upst
             }
         )
     figures = {column: median(row[column] for row in rows) for column in rows[0]}
-    return {"case": name, **figures, "bad": sum(row["bad"] for row in rows), "memory_mib": memory_mib(pids["gateway"])}
+    return {"case": case.name, **figures, "bad": sum(row["bad"] for row in rows), "memory_mib": memory_mib(pids["gateway"])}
 
 
-def sell_route(upstream: str, env: dict[str, str]) -> Row:
-    """A route that the cheap upstream serves, a funded organization and a key without a low limit; see `tests/bench/setup.py`."""
+def sell_routes(upstream: str, env: dict[str, str]) -> Row:
+    """What the cheap upstream serves as routes, a funded organization, a key without a low limit: see `tests/bench/setup.py`."""
     return _manage_setup(["sell", upstream], env)
 
 
@@ -115,12 +130,13 @@ def _manage_setup(words: list[str], env: dict[str, str]) -> Row:
 
 
 def reconcile(upstream: str, *, env: dict[str, str]) -> list[str]:
-    """The three ledgers: what the upstream billed, the usage records, the wallet. Returns what disagrees."""
+    """The three ledgers: what the upstream billed in each dialect, the usage records, the wallet. Returns what disagrees."""
     billed, ours = ask(f"{upstream}/__stats"), _manage_setup(["sums"], env)
     wrong = [
-        f"{name}: upstream {billed[name]}, usage records {ours[name]}"
+        f"{dialect} {name}: upstream {billed[dialect][name]}, usage records {ours['dialects'][dialect][name]}"
+        for dialect in ROUTES
         for name in ("requests", "prompt_tokens", "completion_tokens")
-        if billed[name] != ours[name]
+        if billed[dialect][name] != ours["dialects"][dialect][name]
     ]
     if ours["granted_nanos"] - ours["net_nanos"] != ours["posted_nanos"]:
         wrong.append(f"wallet: granted {ours['granted_nanos']} − net {ours['net_nanos']} ≠ posted {ours['posted_nanos']}")
@@ -162,24 +178,22 @@ def main() -> None:
             demo = json.loads(subprocess.check_output([sys.executable, "manage.py", "demo"], cwd=ROOT, env=env))
             lines = (home / "env").read_text().splitlines()
             stack_env = {**env, **dict(line.split("=", 1) for line in lines if "=" in line)}
-            key = sell_route(upstream, stack_env)["key"]
+            key = sell_routes(upstream, stack_env)["key"]
             time.sleep(2.5)  # gateways follow the catalog within two seconds
             rows = []
-            for name, is_stream in (("JSON 1 KB", False), ("stream of 33 events", True)):
-                body = home / f"{name}.json"
+            for number, case in enumerate(CASES):
+                body = home / f"bench-{number}.json"
                 message = {"role": "user", "content": (WORDS * 9)[:900]}
-                asked = {"model": ROUTE, "stream": is_stream, "max_tokens": 200, "messages": [message]}
+                asked = {"model": ROUTES[case.dialect], "stream": case.is_stream, "max_tokens": 200, "messages": [message]}
                 body.write_text(json.dumps(asked, ensure_ascii=False, separators=(",", ":")))  # as the official SDK writes it
-                print(f"measuring {name} …", flush=True)
-                rows.append(
-                    measure(name=name, is_stream=is_stream, home=home, demo=demo, key=key, upstream=upstream, body=body, args=args)
-                )
+                print(f"measuring {case.name} …", flush=True)
+                rows.append(measure(case, home=home, demo=demo, key=key, upstream=upstream, body=body, args=args))
             time.sleep(1)
             print_table(rows)
             wrong = reconcile(upstream, env=stack_env)
     if wrong or any(row["bad"] for row in rows):
         raise SystemExit("\nThe ledgers disagree:\n" + "\n".join(wrong))
-    print("\nUsage records, wallet and the upstream's own ledger agree to the token and the nano.")
+    print("\nUsage records, wallet and the upstream's own ledgers agree to the token and the nano.")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """A load generator on raw sockets: closed loop (`--connections`) or open loop (`--rate`), one JSON object as its result.
 
 In the open loop latency counts from the scheduled instant, so that a stalled server can't hide.
-`python -m tests.bench.load --url … --key … --body FILE [--stream] [--rate N] [--seconds S]`
+`--last` is what the end of a whole stream says.
+`python -m tests.bench.load --url … --key … --body FILE [--last TEXT] [--rate N] [--seconds S]`
 """
 
 from __future__ import annotations
@@ -49,8 +50,7 @@ class Client(asyncio.Protocol):
         self.tail = (self.tail + data)[-64:]
         self.left -= 0 if self.is_chunked else len(data)
         if (self.is_chunked and self.tail.endswith(b"0\r\n\r\n")) or (not self.is_chunked and self.left <= 0):
-            is_whole = b"[DONE]" in self.tail or not self.load.is_stream
-            self.finish(self.status == 200 and is_whole)
+            self.finish(self.status == 200 and self.load.last in self.tail)
 
     def finish(self, is_good: bool) -> None:
         self.is_busy = False
@@ -62,13 +62,13 @@ class Client(asyncio.Protocol):
 
 
 class Load:
-    def __init__(self, *, url: str, key: str, body: bytes, is_stream: bool) -> None:
+    def __init__(self, *, url: str, key: str, body: bytes, last: bytes) -> None:
         parts = urlsplit(url)
         self.host, self.port = parts.hostname or "127.0.0.1", parts.port or 80
         lines = [f"POST {parts.path} HTTP/1.1", f"Host: {parts.netloc}", f"Authorization: Bearer {key}"]
         lines += ["Content-Type: application/json", f"Content-Length: {len(body)}", "", ""]
         self.request = "\r\n".join(lines).encode() + body
-        self.is_stream = is_stream
+        self.last = last
         self.ok = self.bad = self.pending = 0
         self.first_ms: list[float] = []
         self.total_ms: list[float] = []
@@ -136,12 +136,12 @@ def main() -> None:
     parser.add_argument("--url", required=True)
     parser.add_argument("--key", required=True)
     parser.add_argument("--body", required=True, type=Path)
-    parser.add_argument("--stream", action="store_true")
+    parser.add_argument("--last", default="")
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--rate", type=float, default=0.0)
     parser.add_argument("--seconds", type=float, default=4.0)
     args = parser.parse_args()
-    load = Load(url=args.url, key=args.key, body=args.body.read_bytes(), is_stream=args.stream)
+    load = Load(url=args.url, key=args.key, body=args.body.read_bytes(), last=args.last.encode())
     took = uvloop.run(load.run(connections=args.connections, rate=args.rate, seconds=args.seconds))
     figures = {"ok": load.ok, "bad": load.bad, "seconds": round(took, 3), "per_second": round(load.ok / took, 1)}
     for name, values in (("first_ms", load.first_ms), ("total_ms", load.total_ms)):

@@ -10,7 +10,7 @@ from typing import Any
 import django
 from django.db.models import Sum
 
-ROUTE = "bench/echo"
+from tests.bench import ROUTES
 
 
 def sell(upstream: str) -> dict[str, Any]:
@@ -24,15 +24,18 @@ def sell(upstream: str) -> dict[str, Any]:
     from gateway.models import Credential, Deployment, Provider, Route
     from gateway.secrets import encrypt
 
-    provider = Provider.objects.create(slug="bench", name="Bench", dialect="openai", base_url=f"{upstream}/v1", is_simulated=True)
-    Credential.objects.create(provider=provider, label="bench", secret=encrypt("sold"), last4="sold")
-    route = Route.objects.create(
-        name=ROUTE, display_name="Bench", maker="Bench", context_tokens=128_000, output_tokens_max=4_096, output_tokens_default=512
-    )
-    Deployment.objects.create(route=route, provider=provider, upstream_model="bench-model")
     draft = draft_from_current()
-    for unit, amount in (("input", from_brl("0.80")), ("output", from_brl("3.20"))):
-        Price.objects.create(version=draft, route_name=ROUTE, unit=unit, override_nanos=amount, amount_nanos=amount)
+    for dialect, name in ROUTES.items():
+        address = f"{upstream}/v1" if dialect == "openai" else upstream
+        provider = Provider.objects.create(
+            slug=f"bench-{dialect}", name="Bench", dialect=dialect, base_url=address, is_simulated=True
+        )
+        Credential.objects.create(provider=provider, label="bench", secret=encrypt("sold"), last4="sold")
+        tokens = {"context_tokens": 128_000, "output_tokens_max": 4_096, "output_tokens_default": 512}
+        route = Route.objects.create(name=name, display_name="Bench", maker="Bench", **tokens)
+        Deployment.objects.create(route=route, provider=provider, upstream_model="bench-model")
+        for unit, amount in (("input", from_brl("0.80")), ("output", from_brl("3.20"))):
+            Price.objects.create(version=draft, route_name=name, unit=unit, override_nanos=amount, amount_nanos=amount)
     publish_version(draft, by="bench")
     limits = LimitProfile.objects.create(name="bench", requests_per_minute=100_000_000, tokens_per_minute=2_000_000_000)
     organization = Organization.objects.create(name="Bench Ltda", limit_profile=limits)
@@ -46,15 +49,20 @@ def sums() -> dict[str, Any]:
     from billing.money import from_brl
     from billing.reconcile import find_violations
 
-    records = UsageRecord.everywhere.filter(route_name=ROUTE)
-    billed = records.exclude(outcome="failed")
-    totals = billed.aggregate(i=Sum("input_tokens"), c=Sum("cached_input_tokens"), o=Sum("output_tokens"), net=Sum("net_nanos"))
+    dialects, net_nanos = {}, 0
+    for dialect, name in ROUTES.items():
+        billed = UsageRecord.everywhere.filter(route_name=name).exclude(outcome="failed")
+        totals = billed.aggregate(i=Sum("input_tokens"), c=Sum("cached_input_tokens"), o=Sum("output_tokens"), net=Sum("net_nanos"))
+        net_nanos += int(totals["net"] or 0)
+        dialects[dialect] = {
+            "requests": billed.count(),
+            "prompt_tokens": (totals["i"] or 0) + (totals["c"] or 0),
+            "completion_tokens": totals["o"] or 0,
+        }
     wallet = Wallet.everywhere.get(organization__name="Bench Ltda")
     return {
-        "requests": billed.count(),
-        "prompt_tokens": (totals["i"] or 0) + (totals["c"] or 0),
-        "completion_tokens": totals["o"] or 0,
-        "net_nanos": int(totals["net"] or 0),
+        "dialects": dialects,
+        "net_nanos": net_nanos,
         "granted_nanos": from_brl("1000000"),
         "posted_nanos": wallet.posted_nanos,
         "held_nanos": wallet.held_nanos,

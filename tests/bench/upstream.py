@@ -1,6 +1,7 @@
 """A provider whose answers are built once: serving one is a few byte searches and a write.
 
-`python -m tests.bench.upstream --port N` speaks OpenAI's chat completions (JSON and SSE). Its ledgers: /__stats, /__direct.
+`python -m tests.bench.upstream --port N` speaks OpenAI's chat completions (JSON and SSE) and Anthropic's Messages (SSE).
+Its ledgers, one per dialect: /__stats for what was sold, /__direct for what the bench asked directly (`Bearer bench`).
 Completion counts cycle through 16 values, so a constant, a lost or a doubled debit can't reconcile by luck.
 """
 
@@ -13,10 +14,14 @@ from typing import Any
 
 import uvloop
 
+from tests.bench import ROUTES
+
 POOL = 16
 PROMPT_TOKENS = 170
 CHUNKS = 32
 CHUNK_SECONDS = 0.005
+NOT_SERVED = b"HTTP/1.1 501 Not Implemented\r\ncontent-length: 0\r\n\r\n"
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
 WORDS = ["o", "saldo", "cai", "na", "hora", "e", "a", "nota", "fiscal", "chega", "por", "e-mail", "sem", "ninguém", "pedir"]
 
@@ -75,21 +80,40 @@ def _stream_answer(index: int) -> list[bytes]:
     def choice(delta: dict[str, Any], finish: str | None = None) -> list[Any]:
         return [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]
 
-    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-    parts = [head + _event(index, choice({"role": "assistant", "content": ""}))]
+    parts = [STREAM_HEAD + _event(index, choice({"role": "assistant", "content": ""}))]
     parts += [_event(index, choice({"content": WORDS[k % len(WORDS)] + " "})) for k in range(CHUNKS - 2)]
     parts.append(_event(index, choice({}, "stop")))
     parts.append(_event(index, [], _usage(index)) + _framed(b"data: [DONE]\n\n") + b"0\r\n\r\n")
     return parts
 
 
+def _messages_event(name: str, **said: Any) -> bytes:
+    data = json.dumps({"type": name, **said}, separators=(",", ":")).encode()
+    return _framed(b"event: %s\ndata: %s\n\n" % (name.encode(), data))
+
+
+def _messages_answer(index: int) -> list[bytes]:
+    """As many text deltas, writes and tokens as OpenAI's stream has."""
+    usage = {"input_tokens": PROMPT_TOKENS, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 1}
+    message = {"id": f"msg_bench{index:04d}", "type": "message", "role": "assistant", "model": "bench-model", "content": []}
+    started = _messages_event("message_start", message={**message, "stop_reason": None, "stop_sequence": None, "usage": usage})
+    parts = [STREAM_HEAD + started + _messages_event("content_block_start", index=0, content_block={"type": "text", "text": ""})]
+    for k in range(CHUNKS - 2):
+        delta = {"type": "text_delta", "text": WORDS[k % len(WORDS)] + " "}
+        parts.append(_messages_event("content_block_delta", index=0, delta=delta))
+    parts.append(_messages_event("content_block_stop", index=0))
+    stopped = {"stop_reason": "end_turn", "stop_sequence": None}
+    billed = {**usage, "output_tokens": 120 + index}  # cumulative
+    end = _messages_event("message_delta", delta=stopped, usage=billed) + _messages_event("message_stop")
+    parts.append(end + b"0\r\n\r\n")
+    return parts
+
+
 ANSWERS = [_json_answer(i) for i in range(POOL)]
-STREAMS = [_stream_answer(i) for i in range(POOL)]
+STREAMS = {"openai": [_stream_answer(i) for i in range(POOL)], "anthropic": [_messages_answer(i) for i in range(POOL)]}
 
 
 class Ledger:
-    """What was served; a second one counts what the bench asked directly (`Authorization: Bearer bench`)."""
-
     def __init__(self) -> None:
         self.requests = self.prompt_tokens = self.completion_tokens = 0
 
@@ -101,8 +125,11 @@ class Ledger:
         return index
 
 
+Ledgers = dict[str, Ledger]
+
+
 class Connection(asyncio.Protocol):
-    def __init__(self, sold: Ledger, direct: Ledger) -> None:
+    def __init__(self, sold: Ledgers, direct: Ledgers) -> None:
         self.sold, self.direct = sold, direct
         self.buffer = b""
         self.tasks: set[asyncio.Task[None]] = set()
@@ -126,14 +153,18 @@ class Connection(asyncio.Protocol):
             self.answer(head, body)
 
     def answer(self, head: bytes, body: bytes) -> None:
-        ledger = self.direct if b"bearer bench\r" in head + b"\r" else self.sold
+        dialect = "anthropic" if head.startswith(b"post /v1/messages ") else "openai"
+        ledger = (self.direct if b"bearer bench\r" in head + b"\r" else self.sold)[dialect]
         if head.startswith(b"get /__"):
-            stats = json.dumps(vars(self.direct if b"/__direct" in head else self.sold)).encode()
+            ledgers = self.direct if b"/__direct" in head else self.sold
+            stats = json.dumps({name: vars(each) for name, each in ledgers.items()}).encode()
             self.transport.write(HEAD % len(stats) + stats)
         elif b'"stream":true' in body or b'"stream": true' in body:
-            task = asyncio.ensure_future(self.stream(STREAMS[ledger.bill()]))
+            task = asyncio.ensure_future(self.stream(STREAMS[dialect][ledger.bill()]))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
+        elif dialect == "anthropic":
+            self.transport.write(NOT_SERVED)
         else:
             self.transport.write(ANSWERS[ledger.bill()])
 
@@ -144,7 +175,7 @@ class Connection(asyncio.Protocol):
 
 
 async def serve(port: int) -> None:
-    sold, direct = Ledger(), Ledger()
+    sold, direct = {name: Ledger() for name in ROUTES}, {name: Ledger() for name in ROUTES}
     server = await asyncio.get_running_loop().create_server(lambda: Connection(sold, direct), "127.0.0.1", port)
     print(f"bench upstream on {port}", flush=True)
     await server.serve_forever()
