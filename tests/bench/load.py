@@ -106,8 +106,8 @@ class Load:
             self.idle.append(client)
 
     async def run(self, *, connections: int, rate: float, seconds: float) -> float:
-        began = clock()
         clients = [await self.connect() for _ in range(connections)]
+        began = clock()
         if rate:
             self.idle = clients
             for i in range(int(rate * seconds)):
