@@ -19,7 +19,7 @@ from billing.pricing import Usage
 from gateway.abilities import check_abilities
 from gateway.calls import Attempt, CallContext, Caller, ChatCall, Headers, Reply, ServedDeployment
 from gateway.catalog import route_for
-from gateway.dialects.base import ChatAnswer, ChatReader, Dialect, UpstreamRequest, malformed
+from gateway.dialects.base import ChatAnswer, ChatReader, Dialect, UpstreamRequest, malformed, openai_usage
 from gateway.dialects.registry import DIALECTS
 from gateway.errors import BadRequest, ClientGone, GatewayError, SessionLost, UpstreamError, internal_error
 from gateway.metering import OpenCall
@@ -252,7 +252,7 @@ async def relay_frames(
     except SessionLost:
         yield relay.shaper.fail(cut(), is_english=open_call.context.is_english)
     except GatewayError as error:
-        await settle_part(process, open_call, call, relay, outcome="cut", error_code=error.code)
+        error.usage_raw = await settle_part(process, open_call, call, relay, outcome="cut", error_code=error.code)
         yield relay.shaper.fail(error, is_english=open_call.context.is_english)
     except BaseException:  # the edge stopped listening, or a bug of ours
         await settle_part(process, open_call, call, relay, outcome="cancelled", error_code="client_gone")
@@ -279,16 +279,17 @@ async def finish_stream(process: GatewayProcess, open_call: OpenCall, call: Chat
 
 async def settle_part(
     process: GatewayProcess, open_call: OpenCall, call: ChatCall, relay: Relay, *, outcome: str, error_code: str
-) -> None:
-    """Bill what was delivered, once. A call that was fenced meanwhile stays free."""
+) -> bytes:
+    """Bill what was delivered, once, and give its usage with the cost. A call that was fenced meanwhile stays free."""
     usage, source = basis_of_part(call, relay.tally, output_tokens=open_call.output_tokens)
     try:
-        await process.meter.settle_for(
+        settled = await process.meter.settle_for(
             open_call, usage, outcome=outcome, source=source, error_code=error_code, finish_reason=relay.tally.finish_reason,
             upstream_id=relay.tally.upstream_id,
         )  # fmt: skip
     except SessionLost:
-        return
+        return b""
+    return with_cost(openai_usage(usage), settled)
 
 
 # ── Ends ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -20,6 +20,7 @@ class GatewayError(TokiaError):
     """A refusal with both languages. `type` is OpenAI's `error.type`."""
 
     type = "invalid_request_error"
+    usage_raw = b""  # of a stream that broke: what was delivered and its cost, in chat's words
 
     def __init__(
         self,
@@ -161,7 +162,7 @@ def internal_error() -> GatewayError:
 
 
 def as_openai(error: TokiaError, *, is_english: bool = False) -> bytes:
-    """The body `{"error": {...}}` of a refusal."""
+    """The body `{"error": {...}}` of a refusal. Inside, since OpenAI's SDKs keep nothing else, also the usage of what came."""
     message = error.english if is_english and isinstance(error, GatewayError) else error.message
     shown: dict[str, Any] = {
         "message": message,
@@ -169,6 +170,8 @@ def as_openai(error: TokiaError, *, is_english: bool = False) -> bytes:
         "param": error.param,
         "code": error.code,
     }
+    if isinstance(error, GatewayError) and error.usage_raw:
+        shown["usage"] = msgspec.Raw(error.usage_raw)
     return msgspec.json.encode({"error": shown})
 
 

@@ -150,7 +150,9 @@ class Messages:
     def error_body(self, error: TokiaError, *, is_english: bool, request_id: str) -> bytes:
         message = error.english if is_english and isinstance(error, GatewayError) else error.message
         known = request_id or (self._context.id if self._context is not None else "")
-        details = {name: value for name, value in (("error_code", error.code), ("param", error.param)) if value}
+        details: dict[str, Any] = {name: value for name, value in (("error_code", error.code), ("param", error.param)) if value}
+        if isinstance(error, GatewayError) and error.usage_raw:  # a stream that broke
+            details["usage"] = msgspec.Raw(error.usage_raw)
         kind = KINDS.get(error.status, "api_error" if error.status >= 500 else "invalid_request_error")
         return msgspec.json.encode(
             {"type": "error", "error": {"type": kind, "message": message, "details": details}, "request_id": known or None}

@@ -184,7 +184,9 @@ class Shaper:
         self._draft.close(is_whole=False)
         message = error.english if is_english else error.message
         code = "rate_limit_exceeded" if error.status == 429 else "server_error"
-        self._draft.tell("response.failed", response=self._draft.respond("failed", error={"code": code, "message": message}))
+        usage = shape_usage(error.usage_raw) if error.usage_raw else None
+        failed = self._draft.respond("failed", error={"code": code, "message": message}, usage=usage)
+        self._draft.tell("response.failed", response=failed)
         self._draft.tell("error", **error_fields(error, is_english=is_english))
         return self._draft.drain()
 

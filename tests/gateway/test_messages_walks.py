@@ -180,6 +180,10 @@ def test_what_breaks_in_the_middle_says_so_and_costs_what_came(
     assert "message_stop" not in came
     [record] = ready.records()
     assert record.outcome in ("cut", "failed")
+    if record.outcome == "cut":
+        assert isinstance(failed.value.body, dict)
+        told = failed.value.body["error"]["details"]["usage"]
+        assert round(told["cost"] * 10**9) == record.net_nanos > 0
     assert ready.fresh().held_nanos == 0
     assert ready.fresh().posted_nanos == 100 * 10**9 - record.net_nanos
 
