@@ -6,6 +6,7 @@ How long the gateway worked is its own time on the processor, as the kernel coun
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from tests.gateway.world import Tenant, World, await_true
 
 GATEWAY_MS_MAX = 50
-TRIES = 3
+TRIES = 8
 CHATS = {
     "openai": "gpt-4o-mini", "anthropic": "claude-haiku-4-5", "google": "gemini-2.5-flash", "cohere": "command-a-03-2025",
     "bedrock": "us.anthropic.claude-haiku-4-5-20251001-v1:0", "mistral": "mistral-large-2512",
@@ -143,6 +144,8 @@ def test_it_refuses_monsters_at_once(world: World, ready: Tenant, routes: dict[s
                     wrong.append(f"{name}: {answer.status_code} {answer.text[:200]}")
                     break
                 check_refusal(path, answer)
+                if spent[-1] <= GATEWAY_MS_MAX:
+                    break
             if min(spent) > GATEWAY_MS_MAX:
                 wrong.append(f"{name}: {min(spent):.0f} ms")
     assert not wrong, "\n".join(wrong)
@@ -194,6 +197,8 @@ def test_it_refuses_crowds_at_once(world: World, ready: Tenant, routes: dict[str
                     wrong.append(f"{model}: {answer.status_code} {answer.text[:200]}")
                     break
                 check_refusal(path, answer)
+                if spent[-1] <= GATEWAY_MS_MAX:
+                    break
             if min(spent) > GATEWAY_MS_MAX:
                 wrong.append(f"{model}: {min(spent):.0f} ms for {len(raw)} bytes")
     assert not wrong, "\n".join(wrong)
@@ -221,6 +226,11 @@ WRONG: list[Any] = [
 ]
 
 
+def sample_of(field: str) -> list[Any]:
+    """All in the long form; else a third, another one for each field."""
+    return WRONG if os.environ.get("TORTURE") == "long" else WRONG[len(field) % 3 :: 3]
+
+
 @pytest.mark.parametrize("path", BODIES)
 def test_it_survives_every_type_in_every_field(world: World, ready: Tenant, routes: dict[str, str], path: str) -> None:
     """Many of them are harmless, and some a provider refuses: it is never our fault, nor paid for where it is refused."""
@@ -229,7 +239,7 @@ def test_it_survives_every_type_in_every_field(world: World, ready: Tenant, rout
     with httpx.Client(base_url=world.gateway.url, headers=ready.headers, timeout=30) as http:
         for model in models_of(routes, path):
             for field in fields.split():
-                for value in WRONG:
+                for value in sample_of(field):
                     answer = http.post(path, json={"model": model, **base, field: value})
                     answered += answer.status_code == 200
                     if answer.status_code >= 500 or (answer.status_code != 200 and answer.status_code not in (400, 404, 413, 422)):
