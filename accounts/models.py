@@ -180,6 +180,8 @@ class ApiKey(models.Model):
     requests_per_minute = models.PositiveIntegerField("requisições por minuto", null=True, blank=True)
     # What `store` means where a call of /v1/responses does not say it. OpenAI's own default is true, and SDKs build on it.
     stores_responses = models.BooleanField("guarda respostas por padrão", default=False, db_default=False)
+    # Equal calls are answered from the organization's cache for so long. Empty: only where a call asks for it.
+    cache_seconds = models.PositiveIntegerField("guarda respostas iguais por (s)", null=True, blank=True)
     created_at = models.DateTimeField("criada em", auto_now_add=True)
     revoked_at = models.DateTimeField("revogada em", null=True, blank=True)
 

@@ -136,6 +136,8 @@ class Price(models.Model):
     # Of the amount, in /v1/batches; never below cost (`pricebooks.batch_floor`). Providers sell their own batches at half, but our
     # lines go out as ordinary calls at the ordinary cost: what we give away is margin, in exchange for choosing when.
     batch_percent = models.PositiveSmallIntegerField("em lote (%)", default=75)
+    # Of the amount, where the customer's own key at the provider served the call: the platform fee.
+    own_key_percent = models.PositiveSmallIntegerField("com chave própria (%)", default=5, db_default=5)
 
     class Meta:
         verbose_name = "preço"
@@ -145,6 +147,7 @@ class Price(models.Model):
             models.CheckConstraint(condition=Q(amount_nanos__gte=0), name="price_not_negative"),
             models.CheckConstraint(condition=Q(per_units__gt=0), name="price_per_units_positive"),
             models.CheckConstraint(condition=Q(batch_percent__range=(1, 100)), name="price_batch_percent_a_part"),
+            models.CheckConstraint(condition=Q(own_key_percent__range=(0, 100)), name="price_own_key_percent_a_part"),
         ]
 
     def __str__(self) -> str:

@@ -30,6 +30,7 @@ class UsageRecord(models.Model):
         UPSTREAM = "upstream", "Informado pelo provedor"
         COUNTED = "counted", "Contado pela Tokia"
         SUSPECT = "suspect", "Suspeito, limitado"
+        CACHE = "cache", "Resposta do cache"  # costs nothing
 
     id = models.UUIDField(primary_key=True)
     organization = models.ForeignKey(
@@ -82,7 +83,11 @@ class UsageRecord(models.Model):
     error_code = models.CharField("erro", max_length=40, blank=True)
     finish_reason = models.CharField("fim", max_length=40, blank=True)
     usage_source = models.CharField("fonte do uso", max_length=8, choices=UsageSource.choices)
-    attempts = models.JSONField("tentativas", default=list)  # [{provider, model, status, error, ms}]
+    attempts = models.JSONField("tentativas", default=list)  # `gateway.calls.Attempt`s, what is empty left out
+    # How it was routed (`gateway.calls.Routing`): {asked, rule, why, skipped, session, arm…}; empty where there is nothing to say.
+    routing = models.JSONField("roteamento", null=True)
+    experiment_arm_id = models.BigIntegerField("braço do experimento", null=True)
+    is_own_key = models.BooleanField("com chave própria", default=False, db_default=False)
     first_token_ms = models.IntegerField("1º token", null=True)
     latency_ms = models.IntegerField("duração", default=0)
     overhead_us = models.IntegerField("gateway (µs)", default=0)
@@ -101,6 +106,7 @@ class UsageRecord(models.Model):
         indexes = [
             models.Index(fields=["organization", "-id"], name="usage_by_organization"),
             models.Index(fields=["wallet", "month", "gross_before_nanos"], name="usage_by_position"),
+            models.Index(fields=["experiment_arm_id", "id"], name="usage_by_arm", condition=Q(experiment_arm_id__isnull=False)),
         ]
         constraints = [
             models.CheckConstraint(

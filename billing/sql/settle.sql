@@ -180,7 +180,8 @@ BEGIN
     price_version_id, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, requests,
     audio_input_tokens, audio_output_tokens, image_input_tokens, image_output_tokens, images, audio_seconds, characters, searches,
     hold_nanos, gross_nanos, net_nanos, paid_nanos, promo_nanos, overdraft_nanos, cost_nanos, gross_before_nanos, is_late, outcome,
-    status_code, error_code, finish_reason, usage_source, attempts, first_token_ms, latency_ms, overhead_us, batch_id, entry_id, created_at)
+    status_code, error_code, finish_reason, usage_source, attempts, routing, experiment_arm_id, is_own_key, first_token_ms,
+    latency_ms, overhead_us, batch_id, entry_id, created_at)
   SELECT
     i.id, p_organization[i.ord], i.wallet_id, i.api_key_id, billing_month_of_id(i.id), i.surface, coalesce(i.is_stream, false),
     left(i.route_name, 100), left(coalesce(i.provider_name, ''), 40), left(coalesce(i.upstream_model, ''), 120),
@@ -191,7 +192,8 @@ BEGIN
     coalesce(i.searches, 0),
     p_hold[i.ord], i.gross_nanos, p_net[i.ord], p_paid[i.ord], p_promo[i.ord], p_short[i.ord], coalesce(i.cost_nanos, 0),
     p_before[i.ord], i.id = ANY(p_late), i.outcome, coalesce(i.status_code, 200), left(coalesce(i.error_code, ''), 40),
-    left(coalesce(i.finish_reason, ''), 40), i.usage_source, coalesce(i.attempts, '[]'), i.first_token_ms, coalesce(i.latency_ms, 0),
+    left(coalesce(i.finish_reason, ''), 40), i.usage_source, coalesce(i.attempts, '[]'), i.routing,
+    i.experiment_arm_id, coalesce(i.is_own_key, false), i.first_token_ms, coalesce(i.latency_ms, 0),
     coalesce(i.overhead_us, 0), p_batch, p_entry[i.ord], billing_instant_of_id(i.id)
   FROM ROWS FROM (jsonb_to_recordset(p_calls) AS (
          id uuid, wallet_id bigint, api_key_id bigint, surface text, is_stream boolean, route_name text, provider_name text,
@@ -199,11 +201,12 @@ BEGIN
          cache_write_tokens int, output_tokens int, reasoning_tokens int, requests int, audio_input_tokens int,
          audio_output_tokens int, image_input_tokens int, image_output_tokens int, images int, audio_seconds int, characters int,
          searches int, gross_nanos bigint, cost_nanos bigint, outcome text, status_code smallint, error_code text,
-         finish_reason text, usage_source text, attempts jsonb, first_token_ms int, latency_ms int, overhead_us int)) WITH ORDINALITY AS i (
+         finish_reason text, usage_source text, attempts jsonb, routing jsonb, experiment_arm_id bigint, is_own_key boolean,
+         first_token_ms int, latency_ms int, overhead_us int)) WITH ORDINALITY AS i (
          id, wallet_id, api_key_id, surface, is_stream, route_name, provider_name, upstream_model, upstream_id, price_version_id,
          input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, requests, audio_input_tokens,
          audio_output_tokens, image_input_tokens, image_output_tokens, images, audio_seconds, characters, searches, gross_nanos,
-         cost_nanos, outcome, status_code, error_code, finish_reason, usage_source, attempts, first_token_ms, latency_ms,
-         overhead_us, ord)
+         cost_nanos, outcome, status_code, error_code, finish_reason, usage_source, attempts, routing, experiment_arm_id, is_own_key, first_token_ms,
+         latency_ms, overhead_us, ord)
   WHERE p_net[i.ord] IS NOT NULL;
 END $$;

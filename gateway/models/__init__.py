@@ -1,0 +1,40 @@
+"""Re-exports; nothing is defined here."""
+
+from gateway.models.catalog import Credential, Deployment, Provider, Route
+from gateway.models.routing import (
+    CredentialHealth,
+    DeploymentVitals,
+    Experiment,
+    ExperimentArm,
+    FailureKind,
+    Fallback,
+    Feedback,
+    IdempotentCall,
+    OwnKey,
+    RoutingRule,
+    RuleStep,
+)
+from gateway.models.storage import Batch, BatchLine, FileChunk, StoredFile, StoredResponse
+
+__all__ = [
+    "Batch",
+    "BatchLine",
+    "Credential",
+    "CredentialHealth",
+    "Deployment",
+    "DeploymentVitals",
+    "Experiment",
+    "ExperimentArm",
+    "FailureKind",
+    "Fallback",
+    "Feedback",
+    "FileChunk",
+    "IdempotentCall",
+    "OwnKey",
+    "Provider",
+    "Route",
+    "RoutingRule",
+    "RuleStep",
+    "StoredFile",
+    "StoredResponse",
+]
