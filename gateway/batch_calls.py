@@ -9,7 +9,8 @@ import random
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import msgspec
@@ -17,26 +18,28 @@ import msgspec
 from billing import holds
 from billing.holds import EndedCall
 from billing.models import UsageRecord
-from billing.pricing import Usage, cost_of, price_ceiling, price_usage
+from billing.pricing import Usage, cost_of, price_usage
 from gateway import embeddings
+from gateway.attempts import ask_in_turn, prepare
 from gateway.batch_store import ENDPOINTS
-from gateway.calls import Attempt, CallContext, Caller, ChatCall, ServedRoute
+from gateway.calls import CallContext, Caller, ChatCall
 from gateway.catalog import Catalog, route_for
-from gateway.chat import Plan, ask_whole, dialect_for, hold_chat, plan_attempts, request_for
-from gateway.dialects.base import ChatAnswer
-from gateway.errors import BadRequest, UpstreamError, as_openai, internal_error
+from gateway.chat import Turn, ask_chat, hold_chat, open_chat, plan_chat
+from gateway.circuit import Circuits
+from gateway.errors import BadRequest, as_openai
 from gateway.lanes import Settled
-from gateway.metering import OpenCall
+from gateway.metering import Bound, OpenCall, open_at
 from gateway.parsing import parse_embeddings, wrong_type
+from gateway.planning import plan_call
 from gateway.pricetag import with_cost
 from gateway.surfaces import responses_store
 from gateway.surfaces.base import Surface
 from gateway.surfaces.messages import Messages
 from gateway.surfaces.registry import SURFACES
 from gateway.surfaces.responses_store import ResponseStore
-from gateway.tokens import scale
 from gateway.upstream import Upstream
 from gateway.usage import basis_of, shown_usage
+from gateway.vitals import Vitals
 from tokia.crashpoints import crashpoint
 from tokia.errors import TokiaError
 
@@ -79,9 +82,11 @@ class LineProcess:
     responses: ResponseStore
     rng: random.Random = field(default_factory=random.Random)
     meter: Any = None
+    circuits: Circuits = field(default_factory=Circuits)
+    vitals: Vitals = field(default_factory=Vitals)
 
     def for_line(self, begin: Begin) -> GatewayProcess:
-        return cast("GatewayProcess", LineProcess(self.snapshots, self.upstream, self.responses, self.rng, LineMeter(begin)))
+        return cast("GatewayProcess", replace(self, meter=LineMeter(begin)))
 
 
 class LineMeter:
@@ -91,21 +96,9 @@ class LineMeter:
         self._begin = begin
 
     async def hold_for(
-        self,
-        call: OpenCall,
-        *,
-        input_tokens: Callable[[], int],
-        input_bytes: int,
-        choices: int,
-        is_ceiling_ours: bool,
-        has_media_input: bool = False,
-        has_media_output: bool = False,
+        self, call: OpenCall, bounds: list[Bound], *, input_bytes: int, choices: int = 1, is_ceiling_ours: bool = False
     ) -> None:
-        most = price_ceiling(
-            call.prices, input_tokens=input_tokens(), output_tokens=call.output_tokens * choices, has_media_input=has_media_input,
-            has_media_output=has_media_output,
-        )  # fmt: skip
-        await self._begin(call, max(1, most))
+        await self._begin(call, max(1, *(bound.ceiling(bound.input_tokens(), bound.output_tokens, choices) for bound in bounds)))
 
 
 _decode_request = msgspec.json.Decoder(Request).decode
@@ -179,15 +172,19 @@ async def call_line(
         return await _embed(ours, caller, bytes(request.body), context, opened)
     surface = surface_of(request.url, context)
     call = await read_chat(ours, caller, surface, bytes(request.body))
-    route = route_for(ours.snapshots.catalog, call.model, caller=caller, surface="chat")
-    output_tokens = min(call.output_tokens_asked or route.output_tokens_default, route.output_tokens_max)
-    open_call = _open(context, caller, route, surface.name, output_tokens)
-    plan = plan_attempts(ours, open_call, call, surface)
-    await hold_chat(ours, open_call, call)
+    candidates, routing = plan_chat(ours, context, caller, call)
+    open_call = open_chat(context, caller, call, candidates, routing, f"batch:{surface.name}", is_batch=True)
+    turn = Turn(surface, open_call, call)
+    plan = prepare(candidates, routing, turn.compose)
+    await hold_chat(ours, open_call, call, plan)
     opened.append(open_call)
     crashpoint("batch_before_upstream")
-    answer = await _attempt(ours, open_call, call, surface, plan)
+    asking = partial(ask_chat, ours, open_call, surface)
+    composed, answer = await ask_in_turn(ours, open_call, plan, compose=turn.compose, ask=asking)
     crashpoint("batch_after_upstream")
+    assert not isinstance(answer, tuple)  # nothing streams here
+    call, route = composed.call, open_call.route
+    open_call.dropped = (*call.dropped, *composed.request.dropped)
     tally = answer.tally
     usage, source = basis_of(call, tally, output_tokens=open_call.output_tokens)
 
@@ -209,64 +206,26 @@ async def call_line(
     return Ended(ended, shape)
 
 
-async def _attempt(process: GatewayProcess, open_call: OpenCall, call: ChatCall, surface: Surface, plan: Plan) -> ChatAnswer:
-    """Ask one deployment after the other until one answers. Raises the last one's UpstreamError."""
-    failure: UpstreamError | None = None
-    for number, deployment in enumerate(plan.deployments, start=1):
-        try:
-            request = plan.first if number == 1 else request_for(surface, deployment, open_call, call)
-        except BadRequest:  # this one can't say it: the next
-            continue
-        open_call.deployment = deployment
-        attempt = Attempt(deployment.provider_slug, deployment.upstream_model)
-        open_call.attempts.append(attempt)
-        started_ns = time.monotonic_ns()
-        try:
-            answer = await ask_whole(process, open_call, dialect_for(surface, deployment), request)
-            attempt.status = 200
-            open_call.dropped = (*call.dropped, *request.dropped)
-            return answer
-        except UpstreamError as error:
-            attempt.status, attempt.error, failure = error.upstream_status, error.code, error
-            if not error.retryable:
-                raise
-        finally:
-            elapsed_ns = time.monotonic_ns() - started_ns
-            attempt.ms = elapsed_ns // 1_000_000
-            open_call.upstream_ns += elapsed_ns
-    raise failure or internal_error()
-
-
 async def _embed(process: GatewayProcess, caller: Caller, body: bytes, context: CallContext, opened: list[OpenCall]) -> Ended:
     call = parse_embeddings(body)
-    route = route_for(process.snapshots.catalog, call.model, caller=caller, surface=embeddings.SURFACE)
-    open_call = _open(context, caller, route, embeddings.SURFACE, 0)
-    plan = embeddings.plan_attempts(process, call, route)
+    candidates, routing = plan_call(process, context, caller, model=call.model, surface=embeddings.SURFACE)
+    open_call = open_at(context, caller, candidates, routing, surface=f"batch:{embeddings.SURFACE}", is_batch=True)
+    plan = prepare(candidates, routing, partial(embeddings.compose, call))
     counted = embeddings.count_input(call)
-    most = scale(counted, route.token_factor_percent) + call.inputs * embeddings.TOKENS_PER_INPUT
-    await process.meter.hold_for(open_call, input_tokens=lambda: most, input_bytes=most, choices=1, is_ceiling_ours=False)
+    await embeddings.hold(process, open_call, call, counted)
     opened.append(open_call)
     crashpoint("batch_before_upstream")
-    answer = await embeddings.attempt_embeddings(process, open_call, call, plan)
+    answer = await embeddings.ask_all(process, open_call, call, plan)
     crashpoint("batch_after_upstream")
     usage, source = embeddings.basis_of(call, answer, counted=counted)
 
     def shape(settled: holds.Settled) -> bytes:
         shown = b'{"prompt_tokens":%d,"total_tokens":%d}' % (usage.input_tokens, usage.input_tokens)
         priced = with_cost(shown, Settled(ended.gross_nanos, settled.net_nanos))
-        return embeddings.write_answer(call, route, answer, priced)
+        return embeddings.write_answer(call, open_call.route, answer, priced)
 
     ended = end_call(open_call, usage, source=source, finish_reason="stop", outcome="completed")
     return Ended(ended, shape)
-
-
-def _open(context: CallContext, caller: Caller, route: ServedRoute, name: str, output_tokens: int) -> OpenCall:
-    """At the batch price, which the usage record tells by its surface."""
-    assert route.prices is not None  # route_for has seen to it
-    return OpenCall(
-        context=context, caller=caller, route=route, prices=route.prices.scaled(), surface=f"batch:{name}", is_stream=False,
-        output_tokens=output_tokens, attempts=[],
-    )  # fmt: skip
 
 
 def end_call(

@@ -19,6 +19,16 @@ Headers = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
+class ServedOwnKey:
+    """A customer's own key at a provider (`OwnKey`)."""
+
+    id: int
+    provider_slug: str
+    secret: str
+    use: str  # "first", "only", "failover"
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """An API key, its organization and its wallet, as they were at the last snapshot."""
 
@@ -32,6 +42,8 @@ class Caller:
     is_revoked: bool
     is_suspended: bool
     stores_responses: bool = False  # what `store` means in /v1/responses where it is not said
+    cache_seconds: int = 0  # equal calls are answered from the organization's cache for so long; 0: only those that ask for it
+    own_keys: tuple[ServedOwnKey, ...] = ()  # the organization's own at providers
 
     def may_use(self, route_name: str) -> bool:
         return not self.allowed_routes or route_name in self.allowed_routes
@@ -39,7 +51,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class ServedDeployment:
-    """One copy of a route at a provider, with a credential to use."""
+    """One copy of a route at a provider, with a credential to use. A deployment with three credentials is here three times."""
 
     id: int
     provider_slug: str
@@ -52,6 +64,63 @@ class ServedDeployment:
     secret: str
     is_strict: bool
     is_simulated: bool
+    credential_id: int = 0  # of `Credential`; of a customer's own key the negative of `OwnKey.pk`
+    trains_on_data: bool = False
+    has_zero_retention: bool = False
+    first_token_ms_max: int = 0  # 0: GATEWAY_FIRST_TOKEN_MS
+    requests_per_minute: int = 0  # of the credential; 0: no limit known
+    tokens_per_minute: int = 0
+
+    @property
+    def is_own_key(self) -> bool:
+        """The caller's organization pays this provider itself."""
+        return self.credential_id < 0
+
+    @property
+    def circuit(self) -> tuple[int, int]:
+        """What a circuit breaker is of."""
+        return (self.id, self.credential_id)
+
+
+@dataclass(frozen=True, slots=True)
+class ServedFallback:
+    """Another model that may answer after failures of these kinds (`FailureKind`)."""
+
+    route_name: str
+    kinds: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ServedStep:
+    route_name: str
+    budget_below_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServedRule:
+    """A virtual model. `policy`: "list", "auto"."""
+
+    name: str
+    display_name: str
+    description: str
+    policy: str
+    steps: tuple[ServedStep, ...]
+    created: int  # Unix seconds
+
+
+@dataclass(frozen=True, slots=True)
+class ServedArm:
+    id: int
+    label: str
+    route_name: str
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServedExperiment:
+    id: int
+    name: str
+    arms: tuple[ServedArm, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +141,8 @@ class ServedRoute:
     created: int  # Unix seconds
     prices: PriceList | None
     deployments: tuple[ServedDeployment, ...]
+    fallbacks: tuple[ServedFallback, ...] = ()
+    own_key_prices: PriceList | None = None  # the platform fee, where a customer's own key serves
 
 
 class ImageUrl(msgspec.Struct):
@@ -127,14 +198,87 @@ class EmbeddingsCall(msgspec.Struct, frozen=True):
     wants_base64: bool
 
 
-class Attempt(msgspec.Struct):
+class Attempt(msgspec.Struct, omit_defaults=True):
     """One try at one deployment, kept on the usage record."""
 
     provider: str
-    model: str
-    status: int = 0
+    model: str  # the provider's name of it
+    status: int = 0  # HTTP, of the upstream; 0: no answer came
     error: str = ""
     ms: int = 0
+    route: str = ""  # where it is not the one that the record names
+    circuit: str = ""  # its state when it was asked, where that is not closed
+    first_token_ms: int = 0
+    is_own_key: bool = False
+
+
+class Skipped(msgspec.Struct, omit_defaults=True):
+    """A deployment or a model that was not asked, and why: a word of `gateway.routing.REASONS`."""
+
+    reason: str
+    route: str = ""
+    provider: str = ""
+
+
+class Routing(msgspec.Struct, omit_defaults=True):
+    """How a call was routed, kept on the usage record where there is anything to say."""
+
+    asked: str = ""  # the model as the caller named it, where that is not the name of the route
+    rule: str = ""  # the virtual model, or "models", "fallback", "experiment"
+    why: tuple[str, ...] = ()  # words of the rule or of `gateway.auto`, for people
+    skipped: tuple[Skipped, ...] = ()
+    session: str = ""
+    experiment: str = ""
+    arm: str = ""
+
+    @property
+    def is_plain(self) -> bool:
+        return not (self.asked or self.rule or self.why or self.skipped or self.session or self.arm)
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """Somebody who may be asked: a model at one of its deployments, with one credential."""
+
+    route: ServedRoute
+    deployment: ServedDeployment
+    kinds: frozenset[str] | None = None  # only after a failure of one of these kinds; empty: whatever failed
+
+    @property
+    def prices(self) -> PriceList:
+        """Raises AssertionError for a route without prices, which no plan holds."""
+        prices = self.route.own_key_prices if self.deployment.is_own_key else self.route.prices
+        assert prices is not None
+        return prices
+
+
+class LatencyBudget(msgspec.Struct, frozen=True):
+    """Of our own measured times. `is_strict`: whoever is slower, or not measured, is not asked; else it is asked later."""
+
+    total_ms: int = 0  # 0: whatever
+    first_token_ms: int = 0
+    percentile: int = 50  # or 95
+    is_strict: bool = False
+
+
+class Preferences(msgspec.Struct, frozen=True):
+    """What a call says of its routing, in OpenRouter's words (`gateway.preferences` reads them and takes them out of the body)."""
+
+    models: tuple[str, ...] = ()  # fallbacks, in order, after `model`
+    order: tuple[str, ...] = ()  # of provider slugs, first to be asked
+    only: frozenset[str] = frozenset()
+    ignore: frozenset[str] = frozenset()
+    sort: str = ""  # "price", "throughput", "latency"
+    max_price: Mapping[str, int] = {}  # nanos per `per_units` of the unit: input, output, request, image
+    allows_fallbacks: bool = True
+    requires_parameters: bool = False
+    denies_training: bool = False  # data_collection: "deny"
+    needs_zero_retention: bool = False
+    budget: LatencyBudget | None = None
+    quality: str = ""  # "premium", "balanced", "fast", "free"
+    session: str = ""
+
+
+NO_PREFERENCES = Preferences()
 
 
 class Reply(msgspec.Struct):
@@ -164,6 +308,7 @@ class CallContext(msgspec.Struct, eq=False):
     is_watched: bool = False
     asked: Mapping[bytes, bytes] = {}  # the request's own headers
     headers: Headers = []  # rate limit headers, for answers and refusals alike
+    preferences: Preferences = NO_PREFERENCES
 
     def let_go(self) -> None:
         """The request is over: nothing here points back at who served it, so that no cycle waits for the collector."""

@@ -5,22 +5,28 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from billing import pricebooks
-from gateway.calls import Caller, ServedDeployment, ServedRoute
+from gateway.calls import (
+    Caller,
+    ServedArm,
+    ServedDeployment,
+    ServedExperiment,
+    ServedFallback,
+    ServedRoute,
+    ServedRule,
+    ServedStep,
+)
 from gateway.errors import Forbidden, RouteNotFound, Unavailable
-from gateway.models import Credential, Deployment, Provider, Route
+from gateway.models import Credential, Deployment, Experiment, Fallback, Provider, Route, RoutingRule
 from gateway.parameters import supported_parameters
 from gateway.secrets import SecretUnreadable, decrypt
 
 log = logging.getLogger(__name__)
-
-_turns = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,8 @@ class Catalog:
     routes: Mapping[str, ServedRoute]  # by name
     by_alias: Mapping[str, ServedRoute]  # by name and by every alias
     next_change_at: float | None = None
+    rules: Mapping[str, ServedRule] = field(default_factory=dict)  # virtual models, by name
+    experiments: Mapping[tuple[int, str], ServedExperiment] = field(default_factory=dict)  # by organization (0: all) and model
 
 
 EMPTY = Catalog(routes={}, by_alias={})
@@ -69,9 +77,9 @@ def load() -> Catalog:
     deployments: dict[int, list[ServedDeployment]] = defaultdict(list)
     rows = Deployment.objects.filter(is_active=True, provider__is_active=True, route__is_active=True)
     for row in rows.select_related("provider").order_by("priority", "id"):
-        if (provider_secrets := secrets.get(row.provider_id)) is not None:
-            deployments[row.route_id].append(_served(row, row.provider, provider_secrets))
-    prices = pricebooks.price_lists()
+        for credential, secret in secrets.get(row.provider_id, ()):
+            deployments[row.route_id].append(_served(row, row.provider, credential, secret))
+    prices, fallbacks = pricebooks.price_lists(), _fallbacks()
     routes: dict[str, ServedRoute] = {}
     by_alias: dict[str, ServedRoute] = {}
     for route in Route.objects.filter(is_active=True).order_by("name"):
@@ -84,7 +92,7 @@ def load() -> Catalog:
             output_tokens_default=route.output_tokens_default or min(4_096, route.output_tokens_max or 4_096),
             token_factor_percent=max(100, route.token_factor_percent), capabilities=tuple(route.capabilities),
             is_reasoning=route.is_reasoning, created=int(route.created_at.timestamp()), prices=prices.get(route.name),
-            deployments=tuple(deployments[route.pk]),
+            deployments=tuple(deployments[route.pk]), fallbacks=fallbacks.get(route.pk, ()),
         )  # fmt: skip
         routes[served.name] = served
         if served.surface == Route.Surface.CHAT:
@@ -93,22 +101,52 @@ def load() -> Catalog:
             by_alias.setdefault(alias, served)
     by_alias.update(routes)
     change = pricebooks.next_change_at()
-    return Catalog(routes=routes, by_alias=by_alias, next_change_at=change.timestamp() if change else None)
+    return Catalog(routes=routes, by_alias=by_alias, next_change_at=change.timestamp() if change else None, rules=_rules(),
+                   experiments=_experiments())  # fmt: skip
 
 
-def _usable_secrets() -> dict[int, list[str]]:
-    secrets: dict[int, list[str]] = defaultdict(list)
+def _usable_secrets() -> dict[int, list[tuple[Credential, str]]]:
+    secrets: dict[int, list[tuple[Credential, str]]] = defaultdict(list)
     for credential in Credential.objects.filter(is_active=True).order_by("id"):
         try:
-            secrets[credential.provider_id].append(decrypt(bytes(credential.secret)))
+            secrets[credential.provider_id].append((credential, decrypt(bytes(credential.secret))))
         except SecretUnreadable:
             log.error("credential unreadable: ENCRYPTION_KEYS does not open it", extra={"credential": credential.pk})
     return secrets
 
 
-def _served(row: Deployment, provider: Provider, secrets: list[str]) -> ServedDeployment:
+def _served(row: Deployment, provider: Provider, credential: Credential, secret: str) -> ServedDeployment:
     return ServedDeployment(
         id=row.pk, provider_slug=provider.slug, provider_name=provider.name, dialect=provider.dialect,
         base_url=provider.base_url.rstrip("/"), upstream_model=row.upstream_model, priority=row.priority, weight=row.weight,
-        secret=secrets[next(_turns) % len(secrets)], is_strict=provider.is_strict, is_simulated=provider.is_simulated,
+        secret=secret, is_strict=provider.is_strict, is_simulated=provider.is_simulated, credential_id=credential.pk,
+        trains_on_data=provider.trains_on_data, has_zero_retention=provider.has_zero_retention,
+        first_token_ms_max=row.first_token_ms_max or 0, requests_per_minute=credential.requests_per_minute or 0,
+        tokens_per_minute=credential.tokens_per_minute or 0,
     )  # fmt: skip
+
+
+def _fallbacks() -> dict[int, tuple[ServedFallback, ...]]:
+    found: dict[int, list[ServedFallback]] = defaultdict(list)
+    for row in Fallback.objects.filter(target__is_active=True).select_related("target").order_by("position", "pk"):
+        found[row.route_id].append(ServedFallback(row.target.name, frozenset(row.kinds)))
+    return {route_id: tuple(rows) for route_id, rows in found.items()}
+
+
+def _rules() -> dict[str, ServedRule]:
+    rules = {}
+    for rule in RoutingRule.objects.filter(is_active=True).prefetch_related("steps__route"):
+        steps = tuple(ServedStep(step.route.name, step.budget_below_ms) for step in rule.steps.all() if step.route.is_active)
+        rules[rule.name] = ServedRule(
+            name=rule.name, display_name=rule.display_name, description=rule.description, policy=rule.policy, steps=steps,
+            created=int(rule.created_at.timestamp()),
+        )  # fmt: skip
+    return rules
+
+
+def _experiments() -> dict[tuple[int, str], ServedExperiment]:
+    found = {}
+    for experiment in Experiment.everywhere.filter(status=Experiment.Status.RUNNING).prefetch_related("arms__route"):
+        arms = tuple(ServedArm(arm.pk, arm.label, arm.route.name, arm.weight) for arm in experiment.arms.all())
+        found[(experiment.organization_id or 0, experiment.model)] = ServedExperiment(experiment.pk, experiment.name, arms)
+    return found

@@ -11,21 +11,22 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from billing.pricing import Usage
 from gateway.abilities import check_abilities
-from gateway.calls import Attempt, CallContext, Caller, ChatCall, Headers, Reply, ServedDeployment
-from gateway.catalog import route_for
+from gateway.attempts import Plan, ask_in_turn, prepare
+from gateway.calls import CallContext, Caller, Candidate, ChatCall, Headers, Reply, Routing, ServedDeployment, ServedRoute
 from gateway.dialects.base import ChatAnswer, ChatReader, Dialect, UpstreamRequest, malformed, openai_usage
 from gateway.dialects.registry import DIALECTS
-from gateway.errors import BadRequest, ClientGone, GatewayError, SessionLost, UpstreamError, internal_error
-from gateway.metering import OpenCall
+from gateway.errors import ClientGone, GatewayError, SessionLost
+from gateway.metering import Bound, OpenCall
+from gateway.planning import keep_affordable, plan_call, routes_of
 from gateway.pricetag import cost_header, with_cost
 from gateway.relay import Relay, cut
-from gateway.routing import attempt_order
 from gateway.surfaces.base import Shaper, Surface
 from gateway.tokens import bound_chat_input, count_chat_input, has_media
 from gateway.upstream import ERROR_BYTES_MAX
@@ -35,7 +36,6 @@ from tokia.crashpoints import crashpoint
 if TYPE_CHECKING:
     from gateway.process import GatewayProcess
 
-ATTEMPTS_MAX = 4
 DROPPED_SHOWN_MAX = 1_000  # characters of the header that names what was left out
 _NOT_PLAIN = re.compile(r"[^\x21-\x7e]")
 SERVED_BY = "chat"  # the routes, whichever surface they are asked by
@@ -50,116 +50,143 @@ STREAM_HEADERS: Headers = [
 async def complete_chat(process: GatewayProcess, context: CallContext, caller: Caller, body: bytes, *, surface: Surface) -> Reply:
     """Raises GatewayError, ClientGone; the call is then settled at nothing, or was never begun."""
     call = await surface.read_call(process, caller, body)
-    route = route_for(process.snapshots.catalog, call.model, caller=caller, surface=SERVED_BY)
+    candidates, routing = plan_chat(process, context, caller, call)
     await process.limits.admit(caller, context.headers)
-    call = check_abilities(call, route)
-    assert route.prices is not None  # route_for has seen to it
-    open_call = OpenCall(
-        context=context, caller=caller, route=route, prices=route.prices, surface=surface.name, is_stream=call.is_stream,
-        output_tokens=min(call.output_tokens_asked or route.output_tokens_default, route.output_tokens_max),
-    )  # fmt: skip
-    plan = plan_attempts(process, open_call, call, surface)
-    await hold_chat(process, open_call, call)
+    open_call = open_chat(context, caller, call, candidates, routing, surface.name)
+    turn = Turn(surface, open_call, call)
+    plan = prepare(candidates, routing, turn.compose)
+    await hold_chat(process, open_call, call, plan)
     crashpoint("after_hold_commit")
     try:
-        return await attempt_chat(process, open_call, call, surface, plan)
+        composed, answer = await ask_in_turn(
+            process, open_call, plan, compose=turn.compose, ask=partial(ask_chat, process, open_call, surface)
+        )
+        return await answer_chat(process, open_call, surface, composed, answer)
     except BaseException as error:
         await end_undelivered(process, open_call, error)
         raise
 
 
-class Plan(msgspec.Struct):
-    """Who may be asked, in order, and the first one's request: what can't be said is refused before money is held."""
-
-    deployments: list[ServedDeployment]
-    first: UpstreamRequest
-    output_tokens: int  # that `first` asks for
+def plan_chat(process: GatewayProcess, context: CallContext, caller: Caller, call: ChatCall) -> tuple[list[Candidate], Routing]:
+    return plan_call(process, context, caller, model=call.model, surface=SERVED_BY)
 
 
-def plan_attempts(process: GatewayProcess, open_call: OpenCall, call: ChatCall, surface: Surface) -> Plan:
-    """Raises BadRequest where no deployment can say the call."""
-    order = attempt_order(open_call.route.deployments, process.rng)[:ATTEMPTS_MAX]
-    refusal: BadRequest | None = None
-    for place, deployment in enumerate(order):
-        try:
-            request = request_for(surface, deployment, open_call, call)
-        except BadRequest as error:
-            refusal = refusal or error
-        else:
-            return Plan(order[place:], request, open_call.output_tokens)
-    raise refusal or internal_error()  # a route always has a deployment
+def open_chat(
+    context: CallContext,
+    caller: Caller,
+    call: ChatCall,
+    candidates: list[Candidate],
+    routing: Routing,
+    name: str,
+    *,
+    is_batch: bool = False,
+) -> OpenCall:
+    """The call as its first candidate would serve it."""
+    first = candidates[0]
+    outputs = {candidate.route.name: output_of(candidate.route, call) for candidate in candidates}
+    return OpenCall(
+        context=context, caller=caller, route=first.route, prices=first.prices.scaled() if is_batch else first.prices, surface=name,
+        is_stream=call.is_stream, output_tokens=outputs[first.route.name], deployment=first.deployment, outputs=outputs,
+        routing=routing, is_batch=is_batch, attempts=[],
+    )  # fmt: skip
+
+
+def output_of(route: ServedRoute, call: ChatCall) -> int:
+    """The most tokens of an answer: what is held for, and what the upstream is asked for."""
+    return min(call.output_tokens_asked or route.output_tokens_default, route.output_tokens_max)
+
+
+class Composed(msgspec.Struct):
+    """A candidate's request, and the call as its model can take it."""
+
+    call: ChatCall
+    request: UpstreamRequest
+
+
+class Turn:
+    """What each candidate would be asked."""
+
+    __slots__ = ("_call", "_checked", "_open_call", "_surface")
+
+    def __init__(self, surface: Surface, open_call: OpenCall, call: ChatCall) -> None:
+        self._surface, self._open_call, self._call = surface, open_call, call
+        self._checked: tuple[str, ChatCall] = ("", call)  # the last model's
+
+    def compose(self, candidate: Candidate) -> Composed:
+        """Raises BadRequest where this model, or this deployment's format, can't take the call."""
+        surface, route, deployment = self._surface, candidate.route, candidate.deployment
+        if self._checked[0] != route.name:
+            self._checked = (route.name, check_abilities(self._call, route))
+        call = self._checked[1]
+        if call.refusal is not None and surface.native(deployment) is None:
+            raise call.refusal
+        output_tokens = self._open_call.outputs[route.name]
+        return Composed(call, dialect_for(surface, deployment).chat_request(call, route, deployment, output_tokens))
 
 
 def dialect_for(surface: Surface, deployment: ServedDeployment) -> Dialect:
     return surface.native(deployment) or DIALECTS[deployment.dialect]
 
 
-def request_for(surface: Surface, deployment: ServedDeployment, open_call: OpenCall, call: ChatCall) -> UpstreamRequest:
-    """Raises BadRequest where this deployment can't say the call."""
-    if call.refusal is not None and surface.native(deployment) is None:
-        raise call.refusal
-    dialect = dialect_for(surface, deployment)
-    return dialect.chat_request(call, open_call.route, deployment, open_call.output_tokens)
+async def hold_chat(process: GatewayProcess, open_call: OpenCall, call: ChatCall, plan: Plan[Composed]) -> None:
+    """Reserve what the dearest of the candidates can cost; those that the balance does not cover are left out, while one is left.
 
-
-async def hold_chat(process: GatewayProcess, open_call: OpenCall, call: ChatCall) -> None:
-    """Raises InsufficientBalance, Unavailable."""
+    Raises InsufficientBalance, Unavailable."""
     if call.is_stream and open_call.context.on_stream is not None:
         open_call.context.on_stream()
-    route = open_call.route
-    is_media_dearer = open_call.prices.has_dearer_media
+
+    bounds = [
+        Bound(
+            route=route, prices=prices, output_tokens=open_call.outputs[route.name],
+            input_tokens=partial(_count_input, call, route),
+            has_media_input=prices.has_dearer_media and has_media(call),
+            has_media_output=prices.has_dearer_media and call.decoded.get("modalities") != ["text"],  # some draw unasked
+        )
+        for route, prices in routes_of(plan.candidates, is_batch=open_call.is_batch)
+    ]  # fmt: skip
     await process.meter.hold_for(
         open_call,
-        input_tokens=lambda: min(count_chat_input(call, factor_percent=route.token_factor_percent), route.context_tokens),
+        bounds,
         input_bytes=bound_chat_input(call),
         choices=call.choices,
         is_ceiling_ours=call.output_tokens_asked is None,
-        has_media_input=is_media_dearer and has_media(call),
-        has_media_output=is_media_dearer and call.decoded.get("modalities") != ["text"],  # some draw unasked
     )
+    if len(plan.candidates) > 1:
+        keep_affordable(plan, bounds)
+    for bound in bounds:
+        if open_call.outputs[bound.route.name] != bound.output_tokens:
+            open_call.outputs[bound.route.name] = bound.output_tokens
+            plan.is_first_stale = True
+    open_call.output_tokens = bounds[0].output_tokens
 
 
-async def attempt_chat(process: GatewayProcess, open_call: OpenCall, call: ChatCall, surface: Surface, plan: Plan) -> Reply:
-    """Ask one deployment after the other until one answers. Raises the last one's UpstreamError."""
-    failure: GatewayError | None = None
-    for number, deployment in enumerate(plan.deployments, start=1):
-        dialect = dialect_for(surface, deployment)
-        if number == 1 and open_call.output_tokens == plan.output_tokens:
-            request = plan.first
-        else:
-            try:
-                request = request_for(surface, deployment, open_call, call)
-            except BadRequest:  # this one can't say it: the next
-                continue
-        open_call.deployment = deployment
-        attempt = Attempt(deployment.provider_slug, deployment.upstream_model)
-        open_call.attempts.append(attempt)
-        started_ns = time.monotonic_ns()
-        crashpoint("before_upstream")
-        try:
-            if call.is_stream:
-                shaper = NativeShaper(surface) if surface.native(deployment) else surface.open_shaper(call, open_call.route)
-                relay, first = await start_stream(process, open_call, call, dialect, request, shaper)
-            else:
-                answer = await ask_whole(process, open_call, dialect, request)
-            attempt.status = 200
-        except UpstreamError as error:
-            attempt.status, attempt.error = error.upstream_status, error.code
-            failure = error
-            if not error.retryable:
-                raise
-            continue
-        finally:
-            elapsed_ns = time.monotonic_ns() - started_ns
-            attempt.ms = elapsed_ns // 1_000_000
-            open_call.upstream_ns += elapsed_ns
-        open_call.dropped = (*call.dropped, *request.dropped)
-        if not call.is_stream:
-            return await finish_whole(process, open_call, call, surface, answer)
-        open_call.first_token_ns = time.monotonic_ns() - open_call.context.started_ns
-        headers = [*STREAM_HEADERS, *answer_headers(open_call)]
-        return Reply(200, headers, frames=relay_frames(process, open_call, call, surface, relay, first))
-    raise failure or internal_error()
+def _count_input(call: ChatCall, route: ServedRoute) -> int:
+    return min(count_chat_input(call, factor_percent=route.token_factor_percent), route.context_tokens)
+
+
+async def ask_chat(
+    process: GatewayProcess, open_call: OpenCall, surface: Surface, candidate: Candidate, composed: Composed
+) -> tuple[Composed, ChatAnswer | tuple[Relay, bytes]]:
+    """One attempt: a whole answer, or a stream with its first frames. Raises UpstreamError, ClientGone."""
+    call, request = composed.call, composed.request
+    dialect = dialect_for(surface, candidate.deployment)
+    if not call.is_stream:
+        return composed, await ask_whole(process, open_call, dialect, request)
+    shaper = NativeShaper(surface) if surface.native(candidate.deployment) else surface.open_shaper(call, candidate.route)
+    return composed, await start_stream(process, open_call, call, dialect, request, shaper)
+
+
+async def answer_chat(
+    process: GatewayProcess, open_call: OpenCall, surface: Surface, composed: Composed, answer: ChatAnswer | tuple[Relay, bytes]
+) -> Reply:
+    call = composed.call
+    open_call.dropped = (*call.dropped, *composed.request.dropped)
+    if not isinstance(answer, tuple):
+        return await finish_whole(process, open_call, call, surface, answer)
+    relay, first = answer
+    open_call.first_token_ns = time.monotonic_ns() - open_call.context.started_ns
+    headers = [*STREAM_HEADERS, *answer_headers(open_call)]
+    return Reply(200, headers, frames=relay_frames(process, open_call, call, surface, relay, first))
 
 
 # ── Whole answers ────────────────────────────────────────────────────────────────────────────────────────────────────

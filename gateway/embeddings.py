@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import base64
 import sys
-import time
 from array import array
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from billing.pricing import Usage
-from gateway.calls import Attempt, CallContext, Caller, EmbeddingsCall, Reply, ServedDeployment, ServedRoute
-from gateway.catalog import route_for
-from gateway.chat import ATTEMPTS_MAX, JSON_TYPE, answer_headers, end_undelivered
+from gateway.attempts import Plan, ask_in_turn, prepare
+from gateway.calls import CallContext, Caller, Candidate, EmbeddingsCall, Reply, ServedDeployment, ServedRoute
+from gateway.chat import JSON_TYPE, answer_headers, end_undelivered
 from gateway.dialects.base import EmbeddingsAnswer, EmbeddingsDialect, UpstreamRequest, malformed
 from gateway.dialects.registry import EMBEDDERS
-from gateway.errors import BadRequest, GatewayError, UpstreamError, internal_error
-from gateway.metering import OpenCall
+from gateway.metering import Bound, OpenCall, open_at
 from gateway.parsing import parse_embeddings
+from gateway.planning import plan_call
 from gateway.pricetag import cost_header, with_cost
-from gateway.routing import attempt_order
 from gateway.tokens import count_text, scale
 from gateway.upstream import ERROR_BYTES_MAX
 from tokia.crashpoints import crashpoint
@@ -38,17 +37,15 @@ TOKENS_PER_INPUT = 2
 async def embed(process: GatewayProcess, context: CallContext, caller: Caller, body: bytes) -> Reply:
     """Raises GatewayError, ClientGone; the call is then settled at nothing, or was never begun."""
     call = parse_embeddings(body)
-    route = route_for(process.snapshots.catalog, call.model, caller=caller, surface=SURFACE)
+    candidates, routing = plan_call(process, context, caller, model=call.model, surface=SURFACE)
     await process.limits.admit(caller, context.headers)
-    assert route.prices is not None  # route_for has seen to it
-    plan = plan_attempts(process, call, route)
-    open_call = OpenCall(context=context, caller=caller, route=route, prices=route.prices, is_stream=False, output_tokens=0)
+    open_call = open_at(context, caller, candidates, routing)
+    plan = prepare(candidates, routing, partial(compose, call))
     counted = count_input(call)
-    most = scale(counted, route.token_factor_percent) + call.inputs * TOKENS_PER_INPUT
-    await process.meter.hold_for(open_call, input_tokens=lambda: most, input_bytes=most, choices=1, is_ceiling_ours=False)
+    await hold(process, open_call, call, counted)
     crashpoint("after_hold_commit")
     try:
-        answer = await attempt_embeddings(process, open_call, call, plan)
+        answer = await ask_all(process, open_call, call, plan)
         usage, source = basis_of(call, answer, counted=counted)
         settled = await process.meter.settle_for(open_call, usage, outcome="completed", source=source, finish_reason="stop")
     except BaseException as error:
@@ -56,61 +53,36 @@ async def embed(process: GatewayProcess, context: CallContext, caller: Caller, b
         raise
     priced = with_cost(b'{"prompt_tokens":%d,"total_tokens":%d}' % (usage.input_tokens, usage.input_tokens), settled)
     headers = [JSON_TYPE, cost_header(settled), *answer_headers(open_call)]
-    return Reply(200, headers, body=write_answer(call, route, answer, priced))
+    return Reply(200, headers, body=write_answer(call, open_call.route, answer, priced))
+
+
+async def hold(process: GatewayProcess, open_call: OpenCall, call: EmbeddingsCall, counted: int) -> None:
+    """Raises InsufficientBalance, Unavailable."""
+    most = scale(counted, open_call.route.token_factor_percent) + call.inputs * TOKENS_PER_INPUT
+    await process.meter.hold_for(open_call, [Bound(open_call.route, open_call.prices, lambda: most)], input_bytes=most)
 
 
 def count_input(call: EmbeddingsCall) -> int:
     return call.token_count + sum(count_text(text) for text in call.texts)
 
 
-class Plan(NamedTuple):
-    """Who may be asked, in order, and the first one's requests."""
-
-    deployments: list[ServedDeployment]
-    first: list[UpstreamRequest]
+def compose(call: EmbeddingsCall, candidate: Candidate) -> list[UpstreamRequest]:
+    """Raises BadRequest where this deployment can't say the call."""
+    return EMBEDDERS[candidate.deployment.dialect].embeddings_requests(call, candidate.deployment)
 
 
-def plan_attempts(process: GatewayProcess, call: EmbeddingsCall, route: ServedRoute) -> Plan:
-    """Raises BadRequest where no deployment can say the call; nothing is held then."""
-    order = attempt_order(route.deployments, process.rng)[:ATTEMPTS_MAX]
-    refusal: BadRequest | None = None
-    for place, deployment in enumerate(order):
-        try:
-            return Plan(order[place:], EMBEDDERS[deployment.dialect].embeddings_requests(call, deployment))
-        except BadRequest as error:
-            refusal = refusal or error
-    raise refusal or internal_error()  # a route always has a deployment
+async def ask_all(
+    process: GatewayProcess, open_call: OpenCall, call: EmbeddingsCall, plan: Plan[list[UpstreamRequest]]
+) -> EmbeddingsAnswer:
+    """Raises the last one's UpstreamError."""
 
+    async def ask_one(candidate: Candidate, requests: list[UpstreamRequest]) -> EmbeddingsAnswer:
+        dialect = EMBEDDERS[candidate.deployment.dialect]
+        answer = await ask(process, open_call.context, call, candidate.deployment, dialect, requests)
+        open_call.dropped = requests[0].dropped
+        return answer
 
-async def attempt_embeddings(process: GatewayProcess, open_call: OpenCall, call: EmbeddingsCall, plan: Plan) -> EmbeddingsAnswer:
-    """Ask one deployment after the other until one answers. Raises the last one's UpstreamError."""
-    failure: GatewayError | None = None
-    for number, deployment in enumerate(plan.deployments, start=1):
-        dialect = EMBEDDERS[deployment.dialect]
-        try:
-            requests = plan.first if number == 1 else dialect.embeddings_requests(call, deployment)
-        except BadRequest:  # this one can't say it: the next
-            continue
-        open_call.deployment = deployment
-        attempt = Attempt(deployment.provider_slug, deployment.upstream_model)
-        open_call.attempts.append(attempt)
-        started_ns = time.monotonic_ns()
-        crashpoint("before_upstream")
-        try:
-            answer = await ask(process, open_call.context, call, deployment, dialect, requests)
-            attempt.status = 200
-            open_call.dropped = requests[0].dropped
-            return answer
-        except UpstreamError as error:
-            attempt.status, attempt.error = error.upstream_status, error.code
-            failure = error
-            if not error.retryable:
-                raise
-        finally:
-            elapsed_ns = time.monotonic_ns() - started_ns
-            attempt.ms = elapsed_ns // 1_000_000
-            open_call.upstream_ns += elapsed_ns
-    raise failure or internal_error()
+    return await ask_in_turn(process, open_call, plan, compose=partial(compose, call), ask=ask_one)
 
 
 async def ask(

@@ -88,6 +88,17 @@ class Unavailable(GatewayError):
     retryable = True
 
 
+# What a failed attempt's code says of who may be asked next (`models.routing.FailureKind`, and two of our own): our key was
+# refused (another key, another provider), or the request itself was (nobody else would take it).
+_KINDS = {
+    "provider_unavailable": "credential",
+    "rate_limit_exceeded": "rate_limit",
+    "context_length_exceeded": "context_window",
+    "content_policy_violation": "content_policy",
+    "content_filter": "content_policy",
+}
+
+
 class UpstreamError(GatewayError):
     """An attempt failed. `is_retryable`: another deployment may succeed where this one did not."""
 
@@ -113,6 +124,11 @@ class UpstreamError(GatewayError):
         self.upstream_status = upstream_status
         if type_ is not None:
             self.type = type_
+
+    @property
+    def kind(self) -> str:
+        """ "outage", "rate_limit", "context_window", "content_policy", "credential", "refused"."""
+        return _KINDS.get(self.code) or ("outage" if self.retryable else "refused")
 
 
 class ClientGone(Exception):
@@ -143,6 +159,12 @@ def unknown_address(path: str) -> GatewayError:
         f"Unknown address: {shown}.",
         code="unknown_url",
         status=404,
+    )
+
+
+def unserved() -> BadRequest:
+    return BadRequest(
+        "O provedor deste modelo não atende neste endereço.", "This model's provider is not served at this address.", param="model"
     )
 
 

@@ -71,7 +71,7 @@ class _Request:
 async def _make(process: GatewayProcess, context: CallContext, caller: Caller, call: ImagesCall) -> Reply:
     opened = await open_call(process, context, caller, call, served_by=SURFACE, name=SURFACE, units=UNITS)
     request = _Request(call)
-    plan = plan_attempts(process, opened, request)
+    plan = plan_attempts(opened, request)
     basis = Basis(opened.prices, bound_of(call, opened.route), counted_of(call))
     if not call.is_stream:
 

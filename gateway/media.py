@@ -11,19 +11,20 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from billing.pricing import BUCKETS, PriceList, Usage
-from gateway.calls import Attempt, CallContext, Caller, Headers, ServedDeployment
-from gateway.catalog import route_for
-from gateway.chat import ATTEMPTS_MAX, answer_headers, end_undelivered
+from gateway.attempts import Plan, ask_in_turn, prepare
+from gateway.calls import CallContext, Caller, Candidate, Headers, ServedDeployment
+from gateway.chat import answer_headers, end_undelivered
 from gateway.dialects.base import UpstreamRequest, malformed
 from gateway.dialects.media import MediaTally
-from gateway.errors import BadRequest, ClientGone, GatewayError, SessionLost, Unavailable, UpstreamError, internal_error
+from gateway.errors import ClientGone, GatewayError, SessionLost, Unavailable, UpstreamError, unserved
 from gateway.lanes import Settled
-from gateway.metering import OpenCall
+from gateway.metering import OpenCall, open_at
+from gateway.planning import plan_call
 from gateway.relay import TAIL_SECONDS, cut
-from gateway.routing import attempt_order
 from gateway.upstream import ERROR_BYTES_MAX, Exchange
 from tokia.crashpoints import crashpoint
 
@@ -86,28 +87,23 @@ async def open_call(
     units: tuple[tuple[str, ...], ...],
 ) -> OpenCall:
     """The route, its prices and the caller's rate. `units`: sets of which one must be priced whole. Raises GatewayError."""
-    route = route_for(process.snapshots.catalog, call.model, caller=caller, surface=served_by)
-    prices = route.prices
-    assert prices is not None  # route_for has seen to it
-    if not any(all(price_of(prices, unit) for unit in wanted) for wanted in units):
+    candidates, routing = plan_call(process, context, caller, model=call.model, surface=served_by)
+    opened = open_at(context, caller, candidates, routing, surface=name, is_stream=call.is_stream)
+    route = opened.route
+    if not any(all(price_of(opened.prices, unit) for unit in wanted) for wanted in units):
         raise Unavailable(
             f"O modelo '{route.name}' está sem preço e não é servido agora.", f"The model '{route.name}' has no live price.",
             param="model", code="price_missing",
         )  # fmt: skip
     await process.limits.admit(caller, context.headers)
-    return OpenCall(
-        context=context, caller=caller, route=route, prices=prices, surface=name, is_stream=call.is_stream, output_tokens=0
-    )
+    return opened
 
 
 def dialect_of(dialects: Mapping[str, D], deployment: ServedDeployment) -> D:
     """Raises BadRequest where the deployment's wire format has no such surface."""
     dialect = dialects.get(deployment.dialect)
     if dialect is None:
-        raise BadRequest(
-            "O provedor deste modelo não atende neste endereço.", "This model's provider is not served at this address.",
-            param="model",
-        )  # fmt: skip
+        raise unserved()
     return dialect
 
 
@@ -136,30 +132,20 @@ def clamp(usage: Usage, bound: Usage) -> Usage:
 
 
 # ── Attempts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-class Plan(NamedTuple):
-    """Who may be asked, in order, and the first one's request."""
-
-    deployments: list[ServedDeployment]
-    first: UpstreamRequest
-
-
-def plan_attempts(process: GatewayProcess, opened: OpenCall, request: Request) -> Plan:
+def plan_attempts(opened: OpenCall, request: Request) -> Plan[UpstreamRequest]:
     """Raises BadRequest where no deployment can say the call; nothing is held then."""
-    order = attempt_order(opened.route.deployments, process.rng)[:ATTEMPTS_MAX]
-    refusal: BadRequest | None = None
-    for place, deployment in enumerate(order):
-        try:
-            return Plan(order[place:], request.compose(deployment))
-        except BadRequest as error:
-            refusal = refusal or error
-    raise refusal or internal_error()  # a route always has a deployment
+    return prepare(opened.candidates, opened.routing, partial(_compose, request))
+
+
+def _compose(request: Request, candidate: Candidate) -> UpstreamRequest:
+    return request.compose(candidate.deployment)
 
 
 async def ask(
     process: GatewayProcess,
     opened: OpenCall,
     request: Request,
-    plan: Plan,
+    plan: Plan[UpstreamRequest],
     basis: Basis,
     receive: Callable[[Exchange], Awaitable[T]],
 ) -> T:
@@ -172,7 +158,8 @@ async def ask(
     await process.meter.hold_units(opened, priced_part(basis.prices, basis.bound))
     crashpoint("after_hold_commit")
     try:
-        received = await _ask_in_turn(process, opened, request, plan, receive)
+        asking = partial(_ask_one, process, opened, request, receive)
+        received = await ask_in_turn(process, opened, plan, compose=partial(_compose, request), ask=asking)
         opened.first_token_ns = time.monotonic_ns() - opened.context.started_ns if opened.is_stream else 0
         return received
     except BaseException as error:
@@ -180,53 +167,24 @@ async def ask(
         raise
 
 
-async def _ask_in_turn(
-    process: GatewayProcess, opened: OpenCall, request: Request, plan: Plan, receive: Callable[[Exchange], Awaitable[T]]
-) -> T:
-    failure: GatewayError = internal_error()
-    for number, deployment in enumerate(plan.deployments, start=1):
-        try:
-            asked = plan.first if number == 1 else request.compose(deployment)
-        except BadRequest:  # this one can't say it: the next
-            continue
-        opened.deployment = deployment
-        attempt = Attempt(deployment.provider_slug, deployment.upstream_model)
-        opened.attempts.append(attempt)
-        started_ns = time.monotonic_ns()
-        crashpoint("before_upstream")
-        try:
-            received = await _ask_one(process, opened, request, asked, receive)
-            attempt.status = 200
-            opened.dropped = asked.dropped
-            return received
-        except UpstreamError as error:
-            attempt.status, attempt.error = error.upstream_status, error.code
-            failure = error
-            if not error.retryable:
-                raise
-        finally:
-            elapsed_ns = time.monotonic_ns() - started_ns
-            attempt.ms = elapsed_ns // 1_000_000
-            opened.upstream_ns += elapsed_ns
-    raise failure
-
-
 async def _ask_one(
     process: GatewayProcess,
     opened: OpenCall,
     request: Request,
-    asked: UpstreamRequest,
     receive: Callable[[Exchange], Awaitable[T]],
+    candidate: Candidate,
+    asked: UpstreamRequest,
 ) -> T:
     """One attempt. Raises UpstreamError, ClientGone."""
-    assert opened.deployment is not None
     exchange = await process.upstream.begin(asked, opened.context)
     try:
         answer = exchange.answer
         if answer.status != 200:
             body = await answer.read_all(ERROR_BYTES_MAX)
-            raise request.read_error(answer.status, answer.retry_after, body, opened.deployment)
-        return await receive(exchange)
+            raise request.read_error(answer.status, answer.retry_after, body, candidate.deployment)
+        received = await receive(exchange)
+        opened.dropped = asked.dropped
+        return received
     except BaseException:
         exchange.close()
         raise

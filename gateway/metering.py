@@ -17,7 +17,7 @@ from django.conf import settings
 from billing.money import BRL
 from billing.pricing import MEDIA, PriceList, Usage, cost_of, price_ceiling, price_ceiling_of, price_usage
 from gateway.batcher import QueueFull
-from gateway.calls import Attempt, CallContext, Caller, ServedDeployment, ServedRoute
+from gateway.calls import Attempt, CallContext, Caller, Candidate, Routing, ServedDeployment, ServedRoute
 from gateway.errors import InsufficientBalance, SessionLost, Unavailable, ledger_unavailable
 from gateway.lanes import HoldItem, HoldLane, HoldResult, Settled, SettleItem, SettleLane
 from gateway.session import Session
@@ -50,9 +50,22 @@ class OpenCall(msgspec.Struct):
     session_id: int = 0
     deployment: ServedDeployment | None = None
     attempts: list[Attempt] = []
+    candidates: list[Candidate] = []
+    routing: Routing = msgspec.field(default_factory=Routing)
+    arm_id: int = 0  # of an experiment
+    outputs: dict[str, int] = {}  # `output_tokens` of the other routes that may be asked
+    is_batch: bool = False
     upstream_ns: int = 0  # spent waiting for upstreams
     first_token_ns: int = 0  # since the start; 0: none came
     settling: asyncio.Future[Settled] | None = None  # from then on the lane has it
+
+    def serve_by(self, candidate: Candidate) -> None:
+        """From now on it is this one that is asked, billed and named."""
+        if candidate.route is not self.route:
+            self.route = candidate.route
+            self.output_tokens = self.outputs.get(candidate.route.name, 0)
+        self.prices = candidate.prices.scaled() if self.is_batch else candidate.prices
+        self.deployment = candidate.deployment
 
     @property
     def overhead_us(self) -> int:
@@ -60,6 +73,48 @@ class OpenCall(msgspec.Struct):
 
     def overhead_us_at(self, now_ns: int) -> int:
         return max(0, (now_ns - self.context.started_ns - self.upstream_ns) // 1000)
+
+
+def open_at(
+    context: CallContext, caller: Caller, candidates: list[Candidate], routing: Routing, *, surface: str = "",
+    is_stream: bool = False, is_batch: bool = False,
+) -> OpenCall:  # fmt: skip
+    """A call as its first candidate would serve it, at the dearest price that any of them asks (they are all of one model)."""
+    first = candidates[0]
+    dearest = next((candidate for candidate in candidates if not candidate.deployment.is_own_key), first)
+    prices = dearest.prices.scaled() if is_batch else dearest.prices
+    return OpenCall(
+        context=context, caller=caller, route=first.route, prices=prices, is_stream=is_stream, output_tokens=0, surface=surface,
+        candidates=candidates, routing=routing, is_batch=is_batch, attempts=[],
+    )  # fmt: skip
+
+
+class Bound(msgspec.Struct):
+    """What a call may come to if one model answers it."""
+
+    route: ServedRoute
+    prices: PriceList
+    input_tokens: Callable[[], int]  # at most; counting is dear
+    output_tokens: int = 0
+    has_media_input: bool = False  # tokens of sound or of pictures may be among them
+    has_media_output: bool = False
+
+    def ceiling(self, input_tokens: int, output_tokens: int, choices: int) -> int:
+        """Nanos. Raises PriceMissing."""
+        return price_ceiling(
+            self.prices, input_tokens=input_tokens, output_tokens=output_tokens * choices, has_media_input=self.has_media_input,
+            has_media_output=self.has_media_output,
+        )  # fmt: skip
+
+    def clamp(self, input_tokens: int, available_nanos: int, choices: int) -> bool:
+        """Cut the output to what the balance affords; False where that is less than OUTPUT_TOKENS_FLOOR."""
+        most = affordable_output(
+            lambda tokens: self.ceiling(input_tokens, tokens, choices), available_nanos, self.output_tokens - 1
+        )
+        if most < OUTPUT_TOKENS_FLOOR:
+            return False
+        self.output_tokens = most
+        return True
 
 
 class Meter:
@@ -98,51 +153,36 @@ class Meter:
 
     # ── Hold ─────────────────────────────────────────────────────────────────────────────────────────────────────────
     async def hold_for(
-        self,
-        call: OpenCall,
-        *,
-        input_tokens: Callable[[], int],
-        input_bytes: int,
-        choices: int,
-        is_ceiling_ours: bool,
-        has_media_input: bool = False,
-        has_media_output: bool = False,
+        self, call: OpenCall, bounds: list[Bound], *, input_bytes: int, choices: int = 1, is_ceiling_ours: bool = False
     ) -> None:
-        """Reserve the most that the call can cost. Raises InsufficientBalance (402), Unavailable (503).
+        """Reserve the most that the call can cost, whichever model answers. Raises InsufficientBalance (402), Unavailable (503).
 
         Counting tokens is the dearest step of a call, so a wallet that had RICH_FACTOR times as much at its last hold is held by
-        the bytes of the input (a token is at least one), and only the others by their count. Where the caller named no maximum
-        (`is_ceiling_ours`), the output is cut to what the balance affords, down to OUTPUT_TOKENS_FLOOR; `call.output_tokens` tells
-        what it came to. `has_media_input` and `has_media_output`: tokens of sound or of pictures may be among them.
+        the bytes of the input (a token is at least one), and only the others by their count. Models that the balance does not
+        cover leave `bounds`. Where it covers none, and the caller named no maximum (`is_ceiling_ours`), the outputs are cut to what
+        it affords, down to OUTPUT_TOKENS_FLOOR; `output_tokens` of the bounds tell what they came to.
         """
-        wallet_id = call.caller.wallet_id
-
-        def ceiling(tokens: int, output_tokens: int) -> int:
-            return price_ceiling(
-                call.prices, input_tokens=tokens, output_tokens=output_tokens * choices, has_media_input=has_media_input,
-                has_media_output=has_media_output,
-            )  # fmt: skip
-
-        by_bytes = ceiling(input_bytes, call.output_tokens)
-        if by_bytes * RICH_FACTOR < self._available.get(wallet_id, 0):
+        by_bytes = max(bound.ceiling(input_bytes, bound.output_tokens, choices) for bound in bounds)
+        if by_bytes * RICH_FACTOR < self._available.get(call.caller.wallet_id, 0):
             placed = await self._place(call, by_bytes)
             if placed.result in (PLACED, ALREADY_PLACED):
                 return
-        counted = input_tokens()
+        counted = [bound.input_tokens() for bound in bounds]
         for _ in range(CLAMP_TRIES):
-            amount = max(1, ceiling(counted, call.output_tokens))
-            placed = await self._place(call, amount)
+            amounts = [
+                max(1, bound.ceiling(tokens, bound.output_tokens, choices)) for bound, tokens in zip(bounds, counted, strict=True)
+            ]
+            placed = await self._place(call, max(amounts))
             if placed.result in (PLACED, ALREADY_PLACED):
                 return
-            affordable = 0
-            if is_ceiling_ours and placed.result == INSUFFICIENT:
-                affordable = affordable_output(
-                    lambda tokens: ceiling(counted, tokens), placed.available_nanos, call.output_tokens - 1
-                )
-            if affordable < OUTPUT_TOKENS_FLOOR:
-                raise _insufficient(amount, placed.available_nanos)
-            call.output_tokens = affordable
-        raise _insufficient(amount, placed.available_nanos)
+            left = placed.available_nanos if placed.result == INSUFFICIENT else 0
+            covered = [place for place, amount in enumerate(amounts) if amount <= left]
+            if not covered and is_ceiling_ours:
+                covered = [place for place, bound in enumerate(bounds) if bound.clamp(counted[place], left, choices)]
+            if not covered:
+                raise _insufficient(min(amounts), placed.available_nanos)
+            bounds[:], counted = [bounds[place] for place in covered], [counted[place] for place in covered]
+        raise _insufficient(min(amounts), placed.available_nanos)
 
     async def hold_units(self, call: OpenCall, bound: Usage) -> None:
         """Reserve the most that a call can cost that uses no more than `bound`, whatever it is priced by: tokens, images, seconds,
@@ -332,6 +372,12 @@ def _row(
         "latency_ms": (now_ns - context.started_ns) // 1_000_000,
         "overhead_us": min(call.overhead_us_at(now_ns), INT_MAX),
     }
+    if not call.routing.is_plain:
+        row["routing"] = call.routing
+    if call.arm_id:
+        row["experiment_arm_id"] = call.arm_id
+    if deployment is not None and deployment.is_own_key:
+        row["is_own_key"], row["cost_nanos"] = True, 0  # its owner pays the provider
     if not usage.is_text:
         row |= {name: min(quantity, INT_MAX) for name, _ in MEDIA if (quantity := getattr(usage, name))}
     return msgspec.json.encode(row)

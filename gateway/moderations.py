@@ -28,7 +28,7 @@ async def moderate(process: GatewayProcess, context: CallContext, caller: Caller
     call = parse_moderation(body)
     opened = await open_call(process, context, caller, call, served_by=SURFACE, name=SURFACE, units=UNITS)
     request = _Request(call)
-    plan = plan_attempts(process, opened, request)
+    plan = plan_attempts(opened, request)
     basis = Basis(opened.prices, bound_of(call, opened.route), counted_of(call))
 
     async def take(exchange: Exchange) -> MediaAnswer:

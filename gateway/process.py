@@ -16,12 +16,14 @@ from django.conf import settings
 
 from gateway.balance import BalanceReader
 from gateway.calls import CallContext
+from gateway.circuit import Circuits
 from gateway.limits import Limits
 from gateway.metering import Meter
 from gateway.snapshots import Snapshots
 from gateway.surfaces.responses_store import ResponseStore
 from gateway.threads import DatabaseThreads
 from gateway.upstream import Upstream
+from gateway.vitals import Vitals
 
 log = logging.getLogger(__name__)
 READER_SECONDS = 60.0  # a caller that reads nothing for so long is gone
@@ -39,6 +41,8 @@ class GatewayProcess:
         self.limits = Limits()
         self.meter = Meter()
         self.upstream = Upstream()
+        self.circuits = Circuits()
+        self.vitals = Vitals()
         self.balances = BalanceReader()
         self.responses = ResponseStore()
         self.files = DatabaseThreads("files")
@@ -54,6 +58,8 @@ class GatewayProcess:
     async def start(self) -> None:
         await self.upstream.start()
         await self.limits.start()
+        await self.circuits.start()
+        await self.vitals.start()
         await self.meter.start()
         await self.snapshots.start()
         self._sweeper = asyncio.create_task(self._sweep(), name="sweeper")
@@ -69,6 +75,8 @@ class GatewayProcess:
         await self.meter.stop()
         await self.snapshots.stop()
         await self.limits.stop()
+        await self.circuits.stop()
+        await self.vitals.stop()
         await self.balances.stop()
         await self.responses.stop()
         await self.files.stop()

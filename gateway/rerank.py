@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from billing.pricing import Usage
-from gateway.calls import Attempt, CallContext, Caller, Reply, ServedDeployment, ServedRoute
-from gateway.catalog import route_for
-from gateway.chat import ATTEMPTS_MAX, JSON_TYPE, answer_headers, end_undelivered
+from gateway.attempts import ask_in_turn, prepare
+from gateway.calls import CallContext, Caller, Candidate, Reply, ServedRoute
+from gateway.chat import JSON_TYPE, answer_headers, end_undelivered
 from gateway.dialects.base import RerankAnswer, UpstreamRequest, malformed
 from gateway.dialects.registry import RERANKERS
-from gateway.errors import BadRequest, GatewayError, UpstreamError, internal_error
-from gateway.metering import OpenCall
+from gateway.errors import unserved
+from gateway.metering import open_at
+from gateway.planning import plan_call
 from gateway.pricetag import cost_header, with_cost
 from gateway.rerank_call import RerankCall, count_searches, parse_rerank
-from gateway.routing import attempt_order
 from gateway.upstream import ERROR_BYTES_MAX
 from tokia.crashpoints import crashpoint
 
@@ -32,17 +32,19 @@ PATHS = ("/v1/rerank", "/v2/rerank", "/v1/v2/rerank")
 async def rerank(process: GatewayProcess, context: CallContext, caller: Caller, body: bytes) -> Reply:
     """Raises GatewayError, ClientGone; the call is then settled at nothing, or was never begun."""
     call = parse_rerank(body)
-    route = route_for(process.snapshots.catalog, call.model, caller=caller, surface=SURFACE)
+    candidates, routing = plan_call(process, context, caller, model=call.model, surface=SURFACE)
     await process.limits.admit(caller, context.headers)
-    assert route.prices is not None  # route_for has seen to it
-    plan = plan_attempts(process, call, route)
-    open_call = OpenCall(context=context, caller=caller, route=route, prices=route.prices, is_stream=False, output_tokens=0)
+    open_call = open_at(context, caller, candidates, routing)
+    route = open_call.route
+    plan = prepare(candidates, routing, partial(compose, call))
     open_call.dropped = call.dropped
     counted, bound = count_searches(call, factor_percent=route.token_factor_percent)
     await process.meter.hold_units(open_call, Usage(searches=bound))
     crashpoint("after_hold_commit")
     try:
-        answer = await attempt_rerank(process, open_call, call, plan)
+        answer = await ask_in_turn(
+            process, open_call, plan, compose=partial(compose, call), ask=partial(ask, process, context, call)
+        )
         searches, source = basis_of(answer, counted=counted, bound=bound)
         settled = await process.meter.settle_for(
             open_call, Usage(searches=searches), outcome="completed", source=source, finish_reason="stop", upstream_id=answer.id
@@ -65,64 +67,19 @@ def basis_of(answer: RerankAnswer, *, counted: int, bound: int) -> tuple[int, st
     return said, "upstream"
 
 
-class Plan(msgspec.Struct):
-    """Who may be asked, one after the other, and the first one's request."""
-
-    deployments: list[ServedDeployment]
-    first: UpstreamRequest
-
-
-def plan_attempts(process: GatewayProcess, call: RerankCall, route: ServedRoute) -> Plan:
-    """Raises BadRequest where no deployment can say the call; nothing is held then."""
-    deployments = attempt_order(route.deployments, process.rng)[:ATTEMPTS_MAX]
-    refusal: BadRequest | None = None
-    for place, deployment in enumerate(deployments):
-        dialect = RERANKERS.get(deployment.dialect)
-        if dialect is None:  # a route that an administrator gave a provider without reranking
-            continue
-        try:
-            return Plan(deployments[place:], dialect.rerank_request(call, deployment))
-        except BadRequest as error:
-            refusal = refusal or error
-    raise refusal or internal_error()
-
-
-async def attempt_rerank(process: GatewayProcess, open_call: OpenCall, call: RerankCall, plan: Plan) -> RerankAnswer:
-    """Ask one deployment after the other until one answers. Raises the last one's UpstreamError."""
-    failure: GatewayError | None = None
-    for number, deployment in enumerate(plan.deployments, start=1):
-        dialect = RERANKERS.get(deployment.dialect)
-        if dialect is None:
-            continue
-        try:
-            request = plan.first if number == 1 else dialect.rerank_request(call, deployment)
-        except BadRequest:  # this one can't say it: the next
-            continue
-        open_call.deployment = deployment
-        attempt = Attempt(deployment.provider_slug, deployment.upstream_model)
-        open_call.attempts.append(attempt)
-        started_ns = time.monotonic_ns()
-        crashpoint("before_upstream")
-        try:
-            answer = await ask(process, open_call.context, call, deployment, request)
-            attempt.status = 200
-            return answer
-        except UpstreamError as error:
-            attempt.status, attempt.error = error.upstream_status, error.code
-            failure = error
-            if not error.retryable:
-                raise
-        finally:
-            elapsed_ns = time.monotonic_ns() - started_ns
-            attempt.ms = elapsed_ns // 1_000_000
-            open_call.upstream_ns += elapsed_ns
-    raise failure or internal_error()
+def compose(call: RerankCall, candidate: Candidate) -> UpstreamRequest:
+    """Raises BadRequest where this deployment can't say the call."""
+    dialect = RERANKERS.get(candidate.deployment.dialect)
+    if dialect is None:  # a route that an administrator gave a provider without reranking
+        raise unserved()
+    return dialect.rerank_request(call, candidate.deployment)
 
 
 async def ask(
-    process: GatewayProcess, context: CallContext, call: RerankCall, deployment: ServedDeployment, request: UpstreamRequest
+    process: GatewayProcess, context: CallContext, call: RerankCall, candidate: Candidate, request: UpstreamRequest
 ) -> RerankAnswer:
     """One attempt. Raises UpstreamError, ClientGone."""
+    deployment = candidate.deployment
     dialect = RERANKERS[deployment.dialect]
     exchange = await process.upstream.begin(request, context)
     try:

@@ -44,7 +44,7 @@ async def speak(process: GatewayProcess, context: CallContext, caller: Caller, b
     opened = await open_call(process, context, caller, call, served_by=SURFACE, name=SURFACE, units=UNITS)
     check_events(call, opened.prices)
     request = _Request(call, as_events=not is_by_character(opened.prices))
-    plan = plan_attempts(process, opened, request)
+    plan = plan_attempts(opened, request)
     basis = Basis(opened.prices, bound_of(call, opened.route), counted_of(call))
 
     async def begin(exchange: Exchange) -> tuple[Exchange, MediaReader, bytes]:

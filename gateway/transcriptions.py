@@ -82,7 +82,7 @@ async def _listen(process: GatewayProcess, context: CallContext, caller: Caller,
     opened = await open_call(process, context, caller, call, served_by=SURFACE, name=name, units=UNITS)
     check_route(call, opened.route)
     request = _Request(call, by_second=is_by_second(opened.prices))
-    plan = plan_attempts(process, opened, request)
+    plan = plan_attempts(opened, request)
     prompt_tokens = count_text(call.prompt)
     counted = counted_of(prompt_tokens=prompt_tokens, seconds=call.length.seconds, text="")
     basis = Basis(opened.prices, bound_of(call, opened.route), counted)

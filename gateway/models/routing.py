@@ -33,7 +33,9 @@ class RoutingRule(models.Model):
         LIST = "list", "Lista"  # its own steps, in order
         AUTO = "auto", "Automática"  # reads the request, then goes by one of the other rules (`gateway.auto`)
 
-    name = models.CharField("modelo virtual", max_length=100, unique=True, validators=[RegexValidator(r"^tokia/[a-z0-9][a-z0-9._-]*$")])
+    name = models.CharField(
+        "modelo virtual", max_length=100, unique=True, validators=[RegexValidator(r"^tokia/[a-z0-9][a-z0-9._-]*$")]
+    )
     display_name = models.CharField("nome", max_length=80)
     description = models.CharField("descrição", max_length=300, blank=True)
     policy = models.CharField("política", max_length=4, choices=Policy.choices, default=Policy.LIST)
@@ -74,9 +76,7 @@ class Fallback(models.Model):
     route = models.ForeignKey(Route, models.CASCADE, related_name="fallbacks", verbose_name="modelo")
     position = models.PositiveSmallIntegerField("ordem", default=1)
     target = models.ForeignKey(Route, models.CASCADE, related_name="+", verbose_name="substituto")
-    kinds = ArrayField(
-        models.CharField(max_length=14, choices=FailureKind.choices), default=every_kind, verbose_name="quando"
-    )
+    kinds = ArrayField(models.CharField(max_length=14, choices=FailureKind.choices), default=every_kind, verbose_name="quando")
 
     class Meta:
         verbose_name = "substituto"
@@ -122,7 +122,10 @@ class Experiment(models.Model):
         base_manager_name = "everywhere"
         constraints = [
             models.UniqueConstraint(
-                fields=["organization", "model"], condition=models.Q(status="running"), nulls_distinct=False, name="experiment_running_once"
+                fields=["organization", "model"],
+                condition=models.Q(status="running"),
+                nulls_distinct=False,
+                name="experiment_running_once",
             ),
         ]
 
@@ -211,8 +214,11 @@ class OwnKey(models.Model):
 class CredentialHealth(models.Model):
     """How one of our keys is doing at its provider. Apart from the key, so that writing it moves no snapshot."""
 
-    credential = models.OneToOneField(Credential, models.CASCADE, primary_key=True, related_name="health", verbose_name="credencial")
-    dead_at = models.DateTimeField("recusada desde", null=True, blank=True)  # refused by its provider: rotated out until tried again
+    credential = models.OneToOneField(
+        Credential, models.CASCADE, primary_key=True, related_name="health", verbose_name="credencial"
+    )
+    # Refused by its provider: rotated out until it is tried again.
+    dead_at = models.DateTimeField("recusada desde", null=True, blank=True)
     dead_reason = models.CharField("motivo", max_length=200, blank=True)
     balance = models.DecimalField("saldo no provedor", max_digits=14, decimal_places=4, null=True, blank=True)
     balance_currency = models.CharField("moeda", max_length=3, blank=True)

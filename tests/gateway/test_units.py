@@ -13,7 +13,7 @@ from billing.pricing import MEDIA, PriceList, UnitPrice, Usage, price_usage
 from gateway.calls import CallContext, Caller, ServedRoute
 from gateway.errors import InsufficientBalance
 from gateway.lanes import HoldResult
-from gateway.metering import INSUFFICIENT, PLACED, Meter, OpenCall, _row
+from gateway.metering import INSUFFICIENT, PLACED, Bound, Meter, OpenCall, _row
 
 PRICES = PriceList(
     1, "v1",
@@ -86,21 +86,19 @@ def test_a_chat_is_held_for_sound_where_it_may_use_it(has_input: bool, has_outpu
     meter = PoorMeter(BRL)
     asyncio.run(
         meter.hold_for(
-            open_call(), input_tokens=lambda: 1_000, input_bytes=5_000, choices=1, is_ceiling_ours=False,
-            has_media_input=has_input, has_media_output=has_output,
+            (call := open_call()),
+            [Bound(call.route, call.prices, lambda: 1_000, call.output_tokens, has_input, has_output)],
+            input_bytes=5_000,
         )
-    )  # fmt: skip
+    )
     assert meter.asked == [nanos * BRL // 1_000]
 
 
 def test_the_answer_is_cut_by_the_price_of_sound() -> None:
     meter, call = PoorMeter(BRL // 20), open_call()  # 5 centavos: 1 goes in, 4 come out
-    asyncio.run(
-        meter.hold_for(
-            call, input_tokens=lambda: 1_000, input_bytes=5_000, choices=1, is_ceiling_ours=True, has_media_output=True
-        )
-    )  # fmt: skip
-    assert call.output_tokens == 125  # 40 000 000 nanos at 320 000 each
+    bound = Bound(call.route, call.prices, lambda: 1_000, call.output_tokens, has_media_output=True)
+    asyncio.run(meter.hold_for(call, [bound], input_bytes=5_000, is_ceiling_ours=True))
+    assert bound.output_tokens == 125  # 40 000 000 nanos at 320 000 each
     assert meter.asked[-1] == BRL // 20
 
 
