@@ -264,7 +264,7 @@ class Preferences(msgspec.Struct, frozen=True):
     """What a call says of its routing, in OpenRouter's words (`gateway.preferences` reads them and takes them out of the body)."""
 
     models: tuple[str, ...] = ()  # fallbacks, in order, after `model`
-    order: tuple[str, ...] = ()  # of provider slugs, first to be asked
+    preferred: tuple[str, ...] = ()  # provider slugs, in the order in which to ask (`provider.order`)
     only: frozenset[str] = frozenset()
     ignore: frozenset[str] = frozenset()
     sort: str = ""  # "price", "throughput", "latency"

@@ -299,7 +299,7 @@ def test_it_refuses_who_may_not_and_what_is_not_sold(
     world.await_served(limited, others["chat"])
     assert ask(world, limited, {**BODY, "model": route}).status_code == 403
     assert ask(world, ready, {**BODY, "model": others["lost"]}).status_code == 503  # it has no price per search
-    assert ask(world, ready, {**BODY, "model": others["foreign"]}).status_code == 500  # its provider ranks nothing
+    assert ask(world, ready, {**BODY, "model": others["foreign"]}).status_code == 400  # its provider ranks nothing
     assert ready.records() == []
     assert ready.fresh().held_nanos == 0
 
