@@ -17,6 +17,7 @@ from django.conf import settings
 from gateway.balance import BalanceReader
 from gateway.calls import CallContext
 from gateway.circuit import Circuits
+from gateway.credentials import Credentials
 from gateway.limits import Limits
 from gateway.metering import Meter
 from gateway.snapshots import Snapshots
@@ -43,6 +44,7 @@ class GatewayProcess:
         self.upstream = Upstream()
         self.circuits = Circuits()
         self.vitals = Vitals()
+        self.credentials = Credentials()
         self.balances = BalanceReader()
         self.responses = ResponseStore()
         self.files = DatabaseThreads("files")
@@ -60,6 +62,7 @@ class GatewayProcess:
         await self.limits.start()
         await self.circuits.start()
         await self.vitals.start()
+        await self.credentials.start()
         await self.meter.start()
         await self.snapshots.start()
         self._sweeper = asyncio.create_task(self._sweep(), name="sweeper")
@@ -77,6 +80,7 @@ class GatewayProcess:
         await self.limits.stop()
         await self.circuits.stop()
         await self.vitals.stop()
+        await self.credentials.stop()
         await self.balances.stop()
         await self.responses.stop()
         await self.files.stop()
