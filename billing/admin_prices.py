@@ -58,7 +58,7 @@ class PriceForm(forms.ModelForm):  # type: ignore[type-arg]
         model = Price
         fields = (
             "route_name", "unit", "per_units", "provider_name", "upstream_model", "cost_usd", "markup", "override_nanos",
-            "override_reason", "batch_percent",
+            "override_reason", "batch_percent", "own_key_percent",
         )  # fmt: skip
 
 

@@ -67,6 +67,7 @@ class EndedCall:
     first_token_ms: int | None = None
     latency_ms: int = 0
     overhead_us: int = 0
+    is_own_key: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The object that `billing_settle_batch` reads: keys are UsageRecord's columns, and what is 0 may be missing."""

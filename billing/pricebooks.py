@@ -1,7 +1,8 @@
 """Sale prices: a draft is computed from costs, exchange rate and markup; once published it never changes.
 
 amount = ceil(cost in US$ × R$ per US$ × markup × 10⁹) nano-reais per `per_units`, exact in Decimal; an override in reais wins.
-In a batch a call costs `batch_percent` of it, raised in the draft to where it covers the cost.
+In a batch a call costs `batch_percent` of it, raised in the draft to where it covers the cost. Served by the customer's own key
+it costs `own_key_percent` of it, whatever the cost, which is the customer's.
 One version of the default book is in force: the newest published one whose `effective_at` has come.
 """
 
@@ -26,6 +27,7 @@ from billing.units import tell_per
 from tokia import clock
 
 BATCH_PERCENT = 75
+OWN_KEY_PERCENT = 5
 PROPOSAL_NOTE = "Proposta automática: custos mudaram"
 EXACT = Context(prec=60)  # 18 + 12 + 6 + 10 digits at most: no product is rounded before the ceil
 
@@ -48,6 +50,7 @@ class PriceLine:
     overrides: Mapping[str, int] = field(default_factory=dict)  # unit → nanos per `per_units`
     override_reason: str = ""  # needed where an override is below cost
     batch_percent: int = BATCH_PERCENT
+    own_key_percent: int = OWN_KEY_PERCENT
 
 
 KIND_LABELS = {"gone": "sumiu", "up": "subiu", "down": "caiu", "new": "novo", "same": "igual"}
@@ -131,6 +134,7 @@ def draft_from_current(*, note: str = "", book: PriceBook | None = None) -> Pric
             route_name=old.route_name, unit=old.unit, per_units=old.per_units, provider_name=old.provider_name,
             upstream_model=old.upstream_model, cost_usd=old.cost_usd, markup=old.markup,
             override_nanos=old.override_nanos, override_reason=old.override_reason, batch_percent=old.batch_percent,
+            own_key_percent=old.own_key_percent,
         )  # fmt: skip
         _follow_cost(copy, costs)
         copies.append(copy)
@@ -195,7 +199,7 @@ def _prices_of(line: PriceLine, costs: Mapping[str, ProviderCost]) -> list[Price
             provider_name=line.provider_name, upstream_model=line.upstream_model,
             cost_usd=costs[unit].usd if unit in costs else None, markup=line.markup,
             override_nanos=line.overrides.get(unit), override_reason=line.override_reason if unit in line.overrides else "",
-            batch_percent=line.batch_percent,
+            batch_percent=line.batch_percent, own_key_percent=line.own_key_percent,
         )
         for unit in units
     ]  # fmt: skip
@@ -222,6 +226,7 @@ def _newly_costed(copies: list[Price], costs: Mapping[tuple[str, str], Mapping[s
             route_name=route_name, unit=unit, per_units=cost.per_units, provider_name=provider_name,
             upstream_model=upstream_model, cost_usd=cost.usd, markup=next(iter(units.values())).markup,
             batch_percent=next(iter(units.values())).batch_percent,
+            own_key_percent=next(iter(units.values())).own_key_percent,
         )
         for (route_name, provider_name, upstream_model), units in routes.items()
         for unit, cost in costs.get((provider_name, upstream_model), {}).items()
@@ -321,7 +326,7 @@ def price_lists(at: dt.datetime | None = None) -> dict[str, PriceList]:
     for price in Price.objects.filter(version=version):
         units[price.route_name][price.unit] = UnitPrice(
             amount_nanos=price.amount_nanos, cost_nanos=cost_of_line(price, rate), per_units=price.per_units,
-            batch_percent=price.batch_percent,
+            batch_percent=price.batch_percent, own_key_percent=price.own_key_percent,
         )  # fmt: skip
     label = f"v{version.number}"
     return {name: PriceList(version_id=version.pk, version_label=label, units=prices) for name, prices in units.items()}

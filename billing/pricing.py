@@ -126,6 +126,7 @@ class UnitPrice:
     cost_nanos: int = 0
     per_units: int = 1_000_000
     batch_percent: int = 100  # of the amount, in a batch
+    own_key_percent: int = 100  # of the amount, where the customer's own key at the provider serves: the platform fee
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,14 @@ class PriceList:
         """The same edition's prices of a batch. Exact: nothing is rounded before the one ceil of a call."""
         units = {
             unit: UnitPrice(price.amount_nanos * price.batch_percent, price.cost_nanos * 100, price.per_units * 100)
+            for unit, price in self.units.items()
+        }
+        return PriceList(version_id=self.version_id, version_label=self.version_label, units=units)
+
+    def for_own_key(self) -> PriceList:
+        """The same edition's platform fee, where the customer pays the provider: a part of each price, and no cost. Exact."""
+        units = {
+            unit: UnitPrice(price.amount_nanos * price.own_key_percent, 0, price.per_units * 100)
             for unit, price in self.units.items()
         }
         return PriceList(version_id=self.version_id, version_label=self.version_label, units=units)

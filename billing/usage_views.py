@@ -260,7 +260,7 @@ class PriceLine:
     per_units: int
     amount: Decimal  # reais, to 28 digits: only the sum is rounded
     per: str  # "/1M", "/imagem"
-    percent: int = 100  # of the price: less in a batch
+    percent: int = 100  # of the price: less in a batch, and by the customer's own key
 
     @property
     def text(self) -> str:
@@ -301,8 +301,14 @@ def price_lines(record: UsageRecord) -> list[PriceLine]:
         quantity = getattr(record, name)
         price = next((prices[unit] for unit in units if unit in prices), None)
         if quantity and price is not None:
-            percent = price.batch_percent if record.is_batch else 100
+            percent = _percent_of(record, price)
             amount = to_brl(quantity * price.amount_nanos * percent) / (100 * price.per_units)
             per = tell_per(price.unit, price.per_units)
             lines.append(PriceLine(LABELS[name], quantity, price.amount_nanos, price.per_units, amount, per, percent))
     return lines
+
+
+def _percent_of(record: UsageRecord, price: Price) -> int:
+    if record.is_own_key:
+        return price.own_key_percent
+    return price.batch_percent if record.is_batch else 100

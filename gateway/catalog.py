@@ -93,6 +93,7 @@ def load() -> Catalog:
             token_factor_percent=max(100, route.token_factor_percent), capabilities=tuple(route.capabilities),
             is_reasoning=route.is_reasoning, created=int(route.created_at.timestamp()), prices=prices.get(route.name),
             deployments=tuple(deployments[route.pk]), fallbacks=fallbacks.get(route.pk, ()),
+            own_key_prices=prices[route.name].for_own_key() if route.name in prices else None,
         )  # fmt: skip
         routes[served.name] = served
         if served.surface == Route.Surface.CHAT:

@@ -115,6 +115,7 @@ class Settled(msgspec.Struct, frozen=True):
     gross_nanos: int
     net_nanos: int
     is_estimate: bool = False
+    is_own_key: bool = False  # the platform fee: the customer's own key at the provider served
 
 
 class SettleLane(Lane[SettleItem, Settled]):

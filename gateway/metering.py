@@ -240,6 +240,8 @@ class Meter:
             crashpoint("before_settle")
             call.settling = self._submit(call, usage, outcome, source, status, error_code, finish_reason, upstream_id)
         settled = await call.settling  # a caller that is cancelled meanwhile does not stop it: the lane goes on
+        if call.deployment is not None and call.deployment.is_own_key:
+            settled = msgspec.structs.replace(settled, is_own_key=True)
         crashpoint("after_settle")
         return settled
 

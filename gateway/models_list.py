@@ -71,7 +71,7 @@ def _item(route: ServedRoute) -> dict[str, Any]:
             "output_modalities": out,
         },
         "top_provider": {"context_length": route.context_tokens, "max_completion_tokens": route.output_tokens_max},
-        "pricing": _pricing(route.prices) | _batch_pricing(route),
+        "pricing": _pricing(route.prices) | _batch_pricing(route) | _own_key_pricing(route),
         "supported_parameters": _supported(route),
         "is_simulated": all(deployment.is_simulated for deployment in route.deployments),
     }
@@ -92,6 +92,13 @@ def _batch_pricing(route: ServedRoute) -> dict[str, str]:
     if route.prices is None or route.surface not in BATCHED:
         return {}
     return {"batch_percent": str(max(price.batch_percent for price in route.prices.units.values()))}
+
+
+def _own_key_pricing(route: ServedRoute) -> dict[str, str]:
+    """Of those prices, where the customer's own key at the provider serves; where units differ, the most of them."""
+    if route.prices is None:
+        return {}
+    return {"own_key_percent": str(max(price.own_key_percent for price in route.prices.units.values()))}
 
 
 def _per_unit(price: UnitPrice) -> str:

@@ -24,7 +24,7 @@ def with_cost(usage_raw: bytes, settled: Settled) -> bytes:
     usage_raw = usage_raw.strip()
     if b'"cost' in usage_raw:  # an upstream that names a cost means another one
         members = msgspec.json.decode(usage_raw, type=dict[str, msgspec.Raw])
-        for name in ("cost", "cost_details"):
+        for name in ("cost", "cost_details", "is_byok"):
             members.pop(name, None)
         usage_raw = msgspec.json.encode(members)
     details = b'{"currency":"BRL","list_cost":%b,"discount":%b%b}' % (
@@ -32,6 +32,8 @@ def with_cost(usage_raw: bytes, settled: Settled) -> bytes:
         decimal_brl(settled.gross_nanos - settled.net_nanos),
         b',"is_estimate":true' if settled.is_estimate else b"",
     )
+    if settled.is_own_key:  # OpenRouter's word: the cost is our fee, the provider's is on the customer's own bill there
+        details += b',"is_byok":true'
     return b'%b,"cost":%b,"cost_details":%b}' % (usage_raw[:-1].rstrip(), decimal_brl(settled.net_nanos), details)
 
 

@@ -238,6 +238,7 @@ def test_a_line_of_a_draft_is_edited_and_priced(staff: Client, world: Wallet) ->
             f"prices-{number}-cost_usd": str(line.cost_usd), f"prices-{number}-markup": "2",
             f"prices-{number}-override_nanos": "18,14" if line.unit == "input" else "",
             f"prices-{number}-override_reason": "", f"prices-{number}-batch_percent": 80,
+                f"prices-{number}-own_key_percent": 3,
         }  # fmt: skip
     answer = staff.post(reverse("admin:billing_priceversion_change", args=[draft.pk]), form)
     assert answer.status_code == 302, answer.context["errors"]
