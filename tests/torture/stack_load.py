@@ -55,6 +55,7 @@ class Seen:
     is_whole: bool = False  # the JSON to its last byte, or [DONE]
     is_cut: bool = False  # an error event in a stream
     has_left: bool = False  # the caller itself hung up
+    contents: int = 0  # chunks of a stream that said something
     is_hung: bool = False
     cost_nanos: int | None = None
 
@@ -182,6 +183,7 @@ class Line:
             seen.is_whole = True
         elif data.startswith(b"{"):
             told = json.loads(data, parse_float=Decimal)
+            seen.contents += any(choice["delta"].get("content") for choice in told.get("choices", ()))
             if "error" in told:
                 seen.is_cut, seen.error_code = True, told["error"]["code"]
             elif told.get("usage"):

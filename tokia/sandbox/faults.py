@@ -7,6 +7,7 @@ counts content chunks, ms is milliseconds. Several faults of one script act toge
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ from tokia.sandbox.asgi import Json
 KINDS: dict[str, str] = {
     "status": "answer with this HTTP status (429 and 503 carry Retry-After: 1); also plain `503`, `429`, `529`…",
     "retryafter": "with a status fault: Retry-After of n seconds",
+    "drop": "TCP reset before a single byte",
     "stall": "send nothing until POST /llm/__release (or for ms)",
     "slowfirst": "the head at once, the first chunk after ms (default 2000)",
     "stallmid": "stop after k content chunks until released",
@@ -116,6 +118,7 @@ class Script:
 @dataclass
 class Scripts:
     pending: list[Script] = field(default_factory=list)
+    scheduled: Callable[[str], list[Fault]] | None = None  # what a provider has just now, by its schedule
     _count: int = 0
 
     def add(self, body: dict[str, Json]) -> Script:
@@ -132,8 +135,10 @@ class Scripts:
         return script
 
     def take(self, *, provider: str, model: str) -> FaultSet:
-        """The faults of this call: its model name's, and those of the first script that fits."""
+        """The faults of this call: its model name's, its provider's just now, and those of the first script that fits."""
         found = faults_of_model(model)
+        if self.scheduled is not None:
+            found += self.scheduled(provider)
         for script in self.pending:
             if script.provider in (provider, "*") and script.model in (None, model):
                 found += script.faults

@@ -40,6 +40,7 @@ from tokia.sandbox.llm_providers import (
     scripted_error,
     unauthorized,
 )
+from tokia.sandbox.llm_schedule import read_schedule
 from tokia.sandbox.llm_tokens import PromptCache
 from tokia.sandbox.llm_types import PublishedTypes
 
@@ -232,6 +233,13 @@ class Llm:
                 case "DELETE", "__script":
                     self.scripts.pending.clear()
                     return json_response({"pending": []})
+                case "POST", "__schedule":
+                    schedule = read_schedule(request.json_object())
+                    self.scripts.scheduled = schedule.faults_of
+                    return json_response(schedule.describe())
+                case "DELETE", "__schedule":
+                    self.scripts.scheduled = None
+                    return json_response({"phases": []})
                 case "POST", "__release":
                     return json_response({"released": self.gate.release()})
                 case "POST", "__delay":
@@ -243,6 +251,7 @@ class Llm:
 
     def _reset(self) -> int:
         self.scripts.pending.clear()
+        self.scripts.scheduled = None
         released = self.gate.release()
         self.ledger.clear()
         self.cache.clear()

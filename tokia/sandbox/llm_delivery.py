@@ -129,6 +129,9 @@ class Delivery:
 
     async def _hold_back(self) -> None:
         self.request.watch_client()
+        if self.faults.has("drop"):
+            reset_connection(self.request.transport)
+            raise Broken
         if self.faults.has("stall"):
             number = self.faults.number("stall", -1)
             await self.gate.wait(self.request, ms=None if number < 0 else number)
