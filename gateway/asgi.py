@@ -38,6 +38,7 @@ from gateway.errors import (  # noqa: E402
 )  # fmt: skip
 from gateway.exchange import JSON_TYPE, Exchange, Receive, Scope, Send  # noqa: E402
 from gateway.files import serve_file  # noqa: E402
+from gateway.generation import serve_generation  # noqa: E402
 from gateway.images import edit_images, make_images  # noqa: E402
 from gateway.messages import complete_message  # noqa: E402
 from gateway.metering import overloaded  # noqa: E402
@@ -73,6 +74,7 @@ RESOURCES: dict[str, Resource] = {  # by the first two segments of the path, or 
     "/v1/responses": serve_response,
     "/v1/files": serve_file,
     "/v1/batches": serve_batch,
+    "/v1/generation": serve_generation,
     "/v1/images/edits": edit_images,
     "/v1/audio/transcriptions": transcribe,
     "/v1/audio/translations": translate,

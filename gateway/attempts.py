@@ -63,7 +63,7 @@ async def ask_in_turn(
     failed_routes: set[str] = set()  # whose own deployments would all fail the same way
     kind = ""
     tried_open = 0
-    first_route = plan.candidates[0].route.name
+    spans_models = plan.candidates[-1].route is not plan.candidates[0].route
     budget = ATTEMPTS_MAX if open_call.context.preferences.allows_fallbacks else 1
     for place, candidate in enumerate(plan.candidates):
         route, deployment = candidate.route, candidate.deployment
@@ -81,12 +81,13 @@ async def ask_in_turn(
             process.circuits.note_abandoned(deployment)
             continue
         attempt = Attempt(deployment.provider_slug, deployment.upstream_model)
-        if route.name != first_route:
+        if spans_models:  # the record names only the one that answered
             attempt.route = route.name
         if state != CLOSED:
             attempt.circuit = state
         attempt.is_own_key = deployment.is_own_key
         open_call.attempts.append(attempt)
+        open_call.context.attempts += 1
         started_ns = time.monotonic_ns()
         crashpoint("before_upstream")
         try:

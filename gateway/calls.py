@@ -206,7 +206,7 @@ class Attempt(msgspec.Struct, omit_defaults=True):
     status: int = 0  # HTTP, of the upstream; 0: no answer came
     error: str = ""
     ms: int = 0
-    route: str = ""  # where it is not the one that the record names
+    route: str = ""  # where the plan spans several models; else it is the one that the record names
     circuit: str = ""  # its state when it was asked, where that is not closed
     first_token_ms: int = 0
     is_own_key: bool = False
@@ -309,6 +309,7 @@ class CallContext(msgspec.Struct, eq=False):
     asked: Mapping[bytes, bytes] = {}  # the request's own headers
     headers: Headers = []  # rate limit headers, for answers and refusals alike
     preferences: Preferences = NO_PREFERENCES
+    attempts: int = 0  # that were made for it; what a refusal tells of them
 
     def let_go(self) -> None:
         """The request is over: nothing here points back at who served it, so that no cycle waits for the collector."""

@@ -135,6 +135,8 @@ class Exchange:
             headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after_seconds))))
         if error.code == "method_not_allowed":
             headers.append((b"allow", b"GET, POST"))
+        if self.context.attempts:
+            headers.append((b"x-tokia-attempts", b"%d" % self.context.attempts))
         if self.context.is_reading:  # the rest of the body is not read: the connection can't be used again
             headers.append((b"connection", b"close"))
         await self._send_whole(error.status, headers, body)

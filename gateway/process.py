@@ -20,6 +20,7 @@ from gateway.circuit import Circuits
 from gateway.credentials import Credentials
 from gateway.limits import Limits
 from gateway.metering import Meter
+from gateway.reading import ReadConnection
 from gateway.snapshots import Snapshots
 from gateway.surfaces.responses_store import ResponseStore
 from gateway.threads import DatabaseThreads
@@ -45,7 +46,8 @@ class GatewayProcess:
         self.circuits = Circuits()
         self.vitals = Vitals()
         self.credentials = Credentials()
-        self.balances = BalanceReader()
+        self.reads = ReadConnection()
+        self.balances = BalanceReader(self.reads)
         self.responses = ResponseStore()
         self.files = DatabaseThreads("files")
         self.rng = random.Random()  # noqa: S311 - spreads load, guards nothing
@@ -81,7 +83,7 @@ class GatewayProcess:
         await self.circuits.stop()
         await self.vitals.stop()
         await self.credentials.stop()
-        await self.balances.stop()
+        await self.reads.stop()
         await self.responses.stop()
         await self.files.stop()
         await self.upstream.stop()
