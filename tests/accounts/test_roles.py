@@ -10,6 +10,7 @@ from tests.cast import Cast, make_cast
 MATRIX = {
     "keys.manage": {Role.OWNER, Role.ADMIN, Role.DEVELOPER},
     "keys.manage_all": {Role.OWNER, Role.ADMIN},
+    "experiments.manage": {Role.OWNER, Role.ADMIN, Role.DEVELOPER},
     "usage.read": {Role.OWNER, Role.ADMIN, Role.DEVELOPER, Role.FINANCE},
     "billing.top_up": {Role.OWNER, Role.ADMIN, Role.FINANCE},
     "billing.statement": {Role.OWNER, Role.ADMIN, Role.FINANCE},
