@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
-import io
 import uuid
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from django.db.models import QuerySet
-from django.http import Http404, HttpResponse
+from django.http import Http404
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
@@ -23,6 +21,7 @@ from billing.models import Hold, LedgerEntry, Price, PriceVersion, UsageRecord
 from billing.money import to_brl
 from billing.periods import CHOICES, Period, read_period
 from billing.pricing import BUCKETS, MEDIA
+from billing.sheets import comma, plain, sheet
 from billing.units import media_of, tell_media, tell_per
 from tokia import clock
 
@@ -57,7 +56,6 @@ LABELS = {
     "characters": "caracteres",
     "searches": "buscas",
 }
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 # ── Statement ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -84,34 +82,22 @@ def statement_csv(request: MemberRequest) -> HttpResponseBase:
     """The same rows for a spreadsheet: `;` and decimal comma as Brazil's read them, no cell that a program would run."""
     period, kind = read_period(request.GET), _chosen_kind(request)
     found = statements.statement(first_on=period.first_on, last_on=period.last_on, kinds=[kind] if kind else [])
-    text = io.StringIO()
-    writer = csv.writer(text, delimiter=";", quoting=csv.QUOTE_MINIMAL, lineterminator="\r\n")
-    writer.writerow(["Data", "Descrição", "Motivo", "Entrada (R$)", "Saída (R$)", "Saldo (R$)"])
-    writer.writerow([f"{period.first_on:%d/%m/%Y}", "Saldo inicial", "", "", "", _comma(found.opening_nanos)])
+    rows = [
+        ["Data", "Descrição", "Motivo", "Entrada (R$)", "Saída (R$)", "Saldo (R$)"],
+        [f"{period.first_on:%d/%m/%Y}", "Saldo inicial", "", "", "", comma(found.opening_nanos)],
+    ]
     for row in found.rows:
-        entry = [_comma(row.in_nanos) if row.in_nanos else "", _comma(row.out_nanos) if row.out_nanos else ""]
+        entry = [comma(row.in_nanos) if row.in_nanos else "", comma(row.out_nanos) if row.out_nanos else ""]
         described = f"{row.description} ({row.media})" if row.media else row.description
-        writer.writerow([f"{row.on:%d/%m/%Y}", _plain(described), _plain(row.reason), *entry, _comma(row.balance_nanos)])
-    totals = [_comma(found.in_nanos), _comma(found.out_nanos), _comma(found.closing_nanos)]
-    writer.writerow([f"{period.last_on:%d/%m/%Y}", "Saldo final", "", *totals])
-    response = HttpResponse(f"\ufeff{text.getvalue()}", content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="extrato-{period.first_on}-{period.last_on}.csv"'
-    response["Cache-Control"] = "no-store"
-    return response
+        rows.append([f"{row.on:%d/%m/%Y}", plain(described), plain(row.reason), *entry, comma(row.balance_nanos)])
+    totals = [comma(found.in_nanos), comma(found.out_nanos), comma(found.closing_nanos)]
+    rows.append([f"{period.last_on:%d/%m/%Y}", "Saldo final", "", *totals])
+    return sheet(f"extrato-{period.first_on}-{period.last_on}", rows)
 
 
 def _chosen_kind(request: MemberRequest) -> str:
     kind = request.GET.get("tipo", "")
     return kind if kind in LedgerEntry.Kind.values else ""
-
-
-def _comma(nanos: int) -> str:
-    """All nine decimals, so that the sheet adds up to the nano."""
-    return f"{to_brl(nanos):f}".replace(".", ",")
-
-
-def _plain(text: str) -> str:
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 def _period_context(period: Period) -> dict[str, Any]:
