@@ -25,6 +25,7 @@ from gateway.batches import serve_batch  # noqa: E402
 from gateway.calls import CallContext, Caller, Reply  # noqa: E402
 from gateway.chat import complete_chat  # noqa: E402
 from gateway.count_tokens import count_tokens  # noqa: E402
+from gateway.deployments_list import list_deployments  # noqa: E402
 from gateway.embeddings import embed  # noqa: E402
 from gateway.errors import (  # noqa: E402
     BadRequest,
@@ -81,7 +82,7 @@ RESOURCES: dict[str, Resource] = {  # by the first two segments of the path, or 
 }
 READS = frozenset({"/v1/models", "/v1/credits", "/v1/key"})
 PROBES = frozenset({"/healthz", "/readyz"})
-MODELS = "/v1/models/"
+MODELS, DEPLOYMENTS = "/v1/models/", "/endpoints"
 MODEL_NAME_MAX = 200
 CALLS_MAX: int = settings.GATEWAY_CALLS_MAX  # Django's settings are dear to ask on every call
 
@@ -210,6 +211,8 @@ async def answer_read(exchange: Exchange, path: str, method: str) -> Reply:
         body = await process.balances.read_credits(caller)
     elif path == "/v1/key":
         body = await process.balances.read_key(caller)
+    elif path.endswith(DEPLOYMENTS):
+        body = await list_deployments(process, caller, path[len(MODELS) : -len(DEPLOYMENTS)][:MODEL_NAME_MAX])
     else:
         body = models_list.show_model(catalog, caller, path[len(MODELS) :][:MODEL_NAME_MAX])
     return Reply(200, [JSON_TYPE], body)

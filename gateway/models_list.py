@@ -77,6 +77,10 @@ def _item(route: ServedRoute) -> dict[str, Any]:
     }
 
 
+def show_pricing(route: ServedRoute) -> dict[str, str]:
+    return _pricing(route.prices) | _batch_pricing(route)
+
+
 def _pricing(prices: PriceList | None) -> dict[str, str]:
     """Decimal strings in reais per token, image, request, search, second of sound or character, under OpenRouter's names."""
     shown = {"currency": "BRL"}
