@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import os
 import re
 import secrets
@@ -17,12 +16,14 @@ from tokia.sandbox.llm_anthropic import answer_messages
 from tokia.sandbox.llm_anthropic_rules import fields_of_betas, refuse_bad_headers, refuse_bad_messages_request
 from tokia.sandbox.llm_azure import PATH as AZURE_PATH
 from tokia.sandbox.llm_azure import serve_azure
+from tokia.sandbox.llm_balances import BALANCE_PATH, MODELS_PATHS, serve_balance, serve_models
 from tokia.sandbox.llm_bedrock import serve_converse
 from tokia.sandbox.llm_cohere import PATH as COHERE_PATH
 from tokia.sandbox.llm_cohere import serve_cohere
 from tokia.sandbox.llm_delivery import Delivery, Gate, Reply
 from tokia.sandbox.llm_gemini import PATH as GEMINI_PATH
 from tokia.sandbox.llm_gemini import serve_gemini
+from tokia.sandbox.llm_keys import REFUSED, knows_key, set_refused
 from tokia.sandbox.llm_ledger import ERROR, Call, Ledger
 from tokia.sandbox.llm_local import LocalModel
 from tokia.sandbox.llm_media import PATH as MEDIA_PATH
@@ -59,6 +60,8 @@ class Native:
 
 
 NATIVES: tuple[Native, ...] = (
+    Native("deepseek", BALANCE_PATH, serve_balance),
+    *(Native(slug, path, serve_models) for slug, path in MODELS_PATHS.items()),
     Native("azure", AZURE_PATH, serve_azure),
     Native("bedrock", re.compile(r"/.*"), serve_converse),
     Native("cohere", COHERE_PATH, serve_cohere),
@@ -242,6 +245,9 @@ class Llm:
                     return json_response({"phases": []})
                 case "POST", "__release":
                     return json_response({"released": self.gate.release()})
+                case "POST", "__keys":
+                    asked = request.json_object()
+                    return json_response({"refused": set_refused(str(asked["key"]), int(asked.get("status", 0)))})
                 case "POST", "__delay":
                     self.chunk_seconds = float(request.json_object().get("ms", 0)) / 1000
                     return json_response({"ms": self.chunk_seconds * 1000})
@@ -252,6 +258,7 @@ class Llm:
     def _reset(self) -> int:
         self.scripts.pending.clear()
         self.scripts.scheduled = None
+        REFUSED.clear()
         released = self.gate.release()
         self.ledger.clear()
         self.cache.clear()
@@ -263,7 +270,7 @@ def _refuse_bad_key(request: Request, provider: Provider) -> None:
     given = bearer if kind.lower() == "bearer" else ""
     if provider.dialect == "anthropic":
         given = request.headers.get("x-api-key") or given
-    if not hmac.compare_digest(given.encode(), provider.key.encode()):
+    if not knows_key(provider, given):
         raise unauthorized(provider, is_missing=not given)
 
 

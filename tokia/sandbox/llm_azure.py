@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hmac
 import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from tokia.sandbox.asgi import BadJson, Request
+from tokia.sandbox.llm_keys import knows_key
 from tokia.sandbox.llm_providers import Provider, ProviderError, unauthorized
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ V1_VERSIONS = ("", "v1", "preview", "latest")
 async def serve_azure(llm: Llm, request: Request, provider: Provider, path: str, request_id: str) -> None:
     """Answer one call. Raises ProviderError."""
     given = request.headers.get("api-key", "")
-    if not hmac.compare_digest(given.encode(), provider.key.encode()):
+    if not knows_key(provider, given):
         raise unauthorized(provider, is_missing=not given)
     found = CALL_PATH.fullmatch(path)
     version = request.query.get("api-version", "")

@@ -12,9 +12,9 @@ import re
 from urllib.parse import quote, unquote
 
 from tokia.sandbox.asgi import Request
+from tokia.sandbox.llm_keys import knows_key, secret_of_access_key
 from tokia.sandbox.llm_providers import Provider, ProviderError
 
-ACCESS_KEY_ID = "AKIASANDBOXBEDROCK00"
 SESSION_TOKEN = "sandbox-session"  # noqa: S105 — a simulated provider's
 CLOCK_SKEW = dt.timedelta(minutes=5)
 _AUTHORIZATION = re.compile(
@@ -27,7 +27,7 @@ def refuse_bad_signature(request: Request, provider: Provider) -> None:
     """Raises ProviderError 403, as AWS does."""
     given = request.headers.get("authorization", "")
     if given.startswith("Bearer "):
-        if not hmac.compare_digest(given[7:].encode(), provider.key.encode()):
+        if not knows_key(provider, given[7:]):
             raise _denied("The bearer token included in the request is invalid", "UnrecognizedClientException")
         return
     if not given:
@@ -36,7 +36,8 @@ def refuse_bad_signature(request: Request, provider: Provider) -> None:
     if found is None:
         raise _denied("Authorization header is not a valid AWS4-HMAC-SHA256 header.", "IncompleteSignatureException")
     token = request.headers.get("x-amz-security-token")
-    if found["id"] != ACCESS_KEY_ID or token not in (None, SESSION_TOKEN):
+    secret = secret_of_access_key(found["id"])
+    if not secret or not knows_key(provider, secret) or token not in (None, SESSION_TOKEN):
         raise _denied("The security token included in the request is invalid.", "UnrecognizedClientException")
     if found["service"] != "bedrock":
         raise _denied("Credential should be scoped to correct service: 'bedrock'.", "InvalidSignatureException")
@@ -45,7 +46,7 @@ def refuse_bad_signature(request: Request, provider: Provider) -> None:
     must = {"host", "x-amz-date", *(name for name in request.headers if name.startswith("x-amz-"))}
     if names != sorted(names) or not must <= set(names):
         raise _denied("'Host' and every 'X-Amz-*' must be signed headers.", "InvalidSignatureException")
-    expected = _signature(request, found, names, moment, provider.key)
+    expected = _signature(request, found, names, moment, secret)
     if not hmac.compare_digest(expected, found["signature"]):
         text = "The request signature we calculated does not match the signature you provided."
         raise _denied(text, "InvalidSignatureException")

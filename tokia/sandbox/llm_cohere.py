@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import re
 import uuid
 from dataclasses import replace
@@ -14,6 +13,7 @@ from tokia.sandbox.faults import FaultSet, plain_model
 from tokia.sandbox.llm_cohere_answers import answer_chat, answer_embed, answer_rerank
 from tokia.sandbox.llm_cohere_rules import RULES
 from tokia.sandbox.llm_delivery import Delivery, Reply
+from tokia.sandbox.llm_keys import knows_key
 from tokia.sandbox.llm_ledger import ERROR, Call
 from tokia.sandbox.llm_providers import Provider, ProviderError, id_headers, model_not_found, scripted_error, unauthorized
 
@@ -83,5 +83,5 @@ def _reply(llm: Llm, provider: Provider, body: dict[str, Any], *, kind: str, cal
 def _refuse_bad_key(request: Request, provider: Provider) -> None:
     kind, _, given = request.headers.get("authorization", "").partition(" ")
     given = given if kind.lower() == "bearer" else ""
-    if not hmac.compare_digest(given.encode(), provider.key.encode()):
+    if not knows_key(provider, given):
         raise unauthorized(provider, is_missing=not given)

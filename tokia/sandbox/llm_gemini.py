@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import re
 import secrets
 from dataclasses import replace
@@ -15,6 +14,7 @@ from tokia.sandbox.llm_delivery import Delivery, Reply
 from tokia.sandbox.llm_gemini_answers import answer_generate
 from tokia.sandbox.llm_gemini_names import BATCH_EMBED, EMBED, GENERATE, bad, in_camel_case, refuse_unknown
 from tokia.sandbox.llm_gemini_rules import refuse_bad_request
+from tokia.sandbox.llm_keys import knows_key
 from tokia.sandbox.llm_ledger import ERROR, Call
 from tokia.sandbox.llm_openai import DIMENSIONS, embed
 from tokia.sandbox.llm_providers import Provider, ProviderError, google_error, scripted_error
@@ -41,7 +41,7 @@ async def _serve(llm: Llm, request: Request, provider: Provider, path: str) -> N
     found = PATH.fullmatch(path)
     assert found is not None  # or it would not have come here
     asked, verb = found[1], found[2]
-    _refuse_bad_key(request, provider)
+    refuse_bad_key(request, provider)
     if request.method != "POST":
         raise ProviderError(404, "Requested entity was not found.")
     try:
@@ -118,14 +118,14 @@ def _embed(body: dict[str, Any], *, model: str, asked: str, is_batch: bool, faul
     return Reply(usage=Usage(prompt_tokens=tokens), body=told)
 
 
-def _refuse_bad_key(request: Request, provider: Provider) -> None:
+def refuse_bad_key(request: Request, provider: Provider) -> None:
     given = request.headers.get("x-goog-api-key") or request.query.get("key", "")
     if not given and request.headers.get("authorization"):
         raise ProviderError(401, "Request had invalid authentication credentials. Expected OAuth 2 access token.")
     if not given:
         text = "Method doesn't allow unregistered callers (callers without established identity). Please use API Key."
         raise ProviderError(403, text)
-    if not hmac.compare_digest(given.encode(), provider.key.encode()):
+    if not knows_key(provider, given):
         reason = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID", "domain": "googleapis.com"}
         raise ProviderError(400, "API key not valid. Please pass a valid API key.", details=[reason])
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from tokia.sandbox.llm_keys import KEY_USED
 from tokia.sandbox.llm_tokens import Usage
 
 CALLS_KEPT = 20_000
@@ -33,6 +34,7 @@ class Call:
     http_status: int = 200
     client_disconnected: bool = False
     faults: list[str] = field(default_factory=list)
+    key: str = field(default_factory=KEY_USED.get)  # label of the key that it was called with; empty: `sandbox-<slug>`
     usage: Usage = field(default_factory=Usage)
     counted_locally: bool = False  # the real local model sent no usage and the sandbox counted
 

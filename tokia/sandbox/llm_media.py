@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import re
 import secrets
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tokia.sandbox.asgi import BadJson, Request
 from tokia.sandbox.faults import FaultSet, plain_model
 from tokia.sandbox.llm_delivery import Broken, ClientGone, Delivery, Reply, pause
+from tokia.sandbox.llm_keys import knows_key
 from tokia.sandbox.llm_ledger import BROKEN, CUT, ERROR, FINISHED, Call, Ledger
 from tokia.sandbox.llm_media_answers import SOUND_PIECE_BYTES, answer_images, moderate, speak, speech_frames, transcribe
 from tokia.sandbox.llm_media_forms import Form, read_form
@@ -41,7 +41,7 @@ SOUND_TYPES = {
 async def serve_media(llm: Llm, request: Request, provider: Provider, path: str, request_id: str) -> None:
     """Raises ProviderError."""
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), provider.key.encode()):
+    if scheme.lower() != "bearer" or not knows_key(provider, given):
         raise unauthorized(provider, is_missing=not given)
     if request.method != "POST":
         raise ProviderError(405, "Method not allowed")

@@ -206,6 +206,24 @@ PROVIDERS: dict[str, Provider] = {
     )
 }
 
+# What is left of an account's minute, as these two tell it with every answer.
+OPENAI_LIMITS = {
+    "x-ratelimit-limit-requests": "10000",
+    "x-ratelimit-remaining-requests": "9998",
+    "x-ratelimit-reset-requests": "6ms",
+    "x-ratelimit-limit-tokens": "2000000",
+    "x-ratelimit-remaining-tokens": "1998765",
+    "x-ratelimit-reset-tokens": "37ms",
+}
+ANTHROPIC_LIMITS = {
+    "anthropic-ratelimit-requests-limit": "4000",
+    "anthropic-ratelimit-requests-remaining": "3999",
+    "anthropic-ratelimit-requests-reset": "2026-11-22T12:00:00Z",
+    "anthropic-ratelimit-tokens-limit": "480000",
+    "anthropic-ratelimit-tokens-remaining": "479000",
+    "anthropic-ratelimit-tokens-reset": "2026-11-22T12:00:00Z",
+}
+
 REASONING = re.compile(
     r"(models/|accounts/fireworks/models/)?(o\d|gpt-5|gpt-6|(openai/)?gpt-oss|deepseek-reasoner|magistral|[qQ]wen|grok-.*reasoning|grok-4\.)"
 )
@@ -257,7 +275,7 @@ def error_event(provider: Provider, error: ProviderError) -> dict[str, Json]:
 
 def id_headers(provider: Provider, request_id: str) -> dict[str, str]:
     if provider.slug == "anthropic":
-        return {"request-id": request_id}
+        return {"request-id": request_id, **ANTHROPIC_LIMITS}
     if provider.slug == "bedrock":
         return {"x-amzn-requestid": request_id}
     if provider.slug == "openai":
@@ -266,6 +284,7 @@ def id_headers(provider: Provider, request_id: str) -> dict[str, str]:
             "openai-version": "2020-10-01",
             "openai-organization": "sandbox",
             "openai-processing-ms": "12",
+            **OPENAI_LIMITS,
         }
     return {"x-request-id": request_id}
 
