@@ -1,6 +1,7 @@
 """Re-exports; nothing is defined here."""
 
 from gateway.models.catalog import Credential, Deployment, Provider, Route
+from gateway.models.own_keys import OwnKeyHealth
 from gateway.models.routing import (
     CredentialHealth,
     DeploymentVitals,
@@ -31,6 +32,7 @@ __all__ = [
     "FileChunk",
     "IdempotentCall",
     "OwnKey",
+    "OwnKeyHealth",
     "Provider",
     "Route",
     "RoutingRule",
