@@ -9,7 +9,7 @@ import logging
 
 from celery import shared_task
 
-from gateway import batch_run, batch_store, file_store
+from gateway import batch_run, batch_store, file_store, vitals_store
 from gateway.surfaces import responses_store
 
 log = logging.getLogger("gateway.tasks")
@@ -37,3 +37,12 @@ def run_batches() -> None:
     delivered = batch_run.run_batches()
     if delivered:
         log.info("answered batch lines", extra={"count": delivered})
+
+
+@shared_task
+def roll_vitals() -> None:
+    """Every few minutes: what was measured by the minute is added up by the hour and by the day; what is too old goes."""
+    vitals_store.roll_vitals()
+    purged = vitals_store.purge_vitals()
+    if purged:
+        log.info("purged vitals", extra={"count": purged})

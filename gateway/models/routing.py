@@ -237,10 +237,10 @@ class CredentialHealth(models.Model):
 
 class DeploymentVitals(models.Model):
     """What was measured of one deployment in one span of time, by all processes together; without keys, so that rows outlive
-    what they speak of. `first_token` and `total` count answers by the buckets of `gateway.vitals.BOUNDS_MS`."""
+    what they speak of. `first_token` and `total` count answers by the buckets of `gateway.histogram.BOUNDS_MS`."""
 
     begins_at = models.DateTimeField()
-    span_seconds = models.PositiveIntegerField()  # 60, kept for two days; 3600, kept for forty
+    span_seconds = models.PositiveIntegerField()  # 60, kept for two days; 3600, for forty; 86400, for four hundred
     deployment_id = models.BigIntegerField()
     provider_slug = models.CharField(max_length=40)
     route_name = models.CharField(max_length=100)
