@@ -120,7 +120,7 @@ def routes_for_arms() -> QuerySet[Route]:
 
 def models_to_name() -> list[str]:
     """The names that a call may use and an experiment may split: virtual models, chat models, and their other names."""
-    routes = Route.objects.filter(is_active=True, surface=Route.Surface.CHAT).order_by("name").values_list("name", "aliases")
+    routes = routes_for_arms().values_list("name", "aliases")
     rules = list(RoutingRule.objects.filter(is_active=True).values_list("name", flat=True))
     return rules + [name for name, _ in routes] + sorted(alias for _, aliases in routes for alias in aliases)
 

@@ -38,6 +38,7 @@ MENU: tuple[tuple[Item, ...], ...] = (
         Item("chaves", "Chaves", "key-round", "/app/chaves/", "keys.manage"),
         Item("uso", "Uso", "chart-column", "/app/uso/", "usage.read"),
         Item("requisicoes", "Requisições", "list", "/app/requisicoes/", "usage.read"),
+        Item("experimentos", "Experimentos", "layers", "/app/experimentos/", "usage.read"),
         Item("recarregar", "Recarregar", "qr-code", "/app/recarregar/", "billing.top_up"),
         Item("extrato", "Extrato", "receipt-text", "/app/extrato/", "billing.statement"),
         Item("notas", "Notas fiscais", "file-text", "/app/notas/", "billing.statement"),

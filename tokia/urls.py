@@ -20,6 +20,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("app/parcial/passos/", home.dismiss_checklist, name="dismiss_checklist"),
     path("", include("accounts.urls")),
     path("", include("billing.urls")),
+    path("", include("gateway.urls")),
     path("admin/", admin.site.urls),
     path("healthz", health.live, name="healthz"),
     path("readyz", health.ready, name="readyz"),

@@ -28,6 +28,8 @@ PAGES = {
     "/app/extrato/": "billing.statement",
     "/app/uso/": "usage.read",
     "/app/requisicoes/": "usage.read",
+    "/app/experimentos/": "usage.read",
+    "/app/experimentos/novo/": "experiments.manage",
 }
 
 

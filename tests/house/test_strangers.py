@@ -18,8 +18,9 @@ from accounts.members import invite
 from accounts.models import ApiKey, Invitation, Membership, Organization, Role
 from billing.models import Charge, UsageRecord
 from billing.money import BRL
+from gateway.models import Experiment, ExperimentArm
 from tests.cast import Cast, make_cast
-from tests.make import make_key, make_usage, make_wallet
+from tests.make import make_key, make_route, make_usage, make_wallet
 from tokia import clock
 
 MARK = "segredo-da-acme"  # in all that Acme names
@@ -37,12 +38,16 @@ OWN = {
     "conta/senha/trocar/", "app/", "app/parcial/saldo/", "app/parcial/primeira-chamada/", "app/parcial/passos/", "app/comecar/",
     "app/comecar/cnpj/", "app/chaves/", "app/chaves/nova/", "app/equipe/", "app/configuracoes/empresa/", "app/recarregar/",
     "app/extrato/", "app/extrato/extrato.csv", "app/uso/", "app/requisicoes/",
+    "app/experimentos/", "app/experimentos/novo/",
 }  # fmt: skip
 # Named by an id: Acme's are not found.
 OBJECTS = {
     "app/chaves/<int:key_id>/revogar/", "app/equipe/convites/<int:invitation_id>/cancelar/",
     "app/equipe/convites/<int:invitation_id>/reenviar/", "app/equipe/<int:membership_id>/papel/",
     "app/equipe/<int:membership_id>/remover/", "app/empresas/trocar/", "app/recarregar/<uuid:charge_id>/",
+    "app/experimentos/<int:experiment_id>/", "app/experimentos/<int:experiment_id>/mudar/",
+    "app/experimentos/<int:experiment_id>/iniciar/", "app/experimentos/<int:experiment_id>/encerrar/",
+    "app/experimentos/<int:experiment_id>/excluir/", "app/experimentos/<int:experiment_id>/resultados.csv",
     "app/recarregar/<uuid:charge_id>/situacao/", "app/recarregar/<uuid:charge_id>/conferir/", "app/requisicoes/<uuid:call_id>/",
 }  # fmt: skip
 # Whoever has the token sees who invites; accepting takes the invited address.
@@ -79,8 +84,11 @@ class World:
             id=clock.new_id(), wallet=self.wallet, txid=f"txid{MARK.replace('-', '')}0000000000000", amount_nanos=77 * BRL,
             status=Charge.Status.PENDING, brcode=MARK, created_at=now, expires_at=now + dt.timedelta(hours=1),
         )  # fmt: skip
+        self.experiment = Experiment.everywhere.create(organization=cast.acme, name=MARK, model=f"{MARK}/model")
+        self.arm = ExperimentArm.everywhere.create(experiment=self.experiment, label=MARK, route=make_route())
         self.values = {
             "key_id": self.key.pk, "invitation_id": self.invitation.pk, "charge_id": self.charge.pk, "call_id": self.call_id,
+            "experiment_id": self.experiment.pk,
             "membership_id": Membership.everywhere.get(user=cast.bob).pk, "token": self.token, "secret": "made-up",
             "uidb36": "1", "key": "set-password",
         }  # fmt: skip
@@ -103,6 +111,7 @@ class World:
             Organization.objects.filter(pk=acme.pk), Membership.everywhere.filter(organization=acme).exclude(user=None),
             ApiKey.everywhere.filter(organization=acme), Invitation.everywhere.filter(organization=acme),
             Charge.everywhere.filter(wallet=self.wallet), UsageRecord.everywhere.filter(organization=acme),
+            Experiment.everywhere.filter(organization=acme), ExperimentArm.everywhere.filter(experiment__organization=acme),
         )  # fmt: skip
         self.wallet.refresh_from_db()
         return [[*rows.order_by("pk").values()] for rows in models] + [self.wallet.posted_nanos, self.wallet.held_nanos]

@@ -1,0 +1,16 @@
+"""The gateway's pages in the dashboard. `/v1` is not here: `gateway.asgi` serves it."""
+
+from django.urls import path
+
+from gateway import experiment_views
+
+urlpatterns = [
+    path("app/experimentos/", experiment_views.listing, name="experiments"),
+    path("app/experimentos/novo/", experiment_views.draft, name="draft_experiment"),
+    path("app/experimentos/<int:experiment_id>/", experiment_views.detail, name="experiment"),
+    path("app/experimentos/<int:experiment_id>/mudar/", experiment_views.change, name="change_experiment"),
+    path("app/experimentos/<int:experiment_id>/iniciar/", experiment_views.start, name="start_experiment"),
+    path("app/experimentos/<int:experiment_id>/encerrar/", experiment_views.end, name="end_experiment"),
+    path("app/experimentos/<int:experiment_id>/excluir/", experiment_views.delete, name="delete_experiment"),
+    path("app/experimentos/<int:experiment_id>/resultados.csv", experiment_views.results_csv, name="experiment_csv"),
+]
