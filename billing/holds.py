@@ -64,6 +64,7 @@ class EndedCall:
     error_code: str = ""
     finish_reason: str = ""
     attempts: tuple[dict[str, Any], ...] = ()
+    routing: dict[str, Any] | None = None
     first_token_ms: int | None = None
     latency_ms: int = 0
     overhead_us: int = 0

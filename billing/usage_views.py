@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET
 
 from accounts.models import ApiKey
 from accounts.roles import MemberRequest, requires
-from billing import statements
+from billing import call_story, statements
 from billing.models import Hold, LedgerEntry, Price, PriceVersion, UsageRecord
 from billing.money import to_brl
 from billing.periods import CHOICES, Period, read_period
@@ -38,6 +38,12 @@ BADGES = {
     UsageRecord.Outcome.CUT: ("warning", "Interrompida"),
     UsageRecord.Outcome.CANCELLED: ("neutral", "Cancelada"),
     UsageRecord.Outcome.FAILED: ("error", "Falhou"),
+}
+# How a call went, beside its outcome.
+WAYS: dict[str, tuple[str, dict[str, Any]]] = {
+    "nova-tentativa": ("Com nova tentativa", {"attempts__1__isnull": False}),
+    "cache": ("Resposta do cache", {"usage_source": UsageRecord.UsageSource.CACHE}),
+    "chave-propria": ("Com chave própria", {"is_own_key": True}),
 }
 # How each bucket is called on a call's bill.
 LABELS = {
@@ -171,6 +177,7 @@ def requests(request: MemberRequest) -> HttpResponseBase:
         record.key = keys.get(record.api_key_id)  # type: ignore[attr-defined]
         record.badge = BADGES[UsageRecord.Outcome(record.outcome)]  # type: ignore[attr-defined]
         record.media_text = tell_media(media_of(record))  # type: ignore[attr-defined]
+        record.marks = call_story.marks_of(record)  # type: ignore[attr-defined]
     context = {
         "nav": "requisicoes",
         "records": page,
@@ -179,6 +186,7 @@ def requests(request: MemberRequest) -> HttpResponseBase:
         "keys": keys.values(),
         "routes": _routes_used(),
         "situations": [(name, label) for name, (label, _) in SITUATIONS.items()],
+        "ways": [(name, label) for name, (label, _) in WAYS.items()],
         "is_filtered": is_filtered,
         **_period_context(period),
     }
@@ -194,6 +202,8 @@ def _filtered(request: MemberRequest, keys: dict[int, ApiKey]) -> tuple[QuerySet
         found, is_filtered = found.filter(api_key_id=int(key) if key.isdecimal() and int(key) in keys else -1), True
     if situation in SITUATIONS:
         found, is_filtered = found.filter(**SITUATIONS[situation][1]), True
+    if (way := request.GET.get("caminho", "")) in WAYS:
+        found, is_filtered = found.filter(**WAYS[way][1]), True
     if wanted := request.GET.get("id", "").strip():
         found, is_filtered = found.filter(pk=_id_of(wanted) or uuid.UUID(int=0)), True
     return found, is_filtered
@@ -275,12 +285,18 @@ def request_detail(request: MemberRequest, call_id: uuid.UUID) -> HttpResponseBa
         "lines": lines,
         "discount_nanos": record.gross_nanos - record.net_nanos,
         "minus_discount": record.net_nanos - record.gross_nanos,
+        "choice": call_story.choice_of(record),
+        "passed_over": call_story.passed_over(record),
+        "attempts": call_story.attempts_of(record),
+        "marks": call_story.marks_of(record),
     }
     return render(request, "billing/request_detail.html", context)
 
 
 def price_lines(record: UsageRecord) -> list[PriceLine]:
     """What each bucket of a call came to, at the prices of its version. Their sum, up to the next nano, is its gross."""
+    if record.usage_source == UsageRecord.UsageSource.CACHE:
+        return []
     prices = {price.unit: price for price in Price.objects.filter(version_id=record.price_version_id, route_name=record.route_name)}
     lines = []
     for name, units in BUCKETS:

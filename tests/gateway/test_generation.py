@@ -168,23 +168,10 @@ def test_it_tells_a_hostile_name_as_it_was_and_all_that_routing_kept(world: Worl
     hostile = '"><script>alert(1)</script>\u2028'
     routing = {"asked": hostile, "rule": "tokia/balanced", "why": ["latency_budget"], "session": "s-1", "experiment": "Teste",
                "arm": "B", "skipped": [{"reason": "circuit_open", "route": "a/b", "provider": "groq"}]}  # fmt: skip
-    settled = make_usage(wallet=ready.wallet, gross_nanos=7)
-    call_id = str(settled.id)
-    give_routing(call_id, routing)
+    call_id = str(make_usage(wallet=ready.wallet, gross_nanos=7, routing=routing).id)
     data = tell(world, ready, call_id)
     assert data["routing"] == routing
     assert (data["router"], data["session_id"], data["total_cost"]) == ("tokia/balanced", "s-1", Decimal("0.000000007"))
-
-
-def give_routing(call_id: str, routing: dict[str, Any]) -> None:
-    """A settled record is nobody's to change: only the superuser can, without triggers."""
-    import psycopg
-
-    from tests.stores import stores
-
-    with psycopg.connect(stores.postgres.superuser_url) as connection:
-        connection.execute("SET LOCAL session_replication_role = replica")
-        connection.execute("UPDATE billing_usagerecord SET routing = %s WHERE id = %s", (json.dumps(routing), call_id))
 
 
 # ── Feedback ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,153 @@
+"""How a call went, step by step, in our customers' words: who was asked and why, who was not, and what it came to.
+
+Codes are the gateway's (`gateway.routing.REASONS`, `gateway.errors`, `gateway.circuit`); one that has no words here yet is shown as
+it is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from billing.models import UsageRecord
+
+# Why somebody was not asked.
+SKIPPED = {
+    "only": "fora dos provedores que a chamada aceita (provider.only)",
+    "ignore": "excluído pela chamada (provider.ignore)",
+    "data_collection": "os termos dele permitem treinar com os dados",
+    "zdr": "ele guarda o que recebe (sem retenção zero)",
+    "max_price": "mais caro que o máximo da chamada (max_price)",
+    "too_slow": "mais lento que o orçamento de latência",
+    "unmeasured": "sem medição recente, e o orçamento de latência é estrito",
+    "credential": "credencial recusada pelo provedor ou esgotada neste minuto",
+    "own_key_only": "este provedor só é usado com a chave da própria empresa",
+    "key": "a chave de API não pode usar este modelo",
+    "unserved": "sem preço, rota ou credencial neste momento",
+    "unsupported": "não faz o que a chamada pede",
+    "context_window": "a chamada não cabe no contexto",
+    "balance": "o saldo não cobre o custo máximo",
+    "circuit": "circuito aberto, e havia outros",
+    "no_fallbacks": "a chamada não aceita substitutos",
+}
+# Why an attempt failed.
+FAILURES = {
+    "upstream_error": "o provedor respondeu com erro",
+    "provider_unavailable": "o provedor recusou a credencial",
+    "provider_unreachable": "não foi possível conectar",
+    "provider_timeout": "demorou demais",
+    "provider_overloaded": "provedor sobrecarregado",
+    "provider_malformed": "resposta que não se pôde ler",
+    "rate_limit_exceeded": "limite de requisições do provedor",
+    "upstream_cut": "a resposta foi cortada",
+    "context_length_exceeded": "não cabe no contexto do modelo",
+    "content_policy_violation": "recusado pela política de conteúdo",
+    "content_filter": "recusado pela política de conteúdo",
+    "service_restarting": "reinício do gateway",
+}
+CIRCUITS = {"open": "circuito aberto", "half_open": "circuito em teste"}
+# By what the model was chosen, where it was not simply named; a virtual model is named itself.
+RULES = {
+    "models": "lista “models” da chamada",
+    "fallback": "substitutos do modelo",
+    "experiment": "experimento",
+    "quality": "qualidade pedida",
+}
+# Words of `gateway.auto` and of the rules.
+WHY = {
+    "latency_budget": "orçamento de latência",
+    "experiment": "experimento",
+    "session": "mesma sessão",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One attempt."""
+
+    number: int
+    provider: str
+    upstream_model: str
+    route_name: str  # empty: the call's own
+    is_good: bool
+    failure: str
+    status: int  # HTTP; 0: no answer
+    ms: int
+    first_token_ms: int
+    circuit: str
+    is_own_key: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How it was chosen whom to ask."""
+
+    asked: str  # as the caller named the model; empty: by the name of the one that answered
+    rule: str
+    why: tuple[str, ...]
+    session: str
+    experiment: str
+    arm: str
+
+    @property
+    def is_plain(self) -> bool:
+        return not (self.asked or self.rule or self.why or self.session or self.arm)
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """Who was not asked. `count`: so many deployments alike."""
+
+    name: str
+    reason: str
+    count: int
+
+
+def attempts_of(record: UsageRecord) -> list[Asked]:
+    return [_read_attempt(number, attempt, record) for number, attempt in enumerate(record.attempts or [], 1)]
+
+
+def _read_attempt(number: int, attempt: dict[str, Any], record: UsageRecord) -> Asked:
+    error, route = str(attempt.get("error") or ""), str(attempt.get("route") or "")
+    return Asked(
+        number=number, provider=str(attempt.get("provider") or ""), upstream_model=str(attempt.get("model") or ""),
+        route_name=route if route != record.route_name or len(record.attempts) > 1 else "", is_good=not error,
+        failure=FAILURES.get(error, error), status=int(attempt.get("status") or 0), ms=int(attempt.get("ms") or 0),
+        first_token_ms=int(attempt.get("first_token_ms") or 0), circuit=_word(CIRCUITS, attempt.get("circuit")),
+        is_own_key=bool(attempt.get("is_own_key")),
+    )  # fmt: skip
+
+
+def choice_of(record: UsageRecord) -> Choice:
+    routing: dict[str, Any] = record.routing or {}
+    return Choice(
+        asked=str(routing.get("asked") or ""), rule=_word(RULES, routing.get("rule")),
+        why=tuple(_word(WHY, word) for word in routing.get("why") or ()), session=str(routing.get("session") or ""),
+        experiment=str(routing.get("experiment") or ""), arm=str(routing.get("arm") or ""),
+    )  # fmt: skip
+
+
+def passed_over(record: UsageRecord) -> list[Passed]:
+    """Those who were not asked, alike ones together, in the sequence in which they were passed over."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for skipped in (record.routing or {}).get("skipped") or ():
+        name = " em ".join(part for part in (str(skipped.get("route") or ""), str(skipped.get("provider") or "")) if part)
+        counts[name, _word(SKIPPED, skipped.get("reason"))] += 1
+    return [Passed(name, reason, count) for (name, reason), count in counts.items()]
+
+
+def marks_of(record: UsageRecord) -> list[tuple[str, str]]:
+    """What a list says beside the outcome: kind and words of each badge."""
+    marks = []
+    if len(record.attempts or ()) > 1:
+        marks.append(("info", "Nova tentativa"))
+    if record.usage_source == UsageRecord.UsageSource.CACHE:
+        marks.append(("success", "Cache"))
+    if record.is_own_key:
+        marks.append(("neutral", "Chave própria"))
+    return marks
+
+
+def _word(words: dict[str, str], code: object) -> str:
+    return words.get(str(code), str(code)) if code else ""
