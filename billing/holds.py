@@ -69,6 +69,7 @@ class EndedCall:
     latency_ms: int = 0
     overhead_us: int = 0
     is_own_key: bool = False
+    experiment_arm_id: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The object that `billing_settle_batch` reads: keys are UsageRecord's columns, and what is 0 may be missing."""
