@@ -12,6 +12,7 @@ from gateway.sse import Event, LineTooLong
 from gateway.surfaces.base import Shaper
 from gateway.upstream import Exchange
 
+OPENING_BYTES_MAX = 4_096  # a frame that is longer says something, though it may be no text: sound, a picture
 TAIL_SECONDS = 0.05  # how long a finished upstream may take to end its body, so that its connection can serve again
 
 
@@ -26,17 +27,23 @@ class Relay:
         self.reader: ChatReader = reader
         self.tally: Tally = tally
         self._is_at_end = False
-        self._has_begun = False
+        self._has_begun = False  # frames were handed out
+        self._opening_bytes = 0
         self._failure: UpstreamError | None = None
 
     async def first(self) -> bytes:
-        """The first frames: until then nothing was promised to the caller, so an error here may still be tried elsewhere."""
+        """The first frames that say something, with the opening before them (a role, an id): until then nothing was promised to
+        the caller, so an error here may still be tried elsewhere."""
+        frames = b""
         while not self._is_at_end and not self.tally.is_complete:
-            frames = await self.next()
-            if frames:
+            frames += await self.next()
+            tally = self.tally
+            if frames and (tally.delivered_bytes or tally.finish_reason or self._opening_bytes > OPENING_BYTES_MAX):
+                self._has_begun = True
                 return frames
         if self.tally.is_complete or self.tally.finish_reason:
-            return b""
+            self._has_begun = True
+            return frames
         raise malformed("The provider's stream ended before it began.")
 
     async def next(self) -> bytes:
@@ -55,7 +62,7 @@ class Relay:
     def _read(self, events: list[Event]) -> bytes:
         """What came before an error in the same bytes was counted, so it is delivered too: the error is raised by the next reading.
 
-        Before anything was delivered it is raised at once: another deployment may still be asked."""
+        Before anything was handed out it is raised at once: another deployment may still be asked."""
         frames = b""
         for event in events:
             try:
@@ -65,7 +72,8 @@ class Relay:
                     raise
                 self._failure = error
                 break
-        self._has_begun = self._has_begun or bool(frames)
+        if not self._has_begun:
+            self._opening_bytes += len(frames)
         return frames
 
     @property

@@ -16,6 +16,7 @@ from gateway.surfaces import chat
 from gateway.upstream import Exchange
 
 TEXT = b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n'
+ROLE = b'data: {"id":"c","choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n'
 ERROR = b'data: {"error":{"message":"overloaded","code":"overloaded_error"}}\n\n'
 
 
@@ -61,3 +62,23 @@ def test_an_error_before_the_end_of_the_body_is_not_a_cut() -> None:
     assert b"two" in frames
     with pytest.raises(UpstreamError, match="sobrecarregado"):
         asyncio.run(relay.next())
+
+
+def test_an_opening_without_a_word_promises_nothing() -> None:
+    relay = relay_of(ROLE, ROLE, TEXT % b"one")
+    first = asyncio.run(relay.first())
+    assert first.count(b"assistant") == 2
+    assert b"one" in first
+    for broken in (ERROR, b""):  # an error event, the end of the body
+        with pytest.raises(UpstreamError):
+            asyncio.run(relay_of(ROLE, broken).first())
+
+
+def test_sound_and_pictures_are_something_too() -> None:
+    sound = b'data: {"id":"c","choices":[{"index":0,"delta":{"audio":{"data":"%b"}}}]}\n\n' % (b"A" * 5_000)
+    assert b"audio" in asyncio.run(relay_of(ROLE, sound, ERROR).first())
+
+
+def test_an_answer_of_no_words_is_whole() -> None:
+    stop = b'data: {"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+    assert b"assistant" in asyncio.run(relay_of(ROLE, stop, b"data: [DONE]\n\n").first())
