@@ -26,6 +26,7 @@ from gateway.calls import CallContext, Caller, ChatCall
 from gateway.catalog import Catalog, route_for
 from gateway.chat import Turn, ask_chat, hold_chat, open_chat, plan_chat
 from gateway.circuit import Circuits
+from gateway.credentials import Credentials
 from gateway.errors import BadRequest, as_openai
 from gateway.lanes import Settled
 from gateway.metering import Bound, OpenCall, open_at
@@ -84,6 +85,7 @@ class LineProcess:
     meter: Any = None
     circuits: Circuits = field(default_factory=Circuits)
     vitals: Vitals = field(default_factory=Vitals)
+    credentials: Credentials = field(default_factory=Credentials)
 
     def for_line(self, begin: Begin) -> GatewayProcess:
         return cast("GatewayProcess", replace(self, meter=LineMeter(begin)))

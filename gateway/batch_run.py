@@ -105,6 +105,7 @@ class Turn:
     async def run(self, *, seconds: float) -> int:
         deadline = time.monotonic() + seconds
         await self._process.upstream.start()
+        await self._process.credentials.start()
         heart = asyncio.create_task(self._beat())
         try:
             is_first = True
@@ -126,6 +127,7 @@ class Turn:
                 with contextlib.suppress(Exception):  # it is reaped soon
                     await self._threads.run(lambda: holds.close_session(self.session))
             await self._process.upstream.stop()
+            await self._process.credentials.stop()
             await self._process.responses.stop()
             await self._threads.stop()
 

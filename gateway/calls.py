@@ -309,6 +309,7 @@ class CallContext(msgspec.Struct, eq=False):
     asked: Mapping[bytes, bytes] = {}  # the request's own headers
     headers: Headers = []  # rate limit headers, for answers and refusals alike
     preferences: Preferences = NO_PREFERENCES
+    upstream_headers: Mapping[bytes, bytes] = {}  # of the last answer that an upstream gave
     attempts: int = 0  # that were made for it; what a refusal tells of them
 
     def let_go(self) -> None:

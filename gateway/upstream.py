@@ -38,6 +38,7 @@ class Answer:
     def __init__(self, connection: Connection, context: CallContext) -> None:
         self._connection = connection
         self._context = context
+        context.upstream_headers = connection.headers
         self.status = connection.status
         self.content_type = connection.headers.get(b"content-type", b"").decode("latin-1").lower()
         self.retry_after = connection.headers[b"retry-after"].decode("latin-1") if b"retry-after" in connection.headers else None
