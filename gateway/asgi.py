@@ -40,7 +40,9 @@ from gateway.errors import (  # noqa: E402
 from gateway.exchange import JSON_TYPE, Exchange, Receive, Scope, Send  # noqa: E402
 from gateway.files import serve_file  # noqa: E402
 from gateway.generation import serve_generation  # noqa: E402
+from gateway.idempotency import open_keeper  # noqa: E402
 from gateway.images import edit_images, make_images  # noqa: E402
+from gateway.keeping import wants_keeping  # noqa: E402
 from gateway.messages import complete_message  # noqa: E402
 from gateway.metering import overloaded  # noqa: E402
 from gateway.moderations import moderate  # noqa: E402
@@ -80,6 +82,7 @@ RESOURCES: dict[str, Resource] = {  # by the first two segments of the path, or 
     "/v1/audio/transcriptions": transcribe,
     "/v1/audio/translations": translate,
 }
+LIMITED_EARLY = frozenset({"/v1/responses", "/v1/files", "/v1/batches"})  # resources that ask the rate limit before the body
 READS = frozenset({"/v1/models", "/v1/credits", "/v1/key"})
 PROBES = frozenset({"/healthz", "/readyz"})
 MODELS, DEPLOYMENTS = "/v1/models/", "/endpoints"
@@ -157,6 +160,13 @@ async def answer(exchange: Exchange) -> Reply:
         raise wrong_method(method)
     exchange.surface = SURFACES.get(path, exchange.surface)
     caller = recognize(exchange) or await admit(exchange)
+    if wants_keeping(exchange.headers, caller):
+        keeper = open_keeper(process, exchange, caller)
+        return await keeper.run(exchange, partial(ask_parent, exchange, caller, parent))
+    return await ask_parent(exchange, caller, parent)
+
+
+async def ask_parent(exchange: Exchange, caller: Caller, parent: Parent) -> Reply:
     body = await exchange.read_body()
     crashpoint("recv")
     exchange.expect_long()
@@ -189,7 +199,10 @@ async def answer_resource(exchange: Exchange, path: str, method: str) -> Reply:
     if resource is None:
         return await answer_read(exchange, path, method)
     caller = await admit(exchange)
-    return await resource(process, exchange, caller, "" if path in RESOURCES else rest)
+    serve = partial(resource, process, exchange, caller, "" if path in RESOURCES else rest)
+    if method == "POST" and wants_keeping(exchange.headers, caller):
+        return await open_keeper(process, exchange, caller, is_admitted=found in LIMITED_EARLY).run(exchange, serve)
+    return await serve()
 
 
 async def answer_read(exchange: Exchange, path: str, method: str) -> Reply:

@@ -6,10 +6,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from django.db import transaction
 
 from gateway import batch_store
 from gateway.batch_store import ENDPOINTS, show_batches
-from gateway.calls import Caller, Reply
+from gateway.calls import CallContext, Caller, Reply
 from gateway.errors import unknown_address
 from gateway.file_store import invalid
 from gateway.files import EXPIRES_SECONDS, allow, check_seconds, list_page, read_limit, read_query, tell
@@ -49,7 +50,7 @@ async def serve_batch(process: GatewayProcess, exchange: Exchange, caller: Calle
     organization_id = caller.organization_id
     if not rest and method == "POST":
         body = await exchange.read_body(limit=BODY_BYTES_MAX)
-        return await create_batch(process, caller, body, is_english=exchange.context.is_english)
+        return await create_batch(process, exchange.context, caller, body)
     if not rest:
         allow(method, "GET")
         return await list_batches(process, caller, read_query(exchange.scope["query_string"]))
@@ -63,7 +64,7 @@ async def serve_batch(process: GatewayProcess, exchange: Exchange, caller: Calle
     return await _tell_one(process, partial(batch_store.find_batch, id_, organization_id=organization_id))
 
 
-async def create_batch(process: GatewayProcess, caller: Caller, body: bytes, *, is_english: bool) -> Reply:
+async def create_batch(process: GatewayProcess, context: CallContext, caller: Caller, body: bytes) -> Reply:
     typed, fields, _ = parse_body(body, _decode)
     for name in fields:
         if name not in BatchBody.__struct_fields__:
@@ -82,9 +83,19 @@ async def create_batch(process: GatewayProcess, caller: Caller, body: bytes, *, 
             raise check_seconds("output_expires_after.seconds")
     open_ = partial(
         batch_store.open_batch, caller, input_file_id=typed.input_file_id, endpoint=typed.endpoint, metadata=typed.metadata,
-        output_seconds=after.seconds if after else None, is_english=is_english,
+        output_seconds=after.seconds if after else None, is_english=context.is_english,
     )  # fmt: skip
-    return await _tell_one(process, open_)
+    keeper = context.keeper
+
+    def tell_new() -> Reply:
+        """The batch and what its key is told again: both, or neither."""
+        with transaction.atomic():
+            reply = tell(show_batches([open_()])[0])
+            if keeper is not None:
+                keeper.keep_in_transaction(reply)
+            return reply
+
+    return await process.files.serve(tell_new)
 
 
 def check_metadata(metadata: dict[str, str]) -> None:

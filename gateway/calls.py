@@ -8,12 +8,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from billing.pricing import PriceList
 from tokia.errors import TokiaError
+
+if TYPE_CHECKING:
+    from gateway.keeping import Keeper
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -311,10 +314,11 @@ class CallContext(msgspec.Struct, eq=False):
     preferences: Preferences = NO_PREFERENCES
     upstream_headers: Mapping[bytes, bytes] = {}  # of the last answer that an upstream gave
     attempts: int = 0  # that were made for it; what a refusal tells of them
+    keeper: Keeper | None = None  # where the answer is kept
 
     def let_go(self) -> None:
         """The request is over: nothing here points back at who served it, so that no cycle waits for the collector."""
-        self.task = self.on_stream = self.watch = None
+        self.task = self.on_stream = self.watch = self.keeper = None
 
     def interrupt(self) -> None:
         """Wake the call where it waits for the upstream; elsewhere it sees the flags by itself."""

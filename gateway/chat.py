@@ -23,9 +23,11 @@ from gateway.calls import CallContext, Caller, Candidate, ChatCall, Headers, Rep
 from gateway.dialects.base import ChatAnswer, ChatReader, Dialect, UpstreamRequest, malformed, openai_usage
 from gateway.dialects.registry import DIALECTS
 from gateway.errors import ClientGone, GatewayError, SessionLost
+from gateway.keeping import settle_answer
+from gateway.lanes import Settled
 from gateway.metering import Bound, OpenCall
 from gateway.planning import keep_affordable, plan_call, routes_of
-from gateway.pricetag import cost_header, with_cost
+from gateway.pricetag import MARKS, cost_header, with_cost
 from gateway.relay import Relay, cut
 from gateway.surfaces.base import Shaper, Surface
 from gateway.tokens import bound_chat_input, count_chat_input, has_media
@@ -208,19 +210,24 @@ async def finish_whole(process: GatewayProcess, open_call: OpenCall, call: ChatC
     """Settle a whole answer, and price its body."""
     tally = answer.tally
     usage, source = basis_of(call, tally, output_tokens=open_call.output_tokens)
-    settled = await process.meter.settle_for(
-        open_call, usage, outcome="completed", source=source, finish_reason=tally.finish_reason, upstream_id=tally.upstream_id
+    deployment = open_call.deployment
+    assert deployment is not None
+
+    def write(settled: Settled) -> Reply:
+        priced = with_cost(shown_usage(tally, usage, source), settled)
+        if (name_model := getattr(answer, "name_model", None)) is not None:  # its upstream says no model's name
+            name_model(call.model)
+        body = answer.with_usage(priced)
+        if surface.native(deployment) is None:
+            body = surface.shape_answer(call, open_call.route, body)
+        return Reply(200, [JSON_TYPE, cost_header(settled), *answer_headers(open_call)], body=body)
+
+    reply = await settle_answer(
+        process, open_call, usage, source=source, write=write, finish_reason=tally.finish_reason, upstream_id=tally.upstream_id
     )
-    priced = with_cost(shown_usage(tally, usage, source), settled)
-    if (name_model := getattr(answer, "name_model", None)) is not None:  # its upstream says no model's name
-        name_model(call.model)
-    body = answer.with_usage(priced)
-    assert open_call.deployment is not None
-    if surface.native(open_call.deployment) is None:
-        body = surface.shape_answer(call, open_call.route, body)
     if surface.keeps(call):
-        body = await surface.keep(process, open_call.caller, call, body)
-    return Reply(200, [JSON_TYPE, cost_header(settled), *answer_headers(open_call)], body=body)
+        reply.body = await keep_answer(process, open_call, call, surface, reply.body)
+    return reply
 
 
 # ── Streams ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -294,14 +301,25 @@ async def finish_stream(process: GatewayProcess, open_call: OpenCall, call: Chat
     """Settle a whole stream; gives its last bytes."""
     tally = relay.tally
     usage, source = basis_of(call, tally, output_tokens=open_call.output_tokens)
-    settled = await process.meter.settle_for(
-        open_call, usage, outcome="completed", source=source, finish_reason=tally.finish_reason, upstream_id=tally.upstream_id
+
+    def write(settled: Settled) -> Reply:
+        return Reply(200, [], body=relay.shaper.end(relay.reader, with_cost(shown_usage(tally, usage, source), settled)))
+
+    reply = await settle_answer(
+        process, open_call, usage, source=source, write=write, finish_reason=tally.finish_reason, upstream_id=tally.upstream_id
     )
     await relay.read_tail()
-    last = relay.shaper.end(relay.reader, with_cost(shown_usage(tally, usage, source), settled))
     if surface.keeps(call):
-        last = await surface.keep(process, open_call.caller, call, last)
-    return last
+        return await keep_answer(process, open_call, call, surface, reply.body)
+    return reply.body
+
+
+async def keep_answer(process: GatewayProcess, open_call: OpenCall, call: ChatCall, surface: Surface, last: bytes) -> bytes:
+    """For the caller, who asked for it (`store`). What was written before it was settled has its cost by now."""
+    keeper = open_call.context.keeper
+    if keeper is not None and keeper.settled is not None:
+        call.told.kept = MARKS.fill(call.told.kept, keeper.settled)
+    return await surface.keep(process, open_call.caller, call, last)
 
 
 async def settle_part(

@@ -19,6 +19,8 @@ from gateway.calls import CallContext, Caller, Candidate, EmbeddingsCall, Reply,
 from gateway.chat import JSON_TYPE, answer_headers, end_undelivered
 from gateway.dialects.base import EmbeddingsAnswer, EmbeddingsDialect, UpstreamRequest, malformed
 from gateway.dialects.registry import EMBEDDERS
+from gateway.keeping import settle_answer
+from gateway.lanes import Settled
 from gateway.metering import Bound, OpenCall, open_at
 from gateway.parsing import parse_embeddings
 from gateway.planning import plan_call
@@ -47,13 +49,16 @@ async def embed(process: GatewayProcess, context: CallContext, caller: Caller, b
     try:
         answer = await ask_all(process, open_call, call, plan)
         usage, source = basis_of(call, answer, counted=counted)
-        settled = await process.meter.settle_for(open_call, usage, outcome="completed", source=source, finish_reason="stop")
+
+        def write(settled: Settled) -> Reply:
+            priced = with_cost(b'{"prompt_tokens":%d,"total_tokens":%d}' % (usage.input_tokens, usage.input_tokens), settled)
+            headers = [JSON_TYPE, cost_header(settled), *answer_headers(open_call)]
+            return Reply(200, headers, body=write_answer(call, open_call.route, answer, priced))
+
+        return await settle_answer(process, open_call, usage, source=source, write=write)
     except BaseException as error:
         await end_undelivered(process, open_call, error)
         raise
-    priced = with_cost(b'{"prompt_tokens":%d,"total_tokens":%d}' % (usage.input_tokens, usage.input_tokens), settled)
-    headers = [JSON_TYPE, cost_header(settled), *answer_headers(open_call)]
-    return Reply(200, headers, body=write_answer(call, open_call.route, answer, priced))
 
 
 async def hold(process: GatewayProcess, open_call: OpenCall, call: EmbeddingsCall, counted: int) -> None:

@@ -62,6 +62,11 @@ class RouteNotFound(GatewayError):
     status = 404
 
 
+class Conflict(GatewayError):
+    code = "conflict"
+    status = 409
+
+
 class BodyTooLarge(GatewayError):
     code = "request_too_large"
     status = 413

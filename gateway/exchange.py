@@ -44,6 +44,7 @@ class Exchange:
         "context",
         "headers",
         "is_committed",
+        "on_body",
         "scope",
         "surface",
     )
@@ -53,6 +54,7 @@ class Exchange:
         self.context = CallContext(id=new_id(), started_ns=time.monotonic_ns(), task=asyncio.current_task())
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.is_committed = False
+        self.on_body: Callable[[bytes], Awaitable[None]] | None = None  # may end the request once its body is there
         self.surface = CHAT  # whose words a refusal is written in
         self._receive = receive
         self._send = send
@@ -96,6 +98,8 @@ class Exchange:
         if len(body) > limit:
             raise _too_large(limit)
         context.is_reading, context.waits_since = False, 0.0
+        if self.on_body is not None:
+            await self.on_body(body)
         return body
 
     def expect_long(self) -> None:

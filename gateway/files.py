@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 from django.conf import settings
+from django.db import transaction
 
 from gateway import file_store
 from gateway.calls import Caller, Reply
@@ -74,7 +75,17 @@ async def upload_file(process: GatewayProcess, exchange: Exchange, caller: Calle
             file_store.store_file, organization_id=caller.organization_id, purpose=purpose, name=file.name or "file",
             pieces=_pieces(file.data), seconds=seconds,
         )  # fmt: skip
-        return tell(show_file(await process.files.serve(store, seconds=STORE_SECONDS)))
+        keeper = exchange.context.keeper
+
+        def tell_new() -> Reply:
+            """The file and what its key is told again: both, or neither."""
+            with transaction.atomic():
+                reply = tell(show_file(store()))
+                if keeper is not None:
+                    keeper.keep_in_transaction(reply)
+                return reply
+
+        return await process.files.serve(tell_new, seconds=STORE_SECONDS)
 
 
 def _pieces(data: memoryview) -> Iterator[memoryview]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
+from billing.pricing import Usage
 from gateway.calls import CallContext, Caller, Reply, ServedDeployment
 from gateway.chat import JSON_TYPE, STREAM_HEADERS
 from gateway.dialects.base import UpstreamRequest
@@ -15,6 +16,7 @@ from gateway.dialects.registry import PAINTERS
 from gateway.errors import UpstreamError
 from gateway.exchange import Exchange as CallerExchange
 from gateway.images_call import ImagesCall, bound_of, counted_of, parse_edit_form, parse_edit_json, parse_generation
+from gateway.lanes import Settled
 from gateway.media import (
     Basis,
     ask,
@@ -80,10 +82,13 @@ async def _make(process: GatewayProcess, context: CallContext, caller: Caller, c
             return await read_whole(exchange, dialect_of(PAINTERS, opened.deployment).read_images, limit=ANSWER_BYTES_MAX)
 
         answer = await ask(process, opened, request, plan, basis, take)
-        settled, usage, source = await settle_whole(process, opened, basis, answer.tally)
-        raw = answer.tally.usage_raw if source == "upstream" and answer.tally.usage_raw is not None else shape_usage(usage)
-        body = answer.with_usage(with_cost(raw, settled))
-        return Reply(200, headers_of(opened, JSON_TYPE, cost_header(settled)), body=body)
+
+        def write(settled: Settled, usage: Usage, source: str) -> Reply:
+            raw = answer.tally.usage_raw if source == "upstream" and answer.tally.usage_raw is not None else shape_usage(usage)
+            body = answer.with_usage(with_cost(raw, settled))
+            return Reply(200, headers_of(opened, JSON_TYPE, cost_header(settled)), body=body)
+
+        return await settle_whole(process, opened, basis, answer.tally, write)
 
     async def begin(exchange: Exchange) -> tuple[Exchange, EventsReader, bytes]:
         assert opened.deployment is not None

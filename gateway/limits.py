@@ -88,6 +88,11 @@ class Limits:
         budget.left -= 1
         headers.extend(_headers(limit, budget.left + budget.others_left, reset))
 
+    def is_spent(self, caller: Caller) -> bool:
+        """`admit` would refuse right now; nothing is spent, and nobody is asked."""
+        budget = self._budgets.get(caller.api_key_id)
+        return budget is not None and budget.is_spent and budget.left <= 0 and budget.minute == int(time.time() // WINDOW_SECONDS)
+
     async def _take(self, budget: Budget, caller: Caller, limit: int) -> None:
         """One slice for all who wait for it."""
         if budget.taking is not None:

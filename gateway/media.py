@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from billing.pricing import BUCKETS, PriceList, Usage
 from gateway.attempts import Plan, ask_in_turn, prepare
-from gateway.calls import CallContext, Caller, Candidate, Headers, ServedDeployment
+from gateway.calls import CallContext, Caller, Candidate, Headers, Reply, ServedDeployment
 from gateway.chat import answer_headers, end_undelivered
 from gateway.dialects.base import UpstreamRequest, malformed
 from gateway.dialects.media import MediaTally
 from gateway.errors import ClientGone, GatewayError, SessionLost, Unavailable, UpstreamError, unserved
+from gateway.keeping import settle_answer
 from gateway.lanes import Settled
 from gateway.metering import OpenCall, open_at
 from gateway.planning import plan_call
@@ -214,15 +215,16 @@ async def begin_events(exchange: Exchange, reader: MediaReader) -> bytes:
 
 
 # ── Ends ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
-async def settle_whole(process: GatewayProcess, opened: OpenCall, basis: Basis, tally: MediaTally) -> tuple[Settled, Usage, str]:
-    """A whole answer: settled before it leaves."""
+async def settle_whole(
+    process: GatewayProcess, opened: OpenCall, basis: Basis, tally: MediaTally, write: Callable[[Settled, Usage, str], Reply]
+) -> Reply:
+    """A whole answer: settled before it leaves. `write` shapes it, by its cost and the usage with its source."""
     usage, source = basis.whole(tally)
     try:
-        settled = await process.meter.settle_for(opened, usage, outcome="completed", source=source, finish_reason="stop")
+        return await settle_answer(process, opened, usage, source=source, write=lambda settled: write(settled, usage, source))
     except BaseException as error:
         await end_undelivered(process, opened, error)
         raise
-    return settled, usage, source
 
 
 class MediaReader(Protocol):
@@ -261,8 +263,11 @@ async def relay(
             if chunk is None and not reader.tally.is_complete:
                 raise cut()
         usage, source = basis.whole(reader.tally)
-        settled = await process.meter.settle_for(opened, usage, outcome="completed", source=source, finish_reason="stop")
-        last = reader.last(settled, usage, source)
+
+        def write(settled: Settled) -> Reply:
+            return Reply(200, [], body=reader.last(settled, usage, source))
+
+        last = (await settle_answer(process, opened, usage, source=source, write=write)).body
         await _read_tail(exchange)
     except ClientGone:
         await _settle_part(process, opened, reader, basis, outcome="cancelled", error_code="client_gone")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from billing.pricing import Usage
 from gateway.calls import CallContext, Caller, Reply, ServedDeployment
 from gateway.chat import JSON_TYPE
 from gateway.dialects.base import UpstreamRequest
 from gateway.dialects.media import MediaAnswer
 from gateway.dialects.registry import MODERATORS
 from gateway.errors import UpstreamError
+from gateway.lanes import Settled
 from gateway.media import Basis, ask, dialect_of, headers_of, open_call, plan_attempts, read_whole, settle_whole
 from gateway.moderation_call import ModerationCall, bound_of, counted_of, parse_moderation
 from gateway.pricetag import cost_header
@@ -37,8 +39,11 @@ async def moderate(process: GatewayProcess, context: CallContext, caller: Caller
         return await read_whole(exchange, lambda answer: dialect.read_moderation(call, answer), limit=ANSWER_BYTES_MAX)
 
     answer = await ask(process, opened, request, plan, basis, take)
-    settled, _, _ = await settle_whole(process, opened, basis, answer.tally)
-    return Reply(200, headers_of(opened, JSON_TYPE, cost_header(settled)), body=answer.with_usage(b""))
+
+    def write(settled: Settled, usage: Usage, source: str) -> Reply:
+        return Reply(200, headers_of(opened, JSON_TYPE, cost_header(settled)), body=answer.with_usage(b""))
+
+    return await settle_whole(process, opened, basis, answer.tally, write)
 
 
 class _Request:

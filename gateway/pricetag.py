@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from functools import lru_cache
 
 import msgspec
@@ -39,3 +40,36 @@ def with_cost(usage_raw: bytes, settled: Settled) -> bytes:
 
 def cost_header(settled: Settled) -> tuple[bytes, bytes]:
     return (b"x-tokia-cost-brl", decimal_brl(settled.net_nanos))
+
+
+# ── Written before it is settled ─────────────────────────────────────────────────────────────────────────────────────
+class CostMarks(msgspec.Struct, frozen=True):
+    """Numbers that stand where a cost will, in an answer that is kept before it is settled. Drawn by each process: no text that
+    comes from outside has them by chance, and none that leaves has them at all."""
+
+    net: bytes
+    gross: bytes
+    discount: bytes
+
+    def fill(self, text: bytes, settled: Settled, *, note: bytes = b"") -> bytes:
+        """The same text with what the call came to. `note`: members to add to `cost_details`."""
+        discount = decimal_brl(settled.gross_nanos - settled.net_nanos) + note
+        if settled.is_estimate:
+            discount += b',"is_estimate":true'
+        filled = text.replace(self.net, decimal_brl(settled.net_nanos)).replace(self.gross, decimal_brl(settled.gross_nanos))
+        return filled.replace(self.discount, discount)
+
+
+def _draw_unsettled() -> Settled:
+    """Amounts of eighteen digits, as is their difference, none of which ends in a zero that would not be written."""
+    rng = random.SystemRandom()
+    while True:
+        gross, net = rng.randrange(6 * 10**17, 9 * 10**17), rng.randrange(10**17, 4 * 10**17)
+        if gross % 10 and net % 10 and (gross - net) % 10:
+            return Settled(gross, net)
+
+
+UNSETTLED = _draw_unsettled()
+MARKS = CostMarks(
+    decimal_brl(UNSETTLED.net_nanos), decimal_brl(UNSETTLED.gross_nanos), decimal_brl(UNSETTLED.gross_nanos - UNSETTLED.net_nanos)
+)

@@ -18,6 +18,7 @@ from gateway.balance import BalanceReader
 from gateway.calls import CallContext
 from gateway.circuit import Circuits
 from gateway.credentials import Credentials
+from gateway.idempotency_store import IdempotencyStore
 from gateway.limits import Limits
 from gateway.metering import Meter
 from gateway.reading import ReadConnection
@@ -50,6 +51,7 @@ class GatewayProcess:
         self.balances = BalanceReader(self.reads)
         self.responses = ResponseStore()
         self.files = DatabaseThreads("files")
+        self.idempotency = IdempotencyStore()
         self.rng = random.Random()  # noqa: S311 - spreads load, guards nothing
         self.contexts: set[CallContext] = set()  # in flight
         self.draining_since: float | None = None
@@ -86,6 +88,7 @@ class GatewayProcess:
         await self.reads.stop()
         await self.responses.stop()
         await self.files.stop()
+        await self.idempotency.stop()
         await self.upstream.stop()
 
     def begin_drain(self) -> None:

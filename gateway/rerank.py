@@ -14,6 +14,8 @@ from gateway.chat import JSON_TYPE, answer_headers, end_undelivered
 from gateway.dialects.base import RerankAnswer, UpstreamRequest, malformed
 from gateway.dialects.registry import RERANKERS
 from gateway.errors import unserved
+from gateway.keeping import settle_answer
+from gateway.lanes import Settled
 from gateway.metering import open_at
 from gateway.planning import plan_call
 from gateway.pricetag import cost_header, with_cost
@@ -46,15 +48,17 @@ async def rerank(process: GatewayProcess, context: CallContext, caller: Caller, 
             process, open_call, plan, compose=partial(compose, call), ask=partial(ask, process, context, call)
         )
         searches, source = basis_of(answer, counted=counted, bound=bound)
-        settled = await process.meter.settle_for(
-            open_call, Usage(searches=searches), outcome="completed", source=source, finish_reason="stop", upstream_id=answer.id
-        )
+
+        def write(settled: Settled) -> Reply:
+            priced = with_cost(b'{"search_units":%d}' % searches, settled)
+            headers = [JSON_TYPE, cost_header(settled), *answer_headers(open_call)]
+            return Reply(200, headers, body=write_answer(call, route, answer, searches, priced))
+
+        usage = Usage(searches=searches)
+        return await settle_answer(process, open_call, usage, source=source, write=write, upstream_id=answer.id)
     except BaseException as error:
         await end_undelivered(process, open_call, error)
         raise
-    priced = with_cost(b'{"search_units":%d}' % searches, settled)
-    headers = [JSON_TYPE, cost_header(settled), *answer_headers(open_call)]
-    return Reply(200, headers, body=write_answer(call, route, answer, searches, priced))
 
 
 def basis_of(answer: RerankAnswer, *, counted: int, bound: int) -> tuple[int, str]:

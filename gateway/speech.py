@@ -61,8 +61,12 @@ async def speak(process: GatewayProcess, context: CallContext, caller: Caller, b
     sound_type = (b"content-type", FORMATS[call.format][0])
     if reader.tally.is_complete:  # it is short, and all there
         exchange.close()
-        settled, usage, source = await settle_whole(process, opened, basis, reader.tally)
-        return Reply(200, headers_of(opened, sound_type, cost_header(settled)), body=first + reader.last(settled, usage, source))
+
+        def write(settled: Settled, usage: Usage, source: str) -> Reply:
+            body = first + reader.last(settled, usage, source)
+            return Reply(200, headers_of(opened, sound_type, cost_header(settled)), body=body)
+
+        return await settle_whole(process, opened, basis, reader.tally, write)
     return Reply(200, headers_of(opened, sound_type), frames=relay(process, opened, exchange, reader, basis, first))
 
 

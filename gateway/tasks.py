@@ -9,7 +9,7 @@ import logging
 
 from celery import shared_task
 
-from gateway import batch_run, batch_store, file_store, vitals_store
+from gateway import batch_run, batch_store, file_store, idempotency_store, vitals_store
 from gateway.surfaces import responses_store
 
 log = logging.getLogger("gateway.tasks")
@@ -29,6 +29,14 @@ def purge_files() -> None:
     files, batches = file_store.purge_files(), batch_store.purge_batches()
     if files or batches:
         log.info("purged files and batches", extra={"files": files, "batches": batches})
+
+
+@shared_task
+def purge_idempotent_calls() -> None:
+    """Every hour: answers kept for a retry, whose time is over."""
+    purged = idempotency_store.purge_idempotent_calls()
+    if purged:
+        log.info("purged idempotent calls", extra={"count": purged})
 
 
 @shared_task(time_limit=1_800, acks_late=False, reject_on_worker_lost=False)

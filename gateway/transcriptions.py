@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from billing.pricing import Usage
 from gateway.calls import CallContext, Caller, Reply, ServedDeployment
 from gateway.chat import JSON_TYPE, STREAM_HEADERS
 from gateway.dialects.base import UpstreamRequest
@@ -12,6 +13,7 @@ from gateway.dialects.openai_transcriptions import shape_usage
 from gateway.dialects.registry import LISTENERS
 from gateway.errors import UpstreamError
 from gateway.exchange import Exchange as CallerExchange
+from gateway.lanes import Settled
 from gateway.media import (
     Basis,
     ask,
@@ -105,7 +107,10 @@ async def _listen(process: GatewayProcess, context: CallContext, caller: Caller,
 
     answer = await ask(process, opened, request, plan, basis, take)
     basis = basis._replace(counted=counted_of(prompt_tokens=prompt_tokens, seconds=call.length.seconds, text=answer.text))
-    settled, usage, source = await settle_whole(process, opened, basis, answer.tally)
-    raw = answer.tally.usage_raw if source == "upstream" and answer.tally.usage_raw is not None else shape_usage(usage)
-    kind = TEXT_TYPE if call.format in ("text", "srt", "vtt") else JSON_TYPE
-    return Reply(200, headers_of(opened, kind, cost_header(settled)), body=answer.with_usage(with_cost(raw, settled)))
+
+    def write(settled: Settled, usage: Usage, source: str) -> Reply:
+        raw = answer.tally.usage_raw if source == "upstream" and answer.tally.usage_raw is not None else shape_usage(usage)
+        kind = TEXT_TYPE if call.format in ("text", "srt", "vtt") else JSON_TYPE
+        return Reply(200, headers_of(opened, kind, cost_header(settled)), body=answer.with_usage(with_cost(raw, settled)))
+
+    return await settle_whole(process, opened, basis, answer.tally, write)
