@@ -55,8 +55,10 @@ def _judge_means(figure: str, base: str, other: str, one: Sample, two: Sample, *
     fewest = min(one.n, two.n)
     if fewest < MEASURED_MIN:
         return Verdict(figure, "early", _too_few(base, other, fewest, MEASURED_MIN, "chamadas medidas"))
-    if p_of_means(one, two) >= alpha or one.mean <= 0:
+    if p_of_means(one, two) >= alpha:
         return Verdict(figure, "same", f"{other} e {base}: a diferença cabe no acaso.")
+    if one.mean <= 0:  # a free model: nothing is so many percent dearer than it
+        return Verdict(figure, "worse", f"{other} custa por chamada, {base} não.")
     change = two.mean / one.mean - 1
     text = (less if change < 0 else more).format(percent=_percent(abs(change)))
     kind = "better" if change < 0 else "worse"
