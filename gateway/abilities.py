@@ -88,6 +88,16 @@ def _leave_out(call: ChatCall, lacking: list[str], route: ServedRoute) -> ChatCa
     )
 
 
+def refuse_dropped(param: str, route: ServedRoute) -> BadRequest:
+    """Where the caller said that nothing may be left out (`provider.require_parameters`)."""
+    return BadRequest(
+        f"Nenhum provedor de '{route.name}' atende '{param}', e 'provider.require_parameters' pede que nada fique de fora.",
+        f"No provider of '{route.name}' supports '{param}', and 'provider.require_parameters' asks that nothing is left out.",
+        param=param,
+        code="unsupported_parameter",
+    )
+
+
 def _refuse_part(path: str, kind: str, route: ServedRoute) -> BadRequest:
     _, portuguese, english = PARTS[kind]
     return BadRequest(

@@ -46,6 +46,7 @@ from gateway.keeping import wants_keeping  # noqa: E402
 from gateway.messages import complete_message  # noqa: E402
 from gateway.metering import overloaded  # noqa: E402
 from gateway.moderations import moderate  # noqa: E402
+from gateway.preferences import take_preferences  # noqa: E402
 from gateway.process import GatewayProcess  # noqa: E402
 from gateway.rerank import PATHS as RERANK_PATHS  # noqa: E402
 from gateway.rerank import rerank  # noqa: E402
@@ -63,16 +64,18 @@ Parent = Callable[[GatewayProcess, CallContext, Caller, bytes], Awaitable[Reply]
 Resource = Callable[[GatewayProcess, Exchange, Caller, str], Awaitable[Reply]]
 
 MESSAGES = "/v1/messages"
+COUNTED = f"{MESSAGES}/count_tokens"
 PARENTS: dict[str, Parent] = {
     **{path: partial(complete_chat, surface=surface) for path, surface in SURFACES.items()},
     MESSAGES: complete_message,
-    f"{MESSAGES}/count_tokens": count_tokens,
+    COUNTED: count_tokens,
     "/v1/embeddings": embed,
     **dict.fromkeys(RERANK_PATHS, rerank),
     "/v1/images/generations": make_images,
     "/v1/audio/speech": speak,
     "/v1/moderations": moderate,
 }
+CHATS = frozenset(PARENTS[path] for path in (*SURFACES, COUNTED))
 RESOURCES: dict[str, Resource] = {  # by the first two segments of the path, or all of it
     "/v1/responses": serve_response,
     "/v1/files": serve_file,
@@ -170,6 +173,7 @@ async def ask_parent(exchange: Exchange, caller: Caller, parent: Parent) -> Repl
     body = await exchange.read_body()
     crashpoint("recv")
     exchange.expect_long()
+    body, exchange.context.preferences = take_preferences(body, exchange.headers, is_chat=parent in CHATS)
     return await parent(process, exchange.context, caller, body)
 
 

@@ -1,20 +1,20 @@
 """One call, asked of one candidate after the other until one answers: the loop that every surface's parent walks.
 
-Nobody is asked twice; nobody else is asked once the first frame may leave, or where the request itself was refused. The circuit
-of each who was asked hears how it went.
+Nobody is asked twice, and nobody else once the first frame may leave. What a model refuses of the request itself, its other
+deployments are not asked; another model of the caller's own list may be. The circuit of each who was asked hears how it went.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
 from gateway.calls import Attempt, Candidate, Routing, Skipped
-from gateway.circuit import CLOSED, HALF_OPEN, OPEN
-from gateway.errors import BadRequest, GatewayError, UpstreamError, internal_error
+from gateway.circuit import CLOSED, HALF_OPEN, OPEN, Circuits
+from gateway.errors import BadRequest, UpstreamError, internal_error
 from tokia.crashpoints import crashpoint
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 R = TypeVar("R")  # what a candidate is sent
 T = TypeVar("T")  # what it answers
 ATTEMPTS_MAX = 4
-OPEN_ATTEMPTS_MAX = 1  # of those whose circuit is open: the best of them is tried where nobody else is left
+OUTAGE, CREDENTIAL = "outage", "credential"
+OF_THE_CALL = frozenset({"context_window", "content_policy", "refused"})  # every deployment of the model would say the same
 
 
 class Plan(msgspec.Struct, Generic[R]):
@@ -40,7 +41,7 @@ def prepare(candidates: list[Candidate], routing: Routing, compose: Callable[[Ca
     """Raises the first BadRequest where no candidate can say the call."""
     refusal: BadRequest | None = None
     for place, candidate in enumerate(candidates):
-        if candidate.kinds is not None:  # only ever a fallback: not the one to say why it can't be done
+        if candidate.kinds and candidate.route is not candidates[0].route:  # for failures only: the model itself can't do it
             break
         try:
             return Plan(candidates[place:], compose(candidate), routing)
@@ -58,34 +59,24 @@ async def ask_in_turn(
     compose: Callable[[Candidate], R],
     ask: Callable[[Candidate, R], Awaitable[T]],
 ) -> T:
-    """Raises what the last one failed with."""
-    failure: GatewayError | None = None
-    failed_routes: set[str] = set()  # whose own deployments would all fail the same way
-    kind = ""
-    tried_open = 0
+    """Raises what the last one failed with, with all that were asked before it."""
+    turns = Turns(plan.candidates)
+    open_call.has_others = turns.has_after
     spans_models = plan.candidates[-1].route is not plan.candidates[0].route
-    budget = ATTEMPTS_MAX if open_call.context.preferences.allows_fallbacks else 1
-    for place, candidate in enumerate(plan.candidates):
+    failure: UpstreamError | None = None
+    while (candidate := turns.take(process.circuits)) is not None:
         route, deployment = candidate.route, candidate.deployment
-        if (candidate.kinds is not None and kind not in candidate.kinds) or route.name in failed_routes:
-            continue
-        state = process.circuits.state(deployment)
-        if state != CLOSED and not (state == HALF_OPEN and process.circuits.take_probe(deployment)):
-            if tried_open >= OPEN_ATTEMPTS_MAX and failure is not None:
-                continue
-            state, tried_open = OPEN, tried_open + 1
         open_call.serve_by(candidate)
         try:
-            request = plan.first if place == 0 and not plan.is_first_stale else compose(candidate)
+            request = plan.first if candidate is plan.candidates[0] and not plan.is_first_stale else compose(candidate)
         except BadRequest:  # this one can't say it: the next
             process.circuits.note_abandoned(deployment)
             continue
-        attempt = Attempt(deployment.provider_slug, deployment.upstream_model)
+        attempt = Attempt(deployment.provider_slug, deployment.upstream_model, is_own_key=deployment.is_own_key)
         if spans_models:  # the record names only the one that answered
             attempt.route = route.name
-        if state != CLOSED:
-            attempt.circuit = state
-        attempt.is_own_key = deployment.is_own_key
+        if turns.state != CLOSED:
+            attempt.circuit = turns.state
         open_call.attempts.append(attempt)
         open_call.context.attempts += 1
         started_ns = time.monotonic_ns()
@@ -96,13 +87,10 @@ async def ask_in_turn(
             attempt.status, attempt.error = error.upstream_status, error.code
             process.circuits.note_failure(deployment, error)
             process.vitals.note_failure(deployment, route.name, kind=error.kind)
-            failure, kind = error, error.kind
-            budget -= 1
-            if kind == "refused" or budget <= 0:
-                raise
-            if kind in ("context_window", "content_policy"):
-                failed_routes.add(route.name)
-            continue
+            failure = error
+            if turns.note_failure(candidate, error.kind):
+                continue
+            break
         except BaseException:
             process.circuits.note_abandoned(deployment)
             raise
@@ -114,5 +102,85 @@ async def ask_in_turn(
         if open_call.is_stream:
             attempt.first_token_ms = attempt.ms
         process.circuits.note_success(deployment, first_token_ms=attempt.first_token_ms)
+        if spans_models and not open_call.routing.rule and route is not plan.candidates[0].route:
+            open_call.routing.rule, open_call.routing.asked = "fallback", plan.candidates[0].route.name
         return answer
-    raise failure or internal_error()
+    if failure is None:
+        raise internal_error()
+    if len(open_call.attempts) > 1:
+        failure.previous_errors = [told_of(attempt, plan) for attempt in open_call.attempts[:-1]]
+    raise failure
+
+
+class Turns:
+    """Whose turn it is, and who is left.
+
+    Those whose circuit is open, or half-open with another call trying it, wait until nobody else is left; then the best of them
+    is asked after all. A fallback's turn comes with a failure that it is for; that its model's own deployments are all open is an
+    outage too."""
+
+    __slots__ = ("_context_tokens", "_first", "_left", "_out", "_seen", "_waiting", "asked", "state")
+
+    def __init__(self, candidates: list[Candidate]) -> None:
+        self._left = candidates[:]
+        self._first = candidates[0].route
+        self._waiting: list[Candidate] = []  # for want of a closed circuit
+        self._out: set[str] = set()  # routes whose deployments would all fail the same way
+        self._seen: set[str] = set()  # kinds of failure
+        self._context_tokens = 0  # that were too few
+        self.asked = 0
+        self.state = CLOSED  # the circuit of the one that `take` gave
+
+    def take(self, circuits: Circuits) -> Candidate | None:
+        """The next one; None where nobody may be asked any more."""
+        while (candidate := self._pop(self._left)) is not None:
+            self.state = circuits.state(candidate.deployment)
+            if self.state == CLOSED or (self.state == HALF_OPEN and circuits.take_probe(candidate.deployment)):
+                return candidate
+            self._waiting.append(candidate)
+            self._seen.add(OUTAGE)
+        self.state = OPEN
+        candidate = self._pop(self._waiting)
+        self._waiting.clear()  # once: the others stay unasked
+        return candidate
+
+    def _pop(self, candidates: list[Candidate]) -> Candidate | None:
+        for place, candidate in enumerate(candidates):
+            if self._may_ask(candidate):
+                del candidates[place]
+                return candidate
+        return None
+
+    def _may_ask(self, candidate: Candidate) -> bool:
+        route, kinds = candidate.route, candidate.kinds
+        if route.name in self._out:
+            return False
+        if route is self._first or kinds is None:
+            return True
+        if not (self._seen if not kinds else self._seen & kinds):
+            return False
+        return route.context_tokens > self._context_tokens
+
+    def note_failure(self, candidate: Candidate, kind: str) -> bool:
+        """Whether anybody else may be asked."""
+        self.asked += 1
+        self._seen.add(OUTAGE if kind == CREDENTIAL else kind)
+        if kind in OF_THE_CALL:
+            self._out.add(candidate.route.name)
+        if kind == "context_window":
+            self._context_tokens = max(self._context_tokens, candidate.route.context_tokens)
+        return self.asked < ATTEMPTS_MAX
+
+    def has_after(self, kind: str) -> bool:
+        """Whether somebody is left for whom a failure of this kind would be enough."""
+        return self.asked + 1 < ATTEMPTS_MAX and any(
+            candidate.route.name not in self._out
+            and (not candidate.kinds or kind in candidate.kinds or candidate.route is self._first)
+            for candidate in self._left
+        )
+
+
+def told_of(attempt: Attempt, plan: Plan[Any]) -> dict[str, Any]:
+    """A failed attempt, as the caller is told of it."""
+    model = attempt.route or plan.candidates[0].route.name
+    return {"provider": attempt.provider, "model": model, "code": attempt.error, "status": attempt.status}

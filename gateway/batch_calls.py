@@ -23,7 +23,7 @@ from gateway import embeddings
 from gateway.attempts import ask_in_turn, prepare
 from gateway.batch_store import ENDPOINTS
 from gateway.calls import CallContext, Caller, ChatCall
-from gateway.catalog import Catalog, route_for
+from gateway.catalog import Catalog
 from gateway.chat import Turn, ask_chat, hold_chat, open_chat, plan_chat
 from gateway.circuit import Circuits
 from gateway.credentials import Credentials
@@ -32,6 +32,7 @@ from gateway.lanes import Settled
 from gateway.metering import Bound, OpenCall, open_at
 from gateway.parsing import parse_embeddings, wrong_type
 from gateway.planning import plan_call
+from gateway.preferences import take_preferences
 from gateway.pricetag import with_cost
 from gateway.surfaces import responses_store
 from gateway.surfaces.base import Surface
@@ -148,12 +149,24 @@ def word_error(error: TokiaError, *, endpoint: str, call_id: str, is_english: bo
 
 async def check_request(process: LineProcess, caller: Caller, request: Request) -> str:
     """All that can be said before it is called: gives the route's name. Raises GatewayError."""
-    body, catalog = bytes(request.body), process.snapshots.catalog
+    ours, context = cast("GatewayProcess", process), CallContext(id="", started_ns=0)
+    body = read_preferences(request, context)
     if request.url == EMBEDDINGS:
-        return route_for(catalog, parse_embeddings(body).model, caller=caller, surface=embeddings.SURFACE).name
-    surface = surface_of(request.url, CallContext(id="", started_ns=0))
-    call = await read_chat(cast("GatewayProcess", process), caller, surface, body)
-    return route_for(catalog, call.model, caller=caller, surface="chat").name
+        candidates, _ = plan_call(ours, context, caller, model=parse_embeddings(body).model, surface=embeddings.SURFACE)
+    else:
+        surface = surface_of(request.url, context)
+        candidates, _ = plan_chat(ours, context, caller, await read_chat(ours, caller, surface, body))
+    return candidates[0].route.name
+
+
+def read_preferences(request: Request, context: CallContext) -> bytes:
+    """The line's body without what it says of its routing, which the context gets. A batch is not in a hurry: of latency it says
+    nothing. Raises BadRequest."""
+    body, preferences = take_preferences(bytes(request.body), {}, is_chat=request.url != EMBEDDINGS)
+    if preferences.budget is not None:
+        preferences = msgspec.structs.replace(preferences, budget=None)
+    context.preferences = preferences
+    return body
 
 
 async def read_chat(process: GatewayProcess, caller: Caller, surface: Surface, body: bytes) -> ChatCall:
@@ -170,10 +183,11 @@ async def call_line(
 
     Raises GatewayError, and whatever `begin` does."""
     ours = process.for_line(begin)
+    body = read_preferences(request, context)
     if request.url == EMBEDDINGS:
-        return await _embed(ours, caller, bytes(request.body), context, opened)
+        return await _embed(ours, caller, body, context, opened)
     surface = surface_of(request.url, context)
-    call = await read_chat(ours, caller, surface, bytes(request.body))
+    call = await read_chat(ours, caller, surface, body)
     candidates, routing = plan_chat(ours, context, caller, call)
     open_call = open_chat(context, caller, call, candidates, routing, f"batch:{surface.name}", is_batch=True)
     turn = Turn(surface, open_call, call)

@@ -233,6 +233,7 @@ class Routing(msgspec.Struct, omit_defaults=True):
     session: str = ""
     experiment: str = ""
     arm: str = ""
+    arm_id: int = 0
 
     @property
     def is_plain(self) -> bool:
@@ -271,6 +272,7 @@ class Preferences(msgspec.Struct, frozen=True):
     only: frozenset[str] = frozenset()
     ignore: frozenset[str] = frozenset()
     sort: str = ""  # "price", "throughput", "latency"
+    tokens_per_second_min: int = 0  # whoever is slower is asked later
     max_price: Mapping[str, int] = {}  # nanos per `per_units` of the unit: input, output, request, image
     allows_fallbacks: bool = True
     requires_parameters: bool = False

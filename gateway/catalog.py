@@ -43,32 +43,39 @@ class Catalog:
 EMPTY = Catalog(routes={}, by_alias={})
 
 
-def route_for(catalog: Catalog, model: str, *, caller: Caller, surface: str) -> ServedRoute:
+def route_for(catalog: Catalog, model: str, *, caller: Caller, surface: str, param: str = "model") -> ServedRoute:
     """Raises RouteNotFound (404), Forbidden `model_not_allowed` (403), Unavailable `price_missing` (503)."""
     route = catalog.by_alias.get(model)
     if route is None:
-        shown = model[:100]
-        raise RouteNotFound(
-            f"O modelo '{shown}' não existe ou não está disponível. Veja GET /v1/models.",
-            f"The model '{shown}' does not exist or is not available. See GET /v1/models.",
-            param="model",
-        )
+        raise unknown_model(model, param=param)
     if not caller.may_use(route.name):
         raise Forbidden(
             f"Esta chave não pode usar o modelo '{route.name}'.", f"This key may not use the model '{route.name}'.",
-            param="model", code="model_not_allowed",
+            param=param, code="model_not_allowed",
         )  # fmt: skip
     if route.surface != surface:
-        raise RouteNotFound(
-            f"O modelo '{route.name}' não atende neste endereço.", f"The model '{route.name}' is not served at this address.",
-            param="model",
-        )  # fmt: skip
+        raise unusable_model(route.name, param=param)
     if route.prices is None:
         raise Unavailable(
             f"O modelo '{route.name}' está sem preço e não é servido agora.", f"The model '{route.name}' has no live price.",
-            param="model", code="price_missing",
+            param=param, code="price_missing",
         )  # fmt: skip
     return route
+
+
+def unknown_model(model: str, *, param: str = "model") -> RouteNotFound:
+    shown = model[:100]
+    return RouteNotFound(
+        f"O modelo '{shown}' não existe ou não está disponível. Veja GET /v1/models.",
+        f"The model '{shown}' does not exist or is not available. See GET /v1/models.",
+        param=param,
+    )
+
+
+def unusable_model(name: str, *, param: str = "model") -> RouteNotFound:
+    return RouteNotFound(
+        f"O modelo '{name}' não atende neste endereço.", f"The model '{name}' is not served at this address.", param=param
+    )
 
 
 def load() -> Catalog:
@@ -83,7 +90,7 @@ def load() -> Catalog:
     routes: dict[str, ServedRoute] = {}
     by_alias: dict[str, ServedRoute] = {}
     for route in Route.objects.filter(is_active=True).order_by("name"):
-        if not deployments[route.pk]:
+        if not deployments[route.pk] and route.pk not in fallbacks:  # whoever names it is served by these
             continue
         served = ServedRoute(
             name=route.name, display_name=route.display_name, maker=route.maker, surface=route.surface,
@@ -96,7 +103,7 @@ def load() -> Catalog:
             own_key_prices=prices[route.name].for_own_key() if route.name in prices else None,
         )  # fmt: skip
         routes[served.name] = served
-        if served.surface == Route.Surface.CHAT:
+        if served.surface == Route.Surface.CHAT and served.deployments:
             supported_parameters(served)  # kept for /v1/models: here, in the snapshot's thread, nobody waits for it
         for alias in route.aliases:
             by_alias.setdefault(alias, served)

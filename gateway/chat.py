@@ -15,18 +15,20 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
+from django.conf import settings
 
 from billing.pricing import Usage
-from gateway.abilities import check_abilities
-from gateway.attempts import Plan, ask_in_turn, prepare
+from gateway.abilities import check_abilities, refuse_dropped
+from gateway.attempts import OUTAGE, Plan, ask_in_turn, prepare
+from gateway.auto import read_facts
 from gateway.calls import CallContext, Caller, Candidate, ChatCall, Headers, Reply, Routing, ServedDeployment, ServedRoute
-from gateway.dialects.base import ChatAnswer, ChatReader, Dialect, UpstreamRequest, malformed, openai_usage
+from gateway.dialects.base import ChatAnswer, ChatReader, Dialect, UpstreamRequest, filtered, malformed, openai_usage
 from gateway.dialects.registry import DIALECTS
 from gateway.errors import ClientGone, GatewayError, SessionLost
 from gateway.keeping import settle_answer
 from gateway.lanes import Settled
 from gateway.metering import Bound, OpenCall
-from gateway.planning import keep_affordable, plan_call, routes_of
+from gateway.planning import keep_affordable, leave_out_small, plan_call, routes_of
 from gateway.pricetag import MARKS, cost_header, with_cost
 from gateway.relay import Relay, cut
 from gateway.surfaces.base import Shaper, Surface
@@ -38,9 +40,11 @@ from tokia.crashpoints import crashpoint
 if TYPE_CHECKING:
     from gateway.process import GatewayProcess
 
+BYTES_PER_TOKEN_MAX = 8  # a text of fewer tokens than its bytes by this does not fit, whoever counts
 DROPPED_SHOWN_MAX = 1_000  # characters of the header that names what was left out
 _NOT_PLAIN = re.compile(r"[^\x21-\x7e]")
 SERVED_BY = "chat"  # the routes, whichever surface they are asked by
+FIRST_TOKEN_MS: int = settings.GATEWAY_FIRST_TOKEN_MS  # Django's settings are dear to ask on every call
 JSON_TYPE = (b"content-type", b"application/json")
 STREAM_HEADERS: Headers = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -70,7 +74,16 @@ async def complete_chat(process: GatewayProcess, context: CallContext, caller: C
 
 
 def plan_chat(process: GatewayProcess, context: CallContext, caller: Caller, call: ChatCall) -> tuple[list[Candidate], Routing]:
-    return plan_call(process, context, caller, model=call.model, surface=SERVED_BY)
+    """Raises RouteNotFound, Forbidden, Unavailable."""
+    decoded = call.decoded
+    session, user = decoded.get("prompt_cache_key"), decoded.get("user")
+    candidates, routing = plan_call(
+        process, context, caller, model=call.model, surface=SERVED_BY, describe=partial(read_facts, call),
+        session=session if isinstance(session, str) else "", user=user if isinstance(user, str) else "",
+    )  # fmt: skip
+    if len(candidates) > 1 and call.body_bytes > BYTES_PER_TOKEN_MAX * candidates[0].route.context_tokens and not has_media(call):
+        candidates = leave_out_small(candidates, routing, call.body_bytes // BYTES_PER_TOKEN_MAX)
+    return candidates, routing
 
 
 def open_chat(
@@ -89,7 +102,7 @@ def open_chat(
     return OpenCall(
         context=context, caller=caller, route=first.route, prices=first.prices.scaled() if is_batch else first.prices, surface=name,
         is_stream=call.is_stream, output_tokens=outputs[first.route.name], deployment=first.deployment, outputs=outputs,
-        routing=routing, is_batch=is_batch, attempts=[],
+        routing=routing, is_batch=is_batch, attempts=[], arm_id=routing.arm_id,
     )  # fmt: skip
 
 
@@ -108,22 +121,30 @@ class Composed(msgspec.Struct):
 class Turn:
     """What each candidate would be asked."""
 
-    __slots__ = ("_call", "_checked", "_open_call", "_surface")
+    __slots__ = ("_call", "_checked", "_named", "_open_call", "_surface")
 
     def __init__(self, surface: Surface, open_call: OpenCall, call: ChatCall) -> None:
         self._surface, self._open_call, self._call = surface, open_call, call
         self._checked: tuple[str, ChatCall] = ("", call)  # the last model's
+        self._named = open_call.route.name if not open_call.routing.asked else ""  # whose answers bear the name that was asked
 
     def compose(self, candidate: Candidate) -> Composed:
         """Raises BadRequest where this model, or this deployment's format, can't take the call."""
         surface, route, deployment = self._surface, candidate.route, candidate.deployment
         if self._checked[0] != route.name:
-            self._checked = (route.name, check_abilities(self._call, route))
+            self._checked = (route.name, check_abilities(self._named_for(route), route))
         call = self._checked[1]
         if call.refusal is not None and surface.native(deployment) is None:
             raise call.refusal
         output_tokens = self._open_call.outputs[route.name]
-        return Composed(call, dialect_for(surface, deployment).chat_request(call, route, deployment, output_tokens))
+        request = dialect_for(surface, deployment).chat_request(call, route, deployment, output_tokens)
+        if (request.dropped or call.dropped) and self._open_call.context.preferences.requires_parameters:
+            raise refuse_dropped((*call.dropped, *request.dropped)[0], route)
+        return Composed(call, request)
+
+    def _named_for(self, route: ServedRoute) -> ChatCall:
+        """The call, by the name of the model that answers where it is not the one that was asked: the answer tells it."""
+        return self._call if route.name == self._named else msgspec.structs.replace(self._call, model=route.name)
 
 
 def dialect_for(surface: Surface, deployment: ServedDeployment) -> Dialect:
@@ -201,9 +222,14 @@ async def ask_whole(process: GatewayProcess, open_call: OpenCall, dialect: Diale
         if upstream.status != 200:
             body = await upstream.read_all(ERROR_BYTES_MAX)
             raise dialect.read_error(upstream.status, upstream.retry_after, body, open_call.deployment)
-        return dialect.read_chat(await upstream.read_all())
+        answer = dialect.read_chat(await upstream.read_all())
     finally:
         exchange.close()
+    if answer.tally.finish_reason == "content_filter" and not answer.tally.text:
+        has_others = open_call.has_others
+        if has_others is not None and has_others("content_policy"):  # else what came is the answer
+            raise filtered()
+    return answer
 
 
 async def finish_whole(process: GatewayProcess, open_call: OpenCall, call: ChatCall, surface: Surface, answer: ChatAnswer) -> Reply:
@@ -236,7 +262,7 @@ async def start_stream(
 ) -> tuple[Relay, bytes]:
     """One attempt up to its first frames. Raises UpstreamError, ClientGone."""
     assert open_call.deployment is not None
-    exchange = await process.upstream.begin(request, open_call.context)
+    exchange = await process.upstream.begin(request, open_call.context, first_seconds=patience_of(open_call))
     try:
         answer = exchange.answer
         if answer.status != 200:
@@ -245,10 +271,20 @@ async def start_stream(
         if not answer.content_type.startswith(dialect.stream_type):
             raise malformed("The provider's answer is not an event stream.")
         relay = Relay(exchange, dialect, call, shaper)
-        return relay, await relay.first()
+        first = await relay.first()
+        exchange.note_first()
+        return relay, first
     except BaseException:
         exchange.close()
         raise
+
+
+def patience_of(open_call: OpenCall) -> float:
+    """Seconds by which a stream must say something; 0, whenever, where nobody else could be asked."""
+    deployment, has_others = open_call.deployment, open_call.has_others
+    if deployment is None or has_others is None or not has_others(OUTAGE):
+        return 0.0
+    return (deployment.first_token_ms_max or FIRST_TOKEN_MS) / 1_000
 
 
 class NativeShaper:
@@ -371,6 +407,11 @@ def answer_headers(open_call: OpenCall) -> Headers:
     ]
     if open_call.dropped:
         headers.append((b"x-tokia-dropped-params", _plain_names(open_call.dropped)))
+    routing = open_call.routing
+    if routing.rule:
+        headers.append((b"x-tokia-rule", _plain_names((routing.rule,))))
+        if routing.experiment:
+            headers.append((b"x-tokia-experiment", _plain_names((f"{routing.experiment}/{routing.arm}",))))
     return headers
 
 

@@ -6,6 +6,7 @@ No message holds a host, a stack, a key or an organization's id: what an upstrea
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ class GatewayError(TokiaError):
 
     type = "invalid_request_error"
     usage_raw = b""  # of a stream that broke: what was delivered and its cost, in chat's words
+    previous_errors: Sequence[Mapping[str, Any]] = ()  # of those who were asked before
 
     def __init__(
         self,
@@ -199,6 +201,8 @@ def as_openai(error: TokiaError, *, is_english: bool = False) -> bytes:
     }
     if isinstance(error, GatewayError) and error.usage_raw:
         shown["usage"] = msgspec.Raw(error.usage_raw)
+    if isinstance(error, GatewayError) and error.previous_errors:
+        shown["previous_errors"] = error.previous_errors
     return msgspec.json.encode({"error": shown})
 
 

@@ -54,6 +54,7 @@ class OpenCall(msgspec.Struct):
     routing: Routing = msgspec.field(default_factory=Routing)
     arm_id: int = 0  # of an experiment
     outputs: dict[str, int] = {}  # `output_tokens` of the other routes that may be asked
+    has_others: Callable[[str], bool] | None = None  # whether somebody else may be asked after a failure of this kind
     is_batch: bool = False
     upstream_ns: int = 0  # spent waiting for upstreams
     first_token_ns: int = 0  # since the start; 0: none came

@@ -1,17 +1,256 @@
-"""Which deployment is asked first. Pure."""
+"""Who of a route's deployments may be asked, and in which sequence. Pure: what is measured and what is sick is told to it.
+
+A filter never bends: whoever the caller excludes, or asks more than the caller pays, is not asked even where nobody else is left.
+Among the others: open circuits last; the customer's own keys where it wants them; the caller's `order`, `sort` and latency budget;
+priority; and by weight, drawn anew for each call, or by its session: the same session meets the same deployment in every process,
+and another one only while that one is sick.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, Protocol
 
-from gateway.calls import ServedDeployment
+from billing.pricing import PriceList, per_units_of
+from gateway.calls import LatencyBudget, Preferences, ServedDeployment, ServedOwnKey, ServedRoute, Skipped
+
+# Why somebody was not asked (`Skipped.reason`).
+REASONS: Final = {
+    "only": "not among the caller's provider.only",
+    "ignore": "among the caller's provider.ignore",
+    "data_collection": "its terms let it train on what it is sent",
+    "zdr": "it keeps what it is sent",
+    "max_price": "dearer than the caller's provider.max_price",
+    "too_slow": "slower than the caller's strict latency budget",
+    "unmeasured": "not measured lately, and the caller's latency budget is strict",
+    "credential": "its credential is refused by the provider, or spent for this minute",
+    "own_key_only": "the customer asks this provider only with its own key",
+    "key": "the API key may not use this model",
+    "unserved": "without price, deployment or credential now, or of another surface",
+    "unsupported": "it can't do what the call asks for",
+    "context_window": "the call does not fit into its context",
+    "balance": "the balance does not cover what it may cost",
+    "circuit": "its circuit is open, and others were there",
+    "no_fallbacks": "the caller allows no fallbacks",
+}
+OPEN: Final = "open"  # as `gateway.circuit` says it
+OWN_FIRST, OURS, OWN_LAST = 0, 1, 2
+RESERVE = 1 << 20  # added to the priority of a customer's own key that is a reserve
+FIT, UNKNOWN, SLOW = 0, 1, 2  # to a latency budget
+NEVER = 1 << 60
 
 
-def attempt_order(deployments: Sequence[ServedDeployment], rng: random.Random) -> list[ServedDeployment]:
-    """Every deployment once: lower priority numbers first; equal ones in a random order weighted by `weight`."""
-    if len(deployments) == 1:
+class Times(Protocol):
+    """What was measured of a deployment lately (`gateway.vitals.Measured`); 0: not measured."""
+
+    @property
+    def first_token_p50_ms(self) -> int: ...
+    @property
+    def first_token_p95_ms(self) -> int: ...
+    @property
+    def total_p50_ms(self) -> int: ...
+    @property
+    def total_p95_ms(self) -> int: ...
+    @property
+    def tokens_per_second(self) -> float: ...
+
+
+class Signs(Protocol):
+    """How deployments are doing now."""
+
+    def state(self, deployment: ServedDeployment) -> str: ...
+    def times(self, deployment: ServedDeployment) -> Times: ...
+    def may_use(self, deployment: ServedDeployment) -> bool: ...
+
+
+def arrange(
+    route: ServedRoute,
+    deployments: Sequence[ServedDeployment],
+    preferences: Preferences,
+    *,
+    signs: Signs,
+    rng: random.Random,
+    session: str = "",
+    skipped: list[Skipped] | None = None,
+) -> list[ServedDeployment]:
+    """Every deployment that may be asked, once, the best first. `skipped` gets the others. Priced ones only."""
+    kept = []
+    for deployment in deployments:
+        reason = refusal_of(route, deployment, preferences, signs)
+        if not reason:
+            kept.append(deployment)
+        elif skipped is not None:
+            skipped.append(Skipped(reason, route.name, deployment.provider_slug))
+    if len(kept) < 2:
+        return kept
+    keys = {deployment.circuit: _key_of(route, deployment, preferences, signs, session, rng) for deployment in kept}
+    return sorted(kept, key=lambda deployment: keys[deployment.circuit])
+
+
+def refusal_of(route: ServedRoute, deployment: ServedDeployment, preferences: Preferences, signs: Signs) -> str:
+    """A word of REASONS; empty where it may be asked."""
+    prices = prices_of(route, deployment)
+    if prices is None:
+        return "unserved"
+    if not signs.may_use(deployment):
+        return "credential"
+    slug = deployment.provider_slug
+    if preferences.only and slug not in preferences.only:
+        return "only"
+    if slug in preferences.ignore:
+        return "ignore"
+    if preferences.denies_training and deployment.trains_on_data:
+        return "data_collection"
+    if preferences.needs_zero_retention and not deployment.has_zero_retention:
+        return "zdr"
+    if preferences.max_price and is_dearer(route, prices, preferences.max_price):
+        return "max_price"
+    budget = preferences.budget
+    if budget is not None and budget.is_strict:
+        fit = fit_of(signs.times(deployment), budget)
+        if fit != FIT:
+            return "too_slow" if fit == SLOW else "unmeasured"
+    return ""
+
+
+def prices_of(route: ServedRoute, deployment: ServedDeployment) -> PriceList | None:
+    return route.own_key_prices if deployment.is_own_key else route.prices
+
+
+def is_dearer(route: ServedRoute, prices: PriceList, most: Mapping[str, int]) -> bool:
+    """Whether any unit asks more than `most` says for it. A picture that is priced by its tokens has no price to compare: a limit
+    per picture excludes it where pictures are what is made."""
+    for unit, limit in most.items():
+        price = prices.units.get(unit)
+        if price is None:
+            if unit == "image" and route.surface == "images":
+                return True
+        elif price.amount_nanos * per_units_of(unit) > limit * price.per_units:
+            return True
+    return False
+
+
+def fit_of(times: Times, budget: LatencyBudget) -> int:
+    """FIT, SLOW, or UNKNOWN where what the budget is of was not measured."""
+    is_median = budget.percentile == 50
+    pairs = (
+        (budget.total_ms, times.total_p50_ms if is_median else times.total_p95_ms),
+        (budget.first_token_ms, times.first_token_p50_ms if is_median else times.first_token_p95_ms),
+    )
+    fit = FIT
+    for limit, measured in pairs:
+        if limit and measured > limit:
+            return SLOW
+        if limit and not measured:
+            fit = UNKNOWN
+    return fit
+
+
+def _key_of(
+    route: ServedRoute, deployment: ServedDeployment, preferences: Preferences, signs: Signs, session: str, rng: random.Random
+) -> tuple[Any, ...]:
+    own = OURS
+    if deployment.is_own_key:
+        own = OWN_LAST if deployment.priority >= RESERVE else OWN_FIRST
+    place = 0
+    if preferences.preferred:
+        slug = deployment.provider_slug
+        place = preferences.preferred.index(slug) if slug in preferences.preferred else len(preferences.preferred)
+    metric: tuple[float, ...] = ()
+    slow = 0
+    if preferences.sort or preferences.budget is not None or preferences.tokens_per_second_min:
+        times = signs.times(deployment)
+        metric = metric_of(route, deployment, preferences.sort, times)
+        is_slow = preferences.budget is not None and fit_of(times, preferences.budget) == SLOW
+        slow = is_slow or 0 < times.tokens_per_second < preferences.tokens_per_second_min
+    luck = race(session_draw(session, deployment) if session else rng.random(), deployment.weight)
+    is_open = signs.state(deployment) == OPEN
+    return (is_open, own, place, metric, slow, deployment.priority, luck, deployment.circuit)
+
+
+def metric_of(route: ServedRoute, deployment: ServedDeployment, sort: str, times: Times) -> tuple[float, ...]:
+    if sort == "price":
+        prices = prices_of(route, deployment)
+        return blend(prices) if prices is not None else (NEVER, NEVER)
+    if sort == "latency":
+        return (times.first_token_p50_ms or times.total_p50_ms or NEVER,)
+    if sort == "throughput":
+        return (-times.tokens_per_second,)
+    return ()
+
+
+def blend(prices: PriceList) -> tuple[int, int]:
+    """What three tokens in and one out come to, at what we ask and at what we pay; of other units, all of them together. Exact
+    enough to compare by: nanos per million units."""
+    asked = paid = 0
+    for unit, price in prices.units.items():
+        share = 3 if unit == "input" else 1
+        if unit in ("input", "output") or "input" not in prices.units:
+            asked += share * price.amount_nanos * 1_000_000 // price.per_units
+            paid += share * price.cost_nanos * 1_000_000 // price.per_units
+    return asked, paid
+
+
+def race(draw: float, weight: int) -> float:
+    """Exponential times of rate `weight`: the smallest one is a weighted choice, the sequence a weighted sample without
+    replacement (Efraimidis and Spirakis 2006). With draws by a hash it is weighted rendezvous hashing."""
+    return -math.log(draw or 1e-300) / max(1, weight)
+
+
+def session_draw(session: str, deployment: ServedDeployment) -> float:
+    """Between 0 and 1, the same in every process and for ever."""
+    return hash_draw(f"{session}\0{deployment.id}\0{deployment.credential_id}")
+
+
+def hash_draw(text: str) -> float:
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return (int.from_bytes(digest, "big") + 0.5) / 18_446_744_073_709_551_616
+
+
+def choose_weighted(weights: Sequence[int], draw: float) -> int:
+    """The place of one of `weights`, by a draw between 0 and 1."""
+    left = draw * sum(weights)
+    for place, weight in enumerate(weights):
+        left -= weight
+        if left < 0:
+            return place
+    return len(weights) - 1
+
+
+def with_own_keys(
+    route: ServedRoute,
+    deployments: Sequence[ServedDeployment],
+    own_keys: Iterable[ServedOwnKey],
+    *,
+    skipped: list[Skipped],
+) -> list[ServedDeployment]:
+    """The deployments, and a copy of each with the customer's own key at its provider, where its use has a price."""
+    if route.own_key_prices is None:
         return list(deployments)
-    # Efraimidis and Spirakis: sorting by u^(1/w), descending, is a weighted sample without replacement.
-    keyed = [(d.priority, -(rng.random() ** (1.0 / max(1, d.weight))), index) for index, d in enumerate(deployments)]
-    return [deployments[index] for _, _, index in sorted(keyed)]
+    found = {key.provider_slug: key for key in reversed(tuple(own_keys))}  # of several at one provider, the first
+    made: dict[int, ServedDeployment] = {}
+    kept = []
+    for deployment in deployments:
+        key = found.get(deployment.provider_slug)
+        if key is None:
+            kept.append(deployment)
+            continue
+        if deployment.id not in made:
+            made[deployment.id] = own_copy(deployment, key)
+        if key.use == "only":
+            skipped.append(Skipped("own_key_only", route.name, deployment.provider_slug))
+        else:
+            kept.append(deployment)
+    return [*made.values(), *kept]
+
+
+def own_copy(deployment: ServedDeployment, key: ServedOwnKey) -> ServedDeployment:
+    """Its limits are the customer's own business."""
+    priority = deployment.priority + RESERVE if key.use == "failover" else deployment.priority
+    return replace(
+        deployment, secret=key.secret, credential_id=-key.id, priority=priority, requests_per_minute=0, tokens_per_minute=0
+    )

@@ -120,6 +120,10 @@ class Exchange:
         self._connection: Connection | None = connection
         self.answer = answer
 
+    def note_first(self) -> None:
+        if self._connection is not None:
+            self._connection.note_first()
+
     def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -150,8 +154,9 @@ class Upstream:
         for connection in [*self._busy, *(connection for kept in self._idle.values() for connection in kept)]:
             connection.abort()
 
-    async def begin(self, request: UpstreamRequest, context: CallContext) -> Exchange:
-        """Send, and give the answer once its head has come. Whoever calls it must `close` what it gives.
+    async def begin(self, request: UpstreamRequest, context: CallContext, *, first_seconds: float = 0.0) -> Exchange:
+        """Send, and give the answer once its head has come. Whoever calls it must `close` what it gives, and, where it says by
+        when an answer must begin, tell when it has (`Exchange.note_first`).
 
         Raises UpstreamError, ClientGone.
         """
@@ -162,13 +167,15 @@ class Upstream:
                 await self._await_place()
             self._free -= 1
             try:
-                connection = await self._exchange(origin, head, request.body, idle_seconds=request.idle_seconds)
+                connection = await self._exchange(
+                    origin, head, request.body, idle_seconds=request.idle_seconds, first_seconds=first_seconds
+                )
             except BaseException:
                 self._leave_place()
                 raise
         return Exchange(self, origin, connection, Answer(connection, context))
 
-    async def _exchange(self, origin: Origin, head: bytes, body: bytes, *, idle_seconds: float) -> Connection:
+    async def _exchange(self, origin: Origin, head: bytes, body: bytes, *, idle_seconds: float, first_seconds: float) -> Connection:
         """Send over a kept connection or a new one; once more over a new one where the kept one had just ended."""
         for is_second in (False, True):
             connection = None if is_second else self._take_idle(origin)
@@ -176,7 +183,7 @@ class Upstream:
                 connection = await self._connect(origin)
             self._busy.add(connection)
             try:
-                connection.send(head, body, idle_seconds=idle_seconds)
+                connection.send(head, body, idle_seconds=idle_seconds, first_seconds=first_seconds)
                 await connection.read_head()
                 return connection
             except BaseException as error:

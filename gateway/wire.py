@@ -42,6 +42,7 @@ class Connection(asyncio.Protocol):
         self._idle_seconds = idle_seconds
         self._patience = idle_seconds
         self._total_seconds = total_seconds
+        self._first_by = 0.0  # monotonic: nothing that says anything has come by then; 0: no such deadline
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()  # asking for it anew is a system call
         self._parser: Any = None
@@ -58,15 +59,21 @@ class Connection(asyncio.Protocol):
         self._is_kept = True
 
     # ── The exchange ─────────────────────────────────────────────────────────────────────────────────────────────────
-    def send(self, head: bytes, body: bytes, *, idle_seconds: float = 0.0) -> None:
-        """`idle_seconds`: how long this answer may be silent, where that is not what all may."""
+    def send(self, head: bytes, body: bytes, *, idle_seconds: float = 0.0, first_seconds: float = 0.0) -> None:
+        """`idle_seconds`: how long this answer may be silent, where that is not what all may. `first_seconds`: by when `note_first`
+        is due, 0: whenever."""
         assert self._transport is not None
         self._patience = idle_seconds or self._idle_seconds
         self.status, self.headers, self.has_head, self.is_complete = 0, {}, False, False
         self._ends_by_eof, self._head_bytes, self._error = False, 0, None
         self._began = self._heard = time.monotonic()
+        self._first_by = self._began + first_seconds if first_seconds else 0.0
         self._exchanges += 1
         self._transport.writelines([head, body]) if len(body) > BUFFER_BYTES_LOW else self._transport.write(head + body)
+
+    def note_first(self) -> None:
+        """What came says something: from now on only silence and the whole length are bounded."""
+        self._first_by = 0.0
 
     async def read_head(self) -> None:
         """Until status and headers are there. Raises WireError."""
@@ -120,6 +127,9 @@ class Connection(asyncio.Protocol):
             return
         if now - self._began > self._total_seconds or (not self._is_paused and now - self._heard > self._patience):
             self._fail(WireTimeout("The upstream is silent."))
+            self.abort()
+        elif self._first_by and now > self._first_by:
+            self._fail(WireTimeout("The upstream's answer does not begin."))
             self.abort()
 
     # ── asyncio.Protocol ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -283,6 +283,15 @@ def malformed(english: str = "The provider's answer could not be read.") -> Upst
     return UpstreamError("A resposta do provedor veio corrompida.", english, code="provider_malformed")
 
 
+def filtered() -> UpstreamError:
+    """An answer that its filter left nothing of, where somebody else may be asked."""
+    return UpstreamError(
+        "O filtro de conteúdo do provedor barrou a resposta.",
+        "The provider's content filter blocked the answer.",
+        code="content_filter", status=400, upstream_status=200, is_retryable=False,
+    )  # fmt: skip
+
+
 def parse_retry_after(value: str | None) -> float | None:
     """Seconds; a date or rubbish is no answer. At most ten minutes."""
     try:

@@ -17,6 +17,7 @@ from gateway.dialects.base import Dialect
 from gateway.dialects.messages_native import frame_of
 from gateway.dialects.messages_terms import read_terms
 from gateway.errors import BadRequest, GatewayError
+from gateway.planning import route_alone
 from gateway.surfaces.messages_answer import MessageShaper, shape_message
 from gateway.surfaces.messages_request import Asked, encode_fields, outline_messages, parse_message, translate_message
 from tokia.errors import TokiaError
@@ -56,24 +57,28 @@ class Messages:
     # ── In ───────────────────────────────────────────────────────────────────────────────────────────────────────────
     async def read_call(self, process: GatewayProcess, caller: Caller, body: bytes) -> ChatCall:
         asked = parse_message(body)
-        return self._read(asked, process.snapshots.catalog.by_alias.get(asked.typed.model), body)
+        route = route_alone(process, caller, asked.typed.model, self._context)
+        return self._read(asked, route, body, is_mixed=route is None)
 
     def read_count(self, body: bytes) -> ChatCall:
         """A body that is only counted: no answer is asked for, and nothing is translated."""
         return self._read(parse_message(body, is_count=True), None, body)
 
-    def _read(self, asked: Asked, route: ServedRoute | None, body: bytes) -> ChatCall:
-        """Translated only where the route has a deployment that needs it. Where another one does not, what can't be translated is
-        no refusal yet: it is kept with the call, for the deployments that it concerns."""
+    def _read(self, asked: Asked, route: ServedRoute | None, body: bytes, *, is_mixed: bool = False) -> ChatCall:
+        """Translated only where the route has a deployment that needs it, or where who serves it may be of any route
+        (`is_mixed`). Where another one does not, what can't be translated is no refusal yet: it is kept with the call, for the
+        deployments that it concerns."""
         headers = self._context.asked if self._context is not None else {}
         terms = read_terms(_text(headers, b"anthropic-version"), _text(headers, b"anthropic-beta"))
         drops = bool(asked.typed.drop_params) or _text(headers, DROPS_HEADER).lower() in ("1", "true")
         natives = [self.native(deployment) is not None for deployment in route.deployments] if route is not None else [True]
+        if is_mixed:
+            natives = [True, False]
         fields: dict[str, msgspec.Raw] = {name: asked.members[name] for name in ("tools",) if name in asked.members}
         decoded: dict[str, Any] = {}
         messages, refusal = None, None
-        if route is not None and not all(natives):
-            can_reason = route.is_reasoning or "reasoning" in route.capabilities
+        if not all(natives):
+            can_reason = route is None or route.is_reasoning or "reasoning" in route.capabilities
             try:
                 translated = translate_message(asked, drops=drops, can_reason=can_reason)
             except BadRequest as error:

@@ -9,8 +9,9 @@ from urllib.parse import parse_qs
 import msgspec
 
 from gateway.calls import Caller, Reply
-from gateway.catalog import route_for
 from gateway.errors import BadRequest, unknown_address, wrong_method
+from gateway.planning import route_named
+from gateway.preferences import take_preferences
 from gateway.surfaces import responses, responses_store
 from gateway.surfaces.responses_body import ENCRYPTED_REASONING, INCLUDABLE, invalid, read_body
 from gateway.surfaces.responses_store import Kept
@@ -65,10 +66,11 @@ async def serve_response(process: GatewayProcess, exchange: Exchange, caller: Ca
 
 async def count_input(process: GatewayProcess, caller: Caller, body: bytes) -> Reply:
     """What a request's input would come to, counted offline as a hold counts it: never less than it is. Free."""
+    body, _ = take_preferences(body, {}, is_chat=True)
     asked = read_body(body)
     stored = await responses.load_stored(process, caller, asked)
     call = responses.build_call(asked, stored, organization_id=caller.organization_id)
-    route = route_for(process.snapshots.catalog, call.model, caller=caller, surface=SERVED_BY)
+    route = route_named(process, caller, call.model, surface=SERVED_BY)
     tokens = count_chat_input(call, factor_percent=route.token_factor_percent)
     return _json({"object": "response.input_tokens", "input_tokens": tokens})
 
