@@ -14,6 +14,7 @@ import msgspec
 
 from gateway.calls import Attempt, Candidate, Routing, Skipped
 from gateway.circuit import CLOSED, HALF_OPEN, OPEN, Circuits
+from gateway.credentials import minute_used_up, own_key_refused
 from gateway.errors import BadRequest, UpstreamError, internal_error
 from tokia.crashpoints import crashpoint
 
@@ -66,6 +67,11 @@ async def ask_in_turn(
     failure: UpstreamError | None = None
     while (candidate := turns.take(process.circuits)) is not None:
         route, deployment = candidate.route, candidate.deployment
+        if not process.credentials.spend(deployment):  # its credential's minute went while the call was prepared
+            process.circuits.note_abandoned(deployment)
+            failure = failure or minute_used_up()
+            turns.note_unasked(failure.kind)
+            continue
         open_call.serve_by(candidate)
         try:
             request = plan.first if candidate is plan.candidates[0] and not plan.is_first_stale else compose(candidate)
@@ -88,6 +94,13 @@ async def ask_in_turn(
             process.circuits.note_failure(deployment, error)
             process.vitals.note_failure(deployment, route.name, kind=error.kind)
             failure = error
+            if error.upstream_status:
+                process.credentials.note_limits(deployment.credential_id, open_call.context.upstream_headers)
+            if error.kind == CREDENTIAL:
+                process.credentials.note_refused(deployment.credential_id, str(error.upstream_status))
+                if deployment.is_own_key:
+                    failure = own_key_refused(deployment, error)
+                    attempt.error = failure.code
             if turns.note_failure(candidate, error.kind):
                 continue
             break
@@ -102,6 +115,7 @@ async def ask_in_turn(
         if open_call.is_stream:
             attempt.first_token_ms = attempt.ms
         process.circuits.note_success(deployment, first_token_ms=attempt.first_token_ms)
+        process.credentials.note_limits(deployment.credential_id, open_call.context.upstream_headers)
         if spans_models and not open_call.routing.rule and route is not plan.candidates[0].route:
             open_call.routing.rule, open_call.routing.asked = "fallback", plan.candidates[0].route.name
         return answer
@@ -160,6 +174,10 @@ class Turns:
         if not (self._seen if not kinds else self._seen & kinds):
             return False
         return route.context_tokens > self._context_tokens
+
+    def note_unasked(self, kind: str) -> None:
+        """What kept the one that `take` gave from being asked."""
+        self._seen.add(kind)
 
     def note_failure(self, candidate: Candidate, kind: str) -> bool:
         """Whether anybody else may be asked."""

@@ -203,6 +203,8 @@ async def call_line(
     open_call.dropped = (*call.dropped, *composed.request.dropped)
     tally = answer.tally
     usage, source = basis_of(call, tally, output_tokens=open_call.output_tokens)
+    if open_call.deployment is not None:
+        ours.credentials.note_tokens(open_call.deployment, usage.prompt_tokens + usage.completion_tokens)
 
     def shape(settled: holds.Settled) -> bytes:
         priced = with_cost(shown_usage(tally, usage, source), Settled(ended.gross_nanos, settled.net_nanos))

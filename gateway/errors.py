@@ -99,6 +99,7 @@ class Unavailable(GatewayError):
 # refused (another key, another provider), or the request itself was (nobody else would take it).
 _KINDS = {
     "provider_unavailable": "credential",
+    "own_key_refused": "credential",
     "rate_limit_exceeded": "rate_limit",
     "context_length_exceeded": "context_window",
     "content_policy_violation": "content_policy",

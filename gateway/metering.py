@@ -127,6 +127,7 @@ class Meter:
         self._holds = HoldLane(self.session)
         self._settlements = SettleLane(self.session, self._spool)
         self._scan: asyncio.Task[None] | None = None
+        self.note_tokens: Callable[[ServedDeployment, int], None] = lambda deployment, tokens: None  # of calls that ended
         self._available: dict[int, int] = {}  # what each wallet had left at its last hold; a hint, never a decision
 
     async def start(self) -> None:
@@ -260,6 +261,8 @@ class Meter:
         if call.session_id != self.session.id:
             raise SessionLost
         gross = price_usage(call.prices, usage)
+        if call.deployment is not None and call.deployment.tokens_per_minute:
+            self.note_tokens(call.deployment, usage.prompt_tokens + usage.completion_tokens)
         row = _row(
             call, usage, gross, cost_of(call.prices, usage), outcome=outcome, status=status, error_code=error_code, source=source,
             finish_reason=finish_reason, upstream_id=upstream_id,

@@ -47,6 +47,7 @@ class GatewayProcess:
         self.circuits = Circuits()
         self.vitals = Vitals()
         self.credentials = Credentials()
+        self.meter.note_tokens = self.credentials.note_tokens
         self.reads = ReadConnection()
         self.balances = BalanceReader(self.reads)
         self.responses = ResponseStore()
