@@ -202,7 +202,8 @@ class Credentials:
             return
         mean = self._mean_tokens(deployment)
         self._spend("tokens", deployment, tokens - mean, deployment.tokens_per_minute)
-        self._call_tokens[deployment.credential_id] = mean + (tokens - mean) / 16 if mean else float(tokens)
+        if tokens:  # a call that failed says nothing of the others
+            self._call_tokens[deployment.credential_id] = mean + (tokens - mean) / 16 if mean else float(tokens)
 
     def note_refused(self, credential_id: int, code: str) -> None:
         """Its provider refused the key itself: `code` is the HTTP status. Negative ids are customers' own keys: these only
@@ -272,4 +273,15 @@ def minute_used_up() -> UpstreamError:
         "O provedor deste modelo está no limite de requisições. Tente de novo em instantes.",
         "This model's provider is at its rate limit. Try again in a moment.",
         status=429, code="rate_limit_exceeded", type_="rate_limit_error", retry_after_seconds=float(int(seconds) + 1),
+    )  # fmt: skip
+
+
+def own_key_refused(deployment: ServedDeployment, error: UpstreamError) -> UpstreamError:
+    """It is the customer who can do something about it. Kind "credential", as that of `error`."""
+    reason = credential_health.tell_reason(str(error.upstream_status))
+    return UpstreamError(
+        f"A chave própria da sua empresa no provedor {deployment.provider_name} foi recusada ({reason}). Confira em Chaves de provedores,"
+        " no painel.",
+        f"Your organization's own key at {deployment.provider_name} was refused. Check it on the dashboard's provider keys page.",
+        status=403, code="own_key_refused", is_retryable=False, upstream_status=error.upstream_status,
     )  # fmt: skip
