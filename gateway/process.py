@@ -44,9 +44,9 @@ class GatewayProcess:
         self.limits = Limits()
         self.meter = Meter()
         self.upstream = Upstream()
-        self.circuits = Circuits()
         self.vitals = Vitals()
         self.credentials = Credentials()
+        self.circuits = Circuits(on_refused=self.credentials.note_refused)
         self.meter.note_tokens = self.credentials.note_tokens
         self.reads = ReadConnection()
         self.balances = BalanceReader(self.reads)

@@ -137,7 +137,8 @@ def test_a_report_of_thirty_days_takes_milliseconds(committed_db: None) -> None:
                 """INSERT INTO gateway_deploymentvitals (span_seconds, begins_at, deployment_id, provider_slug, route_name,
                           succeeded, failed, limited, output_tokens, output_ms, first_token, total)
                    SELECT %(span)s, date_bin(make_interval(secs => %(span)s), now(), 'epoch')
-                          - n * make_interval(secs => %(span)s), d, 'p' || d %% 8, 'm' || d, 100, 1, 0, 1000, 1000, array_fill(1, ARRAY[51]), array_fill(2, ARRAY[51])
+                          - n * make_interval(secs => %(span)s), d, 'p' || d %% 8, 'm' || d, 100, 1, 0, 1000, 1000,
+                          array_fill(1, ARRAY[51]), array_fill(2, ARRAY[51])
                      FROM generate_series(0, %(count)s - 1) n, generate_series(1, 50) d""",
                 {"span": span, "count": count},
             )
