@@ -31,6 +31,7 @@ app.conf.beat_schedule = {
     "purge idempotent calls": {"task": "gateway.tasks.purge_idempotent_calls", "schedule": crontab(minute=45)},
     "run batches": {"task": "gateway.tasks.run_batches", "schedule": 3.0, "options": {"expires": 3.0}},
     "add up the vitals": {"task": "gateway.tasks.roll_vitals", "schedule": crontab(minute="*/5")},
+    "measure the status": {"task": "tokia.tasks.measure_status", "schedule": 30.0, "options": {"expires": 30.0}},
     "ensure partitions": {"task": "billing.tasks.ensure_partitions", "schedule": crontab(hour=3, minute=5)},
 }
 

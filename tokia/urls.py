@@ -4,7 +4,7 @@ from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
-from tokia import health, home
+from tokia import health, home, status
 
 # The admin's own sign-in page has no limits: staff sign in like everybody else.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -13,6 +13,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.landing, name="landing"),
     path("modelos/", home.catalog, name="catalog"),
     path("termos/", home.terms, name="terms"),
+    path("status/", status.status, name="status"),
+    path("status.json", status.status_json, name="status_json"),
     path("privacidade/", home.privacy, name="privacy"),
     path("app/", home.dashboard, name="dashboard"),
     path("app/parcial/saldo/", home.balance, name="balance"),

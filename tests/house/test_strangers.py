@@ -26,7 +26,7 @@ from tokia import clock
 MARK = "segredo-da-acme"  # in all that Acme names
 # For everybody: no page of these shows anything of an organization.
 OPEN = {
-    "", "modelos/", "termos/", "privacidade/", "healthz", "readyz",
+    "", "modelos/", "status/", "status.json", "termos/", "privacidade/", "healthz", "readyz",
     "conta/entrar/", "conta/sair/", "conta/cadastro/", "conta/inativa/", "conta/confirmar-email/", "conta/email/",
     "conta/confirmar/",
     "conta/senha/esqueci/", "conta/senha/esqueci/enviado/", "conta/senha/pronta/",

@@ -1,0 +1,116 @@
+"""The report behind `/status/`: taken once a minute, kept where it outlives PostgreSQL and Valkey.
+
+Kept in Valkey for every web process, and by each of them in a file of its own; a page view reads one of the two, never a table.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import logging
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.cache import cache
+from django.db import DatabaseError
+
+from tokia import clock
+from tokia.status_measure import DOWN, OK, SLOW, components, measure
+
+log = logging.getLogger(__name__)
+Report = dict[str, Any]
+KEY = "status:report"
+FILE_NAME = "status.json"
+MEMORY_SECONDS = 5.0
+LATE = dt.timedelta(minutes=5)  # an older report says nothing of now
+
+_remembered: tuple[float, Report] | None = None  # when it was read (monotonic seconds)
+
+
+def take_report() -> Report:
+    """Measure, and keep it. While the database is away, the series of before with the components as they are."""
+    try:
+        report = measure()
+    except DatabaseError:
+        log.warning("status measured without the database")
+        report = (read_report() or {}) | {"measured_at": clock.now().isoformat(), "components": components(None)}
+    text = json.dumps(report, ensure_ascii=False)
+    cache.set(KEY, text, timeout=None)
+    _write(text)
+    forget()
+    return report
+
+
+def read_report() -> Report | None:
+    """The newest one known; none before the first was taken."""
+    global _remembered
+    now = time.monotonic()
+    if _remembered is not None and now - _remembered[0] < MEMORY_SECONDS:
+        return _remembered[1]
+    text, path = cache.get(KEY), settings.TOKIA_HOME / FILE_NAME
+    kept = _read(text) if isinstance(text, str) else None
+    filed = _read_file(path)
+    if kept is not None and (filed is None or filed["measured_at"] < kept["measured_at"]):
+        _write(str(text))  # for the time when Valkey is away
+    found = max((report for report in (kept, filed) if report is not None), key=lambda report: report["measured_at"], default=None)
+    if found is None and _remembered is not None:
+        found = _remembered[1]
+    if found is not None:
+        _remembered = (now, found)
+    return found
+
+
+def forget() -> None:
+    """What this process remembers; the next reader looks anew."""
+    global _remembered
+    _remembered = None
+
+
+def headline(report: Report | None) -> tuple[str, str]:
+    """The state of all together and the words for it, the worst first."""
+    if report is None:
+        return "unknown", "Ainda sem medição"
+    measured_at = dt.datetime.fromisoformat(report["measured_at"])
+    if clock.now() - measured_at > LATE:
+        return "unknown", "Medição atrasada"
+    told = [*report["components"], *report.get("providers", ())]
+    for state, one, several in ((DOWN, "{} fora do ar", "{} fora do ar"), (SLOW, "Lentidão em {}", "Lentidão em {}")):
+        names = [item["name"] for item in told if item["state"] == state]
+        if names:
+            return state, (one if len(names) == 1 else several).format(_joined(names))
+    slow = [item["name"] for item in report.get("models", ()) if item["state"] in (SLOW, DOWN)]
+    return (SLOW, f"Lentidão em {_joined(slow)}") if slow else (OK, "Todos os sistemas operando")
+
+
+def _joined(names: list[str]) -> str:
+    names = names if len(names) <= 3 else [*names[:3], f"mais {len(names) - 3}"]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} e {names[-1]}"
+
+
+def _read(text: str) -> Report | None:
+    with contextlib.suppress(ValueError):
+        report = json.loads(text)
+        if isinstance(report, dict) and isinstance(report.get("measured_at"), str):
+            return report
+    return None
+
+
+def _read_file(path: Path) -> Report | None:
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return _read(path.read_text(encoding="utf-8"))
+    return None
+
+
+def _write(text: str) -> None:
+    """All of it or nothing: another process may be reading."""
+    try:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=settings.TOKIA_HOME, prefix=".status-", delete=False) as file:
+            file.write(text)
+        os.replace(file.name, settings.TOKIA_HOME / FILE_NAME)
+    except OSError as error:
+        log.warning("status report not written: %s", type(error).__name__)
