@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand
 
 from gateway.batch_store import reseal_batches
 from gateway.file_store import reseal_files
+from gateway.idempotency_store import reseal_idempotent_calls
 from gateway.models import Credential
 from gateway.secrets import rotate
 from gateway.surfaces.responses_store import reseal_responses
@@ -22,6 +23,8 @@ class Command(BaseCommand):
             credentials += Credential.objects.filter(pk=credential.pk).update(secret=rotate(bytes(credential.secret)))
         responses = reseal_responses()
         rows = reseal_files() + reseal_batches()
+        answers = reseal_idempotent_calls()
         self.stdout.write(
-            f"Recifrados: {credentials} chaves de provedores e {responses} respostas guardadas; {rows} partes de arquivos e lotes."
+            f"Recifrados: {credentials} chaves de provedores e {responses} respostas guardadas; {rows} partes de arquivos e lotes;"
+            f" {answers} respostas por Idempotency-Key."
         )
