@@ -280,8 +280,8 @@ def own_key_refused(deployment: ServedDeployment, error: UpstreamError) -> Upstr
     """It is the customer who can do something about it. Kind "credential", as that of `error`."""
     reason = credential_health.tell_reason(str(error.upstream_status))
     return UpstreamError(
-        f"A chave própria da sua empresa no provedor {deployment.provider_name} foi recusada ({reason}). Confira em Chaves de provedores,"
-        " no painel.",
+        f"A chave própria da sua empresa no provedor {deployment.provider_name} foi recusada ({reason}). Confira em Chaves de"
+        " provedores, no painel.",
         f"Your organization's own key at {deployment.provider_name} was refused. Check it on the dashboard's provider keys page.",
         status=403, code="own_key_refused", is_retryable=False, upstream_status=error.upstream_status,
     )  # fmt: skip
