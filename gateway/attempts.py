@@ -52,6 +52,13 @@ def prepare(candidates: list[Candidate], routing: Routing, compose: Callable[[Ca
     raise refusal or internal_error()  # a plan always has a candidate
 
 
+def note_cut(process: GatewayProcess, open_call: OpenCall, error: GatewayError) -> None:
+    """An answer that had begun broke: nobody else can be asked any more, but it is the provider's failure all the same."""
+    if isinstance(error, UpstreamError) and (deployment := open_call.deployment) is not None:
+        process.circuits.note_failure(deployment, error)
+        process.vitals.note_failure(deployment, open_call.route.name, kind=error.kind)
+
+
 async def ask_in_turn(
     process: GatewayProcess,
     open_call: OpenCall,

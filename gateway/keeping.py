@@ -92,6 +92,7 @@ async def settle_answer(
     """Settle a whole answer, or the end of a streamed one, and write it with its cost. One that is kept is kept first.
 
     Raises SessionLost; Unavailable where it was to be kept and could not be: nothing is settled then."""
+    process.vitals.note_call(opened, output_tokens=usage.output_tokens + usage.reasoning_tokens)
     keeper = opened.context.keeper
     if keeper is not None:
         draft = write(UNSETTLED)
