@@ -15,7 +15,7 @@ import msgspec
 from gateway.calls import Attempt, Candidate, Routing, Skipped
 from gateway.circuit import CLOSED, HALF_OPEN, OPEN, Circuits
 from gateway.credentials import minute_used_up, own_key_refused
-from gateway.errors import BadRequest, UpstreamError, internal_error
+from gateway.errors import BadRequest, GatewayError, UpstreamError, internal_error
 from tokia.crashpoints import crashpoint
 
 if TYPE_CHECKING:

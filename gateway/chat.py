@@ -19,7 +19,7 @@ from django.conf import settings
 
 from billing.pricing import Usage
 from gateway.abilities import check_abilities, refuse_dropped
-from gateway.attempts import OUTAGE, Plan, ask_in_turn, prepare
+from gateway.attempts import OUTAGE, Plan, ask_in_turn, note_cut, prepare
 from gateway.auto import read_facts
 from gateway.calls import CallContext, Caller, Candidate, ChatCall, Headers, Reply, Routing, ServedDeployment, ServedRoute
 from gateway.dialects.base import ChatAnswer, ChatReader, Dialect, UpstreamRequest, filtered, malformed, openai_usage
@@ -322,6 +322,7 @@ async def relay_frames(
     except SessionLost:
         yield relay.shaper.fail(cut(), is_english=open_call.context.is_english)
     except GatewayError as error:
+        note_cut(process, open_call, error)
         error.usage_raw = await settle_part(process, open_call, call, relay, outcome="cut", error_code=error.code)
         yield relay.shaper.fail(error, is_english=open_call.context.is_english)
     except BaseException:  # the edge stopped listening, or a bug of ours

@@ -38,9 +38,6 @@ def thresholds_of_settings() -> Thresholds:
     )
 
 
-def ignore_refused(credential_id: int, code: str) -> None: ...
-
-
 class Circuits:
     """Told of each attempt; asked before each. Neither waits for anything: all of it is in memory.
 
@@ -54,7 +51,6 @@ class Circuits:
         *,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
-        on_refused: Callable[[int, str], None] = ignore_refused,
     ) -> None:
         self.breakers: dict[Circuit, Breaker] = {}
         self.forced: dict[Circuit, tuple[str, float]] = {}  # by an administrator: state, and until when
@@ -63,7 +59,6 @@ class Circuits:
         self._first_token_ms: int = settings.GATEWAY_FIRST_TOKEN_MS
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 - spreads pauses, guards nothing
-        self._on_refused = on_refused
         self._sharing: Sharing | None = None
 
     async def start(self) -> None:
@@ -145,7 +140,6 @@ class Circuits:
             breaker.abandon()
             of_credential = of_credential or self._add_at((0, deployment.credential_id), now)
             of_credential.refuse(now, self._rng)
-            self._on_refused(deployment.credential_id, str(error.upstream_status or error.code))
         else:
             if of_credential is not None:
                 if kind == "outage":

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from billing.pricing import BUCKETS, PriceList, Usage
-from gateway.attempts import Plan, ask_in_turn, prepare
+from gateway.attempts import Plan, ask_in_turn, note_cut, prepare
 from gateway.calls import CallContext, Caller, Candidate, Headers, Reply, ServedDeployment
 from gateway.chat import answer_headers, end_undelivered
 from gateway.dialects.base import UpstreamRequest, malformed
@@ -274,6 +274,7 @@ async def relay(
     except SessionLost:
         yield reader.fail(cut(), is_english=opened.context.is_english)
     except GatewayError as error:
+        note_cut(process, opened, error)
         await _settle_part(process, opened, reader, basis, outcome="cut", error_code=error.code)
         yield reader.fail(error, is_english=opened.context.is_english)
     except BaseException:  # the edge stopped listening, or a bug of ours

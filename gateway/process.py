@@ -46,7 +46,7 @@ class GatewayProcess:
         self.upstream = Upstream()
         self.vitals = Vitals()
         self.credentials = Credentials()
-        self.circuits = Circuits(on_refused=self.credentials.note_refused)
+        self.circuits = Circuits()
         self.meter.note_tokens = self.credentials.note_tokens
         self.reads = ReadConnection()
         self.balances = BalanceReader(self.reads)
