@@ -4,6 +4,8 @@
 | keys.manage          |   x   |   x   | own keys   |         |
 | keys.manage_all      |   x   |   x   |            |         |
 | experiments.manage   |   x   |   x   |     x      |         |
+| own_keys.read        |   x   |   x   |     x      |         |
+| own_keys.manage      |   x   |   x   |            |         |
 | usage.read           |   x   |   x   |     x      |    x    |
 | billing.top_up       |   x   |   x   |            |    x    |
 | billing.statement    |   x   |   x   |            |    x    |
@@ -26,8 +28,8 @@ from django.shortcuts import redirect, render
 from accounts.models import Membership, Role, User
 
 _FINANCE = frozenset({"usage.read", "billing.top_up", "billing.statement", "organization.fiscal"})
-_DEVELOPER = frozenset({"usage.read", "keys.manage", "experiments.manage"})
-_ADMIN = _FINANCE | _DEVELOPER | {"keys.manage_all", "team.manage", "organization.manage"}
+_DEVELOPER = frozenset({"usage.read", "keys.manage", "experiments.manage", "own_keys.read"})
+_ADMIN = _FINANCE | _DEVELOPER | {"keys.manage_all", "own_keys.manage", "team.manage", "organization.manage"}
 PERMISSIONS: dict[str, frozenset[str]] = {
     Role.OWNER: _ADMIN,
     Role.ADMIN: _ADMIN,

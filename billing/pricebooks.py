@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Context, Decimal
 
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Max, Min
 
 from billing import exchange
 from billing.costs import latest_costs
@@ -330,6 +330,12 @@ def price_lists(at: dt.datetime | None = None) -> dict[str, PriceList]:
         )  # fmt: skip
     label = f"v{version.number}"
     return {name: PriceList(version_id=version.pk, version_label=label, units=prices) for name, prices in units.items()}
+
+
+def own_key_percents() -> tuple[int, int] | None:
+    """The least and the most that is asked of a price where a customer's own key serves; None without a published version."""
+    found = Price.objects.filter(version=version_in_force()).aggregate(least=Min("own_key_percent"), most=Max("own_key_percent"))
+    return None if found["most"] is None else (found["least"], found["most"])
 
 
 def next_change_at(after: dt.datetime | None = None) -> dt.datetime | None:

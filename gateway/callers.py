@@ -6,8 +6,9 @@ Format `sk-tokia-` + 43 base62 + 6 of CRC: a mistyped key is refused without a q
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -16,9 +17,12 @@ from django.conf import settings
 from accounts.keys import check_key
 from accounts.models import ApiKey
 from billing.models import Wallet
-from gateway.calls import Caller
+from gateway.calls import Caller, ServedOwnKey
 from gateway.errors import Forbidden, Unauthorized
+from gateway.models import OwnKey
+from gateway.secrets import SecretUnreadable, unseal
 
+log = logging.getLogger(__name__)
 CALLERS_MAX = 50_000
 UNKNOWN_MAX = 20_000
 SECRET_BYTES_MAX = 200
@@ -119,13 +123,31 @@ def _read(digests: list[bytes]) -> dict[bytes, Caller]:
         wallets = dict(
             Wallet.everywhere.filter(organization__in={key.organization_id for key in keys}).values_list("organization_id", "pk")
         )
+        own_keys = _own_keys({key.organization_id for key in keys})
         for key in keys:
-            found[bytes(key.key_hash)] = _caller(key, wallets.get(key.organization_id, 0))
+            own = own_keys.get(key.organization_id, ())
+            found[bytes(key.key_hash)] = _caller(key, wallets.get(key.organization_id, 0), own)
+    return found
+
+
+def _own_keys(organization_ids: Collection[int]) -> dict[int, tuple[ServedOwnKey, ...]]:
+    """By organization. One that can't be opened is told and left out: calls go on without it."""
+    found: dict[int, tuple[ServedOwnKey, ...]] = {}
+    rows = OwnKey.everywhere.filter(organization__in=organization_ids, is_active=True, provider__is_active=True)
+    for row in rows.select_related("provider").order_by("pk"):
+        try:
+            secret = unseal(bytes(row.secret), organization_id=row.organization_id).decode()
+        except SecretUnreadable:
+            log.error("own key unreadable: ENCRYPTION_KEYS does not open it", extra={"own_key": row.pk})
+            continue
+        served = ServedOwnKey(id=row.pk, provider_slug=row.provider.slug, secret=secret, use=row.use)
+        found[row.organization_id] = (*found.get(row.organization_id, ()), served)
     return found
 
 
 def read_caller(api_key_id: int) -> Caller | None:
-    """Today's caller of a key (Django, synchronous), for work that outlives a request."""
+    """Today's caller of a key (Django, synchronous), for work that outlives a request; it never uses customers' own provider keys,
+    whose owners did not choose when it runs."""
     key = ApiKey.everywhere.filter(pk=api_key_id).select_related("organization__limit_profile").first()
     if key is None:
         return None
@@ -133,7 +155,7 @@ def read_caller(api_key_id: int) -> Caller | None:
     return _caller(key, wallet_id or 0)
 
 
-def _caller(key: ApiKey, wallet_id: int) -> Caller:
+def _caller(key: ApiKey, wallet_id: int, own_keys: tuple[ServedOwnKey, ...] = ()) -> Caller:
     profile = key.organization.limit_profile
     limits = [limit for limit in (key.requests_per_minute, profile.requests_per_minute if profile else None) if limit]
     return Caller(
@@ -147,6 +169,7 @@ def _caller(key: ApiKey, wallet_id: int) -> Caller:
         is_revoked=key.status != ApiKey.Status.ACTIVE,
         is_suspended=key.organization.is_suspended,
         stores_responses=key.stores_responses,
+        own_keys=own_keys,
     )
 
 

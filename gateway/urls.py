@@ -2,9 +2,14 @@
 
 from django.urls import path
 
-from gateway import experiment_views
+from gateway import experiment_views, own_key_views
 
 urlpatterns = [
+    path("app/chaves-de-provedores/", own_key_views.listing, name="own_keys"),
+    path("app/chaves-de-provedores/nova/", own_key_views.add, name="add_own_key"),
+    path("app/chaves-de-provedores/<int:own_key_id>/uso/", own_key_views.change_use, name="change_own_key_use"),
+    path("app/chaves-de-provedores/<int:own_key_id>/testar/", own_key_views.check, name="check_own_key"),
+    path("app/chaves-de-provedores/<int:own_key_id>/remover/", own_key_views.remove, name="remove_own_key"),
     path("app/experimentos/", experiment_views.listing, name="experiments"),
     path("app/experimentos/novo/", experiment_views.draft, name="draft_experiment"),
     path("app/experimentos/<int:experiment_id>/", experiment_views.detail, name="experiment"),

@@ -36,6 +36,7 @@ MENU: tuple[tuple[Item, ...], ...] = (
     ),
     (
         Item("chaves", "Chaves", "key-round", "/app/chaves/", "keys.manage"),
+        Item("chaves-de-provedores", "Chaves de provedores", "plug", "/app/chaves-de-provedores/", "own_keys.read"),
         Item("uso", "Uso", "chart-column", "/app/uso/", "usage.read"),
         Item("requisicoes", "Requisições", "list", "/app/requisicoes/", "usage.read"),
         Item("experimentos", "Experimentos", "layers", "/app/experimentos/", "usage.read"),

@@ -1,0 +1,58 @@
+"""What a person may type on the pages of own provider keys. The rules are `gateway.own_keys`'."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from gateway.models import OwnKey, Provider
+from gateway.own_keys import SECRET_MAX, SECRET_MIN, OwnKeyRefused, providers_for_own_keys
+
+USES = {
+    OwnKey.Use.FIRST: "A sua chave atende; se ela falhar, a nossa assume e você paga o preço de tabela.",
+    OwnKey.Use.ONLY: "Este provedor nunca atende com a nossa chave: se a sua falhar, a chamada vai para outro provedor ou falha.",
+    OwnKey.Use.FAILOVER: "A nossa chave atende; a sua só entra quando a nossa falhar.",
+}
+
+
+class ProviderField(forms.ModelChoiceField):  # type: ignore[type-arg]
+    def label_from_instance(self, obj: Provider) -> str:
+        return f"{obj.name} (simulado)" if obj.is_simulated else obj.name
+
+
+class OwnKeyForm(forms.Form):
+    """A new key. The secret is never shown again, not even where the form comes back with an error."""
+
+    provider = ProviderField(label="Provedor", queryset=Provider.objects.none(), empty_label="Escolha")
+    label = forms.CharField(label="Rótulo", max_length=60, help_text="Para reconhecer depois: “conta da Acme na OpenAI”.")
+    secret = forms.CharField(
+        label="Chave do provedor",
+        min_length=SECRET_MIN,
+        max_length=SECRET_MAX,
+        widget=forms.PasswordInput(render_value=False),
+        help_text="Guardada cifrada e nunca mais mostrada. Na AWS: ACCESS_KEY_ID:SECRET[:SESSION_TOKEN], ou uma chave de API do"
+        " Bedrock.",
+    )
+    use = forms.ChoiceField(label="Uso", choices=OwnKey.Use.choices, initial=OwnKey.Use.FIRST, widget=forms.RadioSelect)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["provider"].queryset = providers_for_own_keys()  # type: ignore[attr-defined]
+        self.fields["label"].widget.attrs.update({"autocomplete": "off", "placeholder": "conta principal"})
+        self.fields["secret"].widget.attrs.update({"autocomplete": "off", "spellcheck": "false"})
+
+    def clean_label(self) -> str:
+        return str(self.cleaned_data["label"]).strip()
+
+    def refuse(self, refusal: OwnKeyRefused) -> None:
+        self.add_error(refusal.param if refusal.param in self.fields else None, refusal.message)
+
+    @property
+    def uses(self) -> list[dict[str, Any]]:
+        """The choices of `use`, each with what it means."""
+        chosen = self["use"].value() or OwnKey.Use.FIRST
+        return [
+            {"value": str(value), "label": str(label), "text": USES[OwnKey.Use(value)], "is_chosen": value == chosen}
+            for value, label in OwnKey.Use.choices
+        ]

@@ -1,0 +1,122 @@
+"""The pages of customers' own provider keys. They translate; `gateway.own_keys` decides."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from accounts.roles import MemberRequest, may, requires
+from billing.pricebooks import own_key_percents
+from gateway import own_keys
+from gateway.models import OwnKey, OwnKeyHealth
+from gateway.own_key_forms import USES, OwnKeyForm
+from gateway.own_keys import OwnKeyRefused
+from gateway.provider_accounts import REFUSED, TAKEN, can_be_tried
+
+NAV = "chaves-de-provedores"
+
+
+@require_safe
+@requires("own_keys.read")
+def listing(request: MemberRequest) -> HttpResponse:
+    keys = list(OwnKey.objects.select_related("provider", "created_by"))
+    health = {row.pk: row for row in OwnKeyHealth.objects.all()}
+    for key in keys:
+        key.shown_health = health.get(key.pk)  # type: ignore[attr-defined]
+        key.can_be_tried = can_be_tried(key.provider)  # type: ignore[attr-defined]
+        key.use_text = USES[OwnKey.Use(key.use)]  # type: ignore[attr-defined]
+    context = {
+        "nav": NAV,
+        "keys": keys,
+        "uses": OwnKey.Use.choices,
+        "fee": _tell_fee(),
+        "can_manage": may(request.membership, "own_keys.manage"),
+    }
+    return render(request, "gateway/own_keys.html", context)
+
+
+@sensitive_post_parameters("secret")
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires("own_keys.manage")
+def add(request: MemberRequest) -> HttpResponse:
+    form = OwnKeyForm(request.POST if request.method == "POST" else None)
+    if request.method == "POST" and form.is_valid():
+        typed = form.cleaned_data
+        try:
+            key = own_keys.store_own_key(
+                request.membership.organization, user=request.user, provider=typed["provider"], label=typed["label"],
+                secret=typed["secret"], use=typed["use"],
+            )  # fmt: skip
+        except OwnKeyRefused as refusal:
+            form.refuse(refusal)
+        else:
+            if OwnKeyHealth.objects.filter(pk=key.pk, checked_at=None).exists():
+                messages.warning(request, f"Chave guardada, mas {key.provider.name} não respondeu: ela será usada mesmo assim.")
+            else:
+                messages.success(
+                    request, f"{key.provider.name} aceitou a chave. Ela vale para as próximas chamadas em até 2 segundos."
+                )
+            return redirect("own_keys")
+    status = HTTPStatus.BAD_REQUEST if form.errors else HTTPStatus.OK
+    return render(request, "gateway/own_key_form.html", {"nav": NAV, "form": form, "fee": _tell_fee()}, status=status)
+
+
+@require_POST
+@requires("own_keys.manage")
+def change_use(request: MemberRequest, own_key_id: int) -> HttpResponse:
+    key = get_object_or_404(OwnKey.objects.select_related("provider"), pk=own_key_id)
+    use = request.POST.get("use", "")
+    if use not in OwnKey.Use.values:
+        messages.error(request, "Escolha um uso da lista.")
+    else:
+        own_keys.change_use(key, use=use)
+        messages.success(request, f"{key.provider.name}: {key.get_use_display().lower()}. Vale em até 2 segundos.")
+    return redirect("own_keys")
+
+
+@require_POST
+@requires("own_keys.manage")
+def check(request: MemberRequest, own_key_id: int) -> HttpResponse:
+    key = get_object_or_404(OwnKey.objects.select_related("provider", "organization"), pk=own_key_id)
+    try:
+        probe = own_keys.check_own_key(key)
+    except OwnKeyRefused as refusal:
+        messages.error(request, refusal.message)
+        return redirect("own_keys")
+    if probe.verdict == TAKEN:
+        messages.success(request, f"{key.provider.name} aceita a chave.")
+    elif probe.verdict == REFUSED:
+        messages.error(request, f"{key.provider.name} recusou a chave: {probe.reason}.")
+    else:
+        messages.warning(request, f"{key.provider.name} não respondeu agora. Tente de novo em instantes.")
+    return redirect("own_keys")
+
+
+@require_POST
+@requires("own_keys.manage")
+def remove(request: MemberRequest, own_key_id: int) -> HttpResponse:
+    key = get_object_or_404(OwnKey.objects.select_related("provider"), pk=own_key_id)
+    if request.POST.get("typed", "").strip() != key.provider.name:
+        messages.error(request, "O nome digitado é outro. A chave continua guardada.")
+    else:
+        own_keys.remove_own_key(key)
+        messages.success(request, f"Chave de {key.provider.name} removida. Ela deixa de ser usada em até 2 segundos.")
+    return redirect("own_keys")
+
+
+def _tell_fee() -> str:
+    """ "5 % do preço de tabela", "de 0 a 5 % …"; empty without a published price."""
+    percents = own_key_percents()
+    if percents is None:
+        return ""
+    least, most = percents
+    if most == 0:
+        return "sem taxa"
+    return f"{most} % do preço de tabela" if least == most else f"de {least} a {most} % do preço de tabela, conforme o modelo"
