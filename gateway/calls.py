@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -27,7 +27,7 @@ class ServedOwnKey:
 
     id: int
     provider_slug: str
-    secret: str
+    secret: str = field(repr=False)
     use: str  # "first", "only", "failover"
 
 
@@ -64,7 +64,7 @@ class ServedDeployment:
     upstream_model: str
     priority: int
     weight: int
-    secret: str
+    secret: str = field(repr=False)
     is_strict: bool
     is_simulated: bool
     credential_id: int = 0  # of `Credential`; of a customer's own key the negative of `OwnKey.pk`

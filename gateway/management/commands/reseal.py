@@ -10,6 +10,7 @@ from gateway.batch_store import reseal_batches
 from gateway.file_store import reseal_files
 from gateway.idempotency_store import reseal_idempotent_calls
 from gateway.models import Credential
+from gateway.own_keys import reseal_own_keys
 from gateway.secrets import rotate
 from gateway.surfaces.responses_store import reseal_responses
 
@@ -21,6 +22,7 @@ class Command(BaseCommand):
         credentials = 0
         for credential in Credential.objects.all():
             credentials += Credential.objects.filter(pk=credential.pk).update(secret=rotate(bytes(credential.secret)))
+        credentials += reseal_own_keys()
         responses = reseal_responses()
         rows = reseal_files() + reseal_batches()
         answers = reseal_idempotent_calls()
