@@ -16,6 +16,8 @@ from django.conf import settings
 from django.db import connection
 
 from billing.models import Charge
+from gateway.circuit import CLOSED
+from gateway.circuit_reports import read_circuits
 from gateway.models import Deployment, Provider, Route
 from gateway.vitals_reports import DAY, HOUR, MINUTE, UptimeSpan, VitalsRow, read_uptimes, read_vitals
 from tokia import clock
@@ -149,8 +151,14 @@ class Measured:
 
 
 def open_circuits() -> frozenset[str]:
-    """Providers all of whose circuits that are known are open."""
-    return frozenset()
+    """Providers none of whose circuits is closed, of those that were asked lately. None while Valkey is away."""
+    circuits = read_circuits()
+    slugs = dict(Deployment.objects.filter(pk__in={id_ for id_, _ in circuits}).values_list("pk", "provider__slug"))
+    states: dict[str, set[str]] = defaultdict(set)
+    for (deployment_id, _), circuit in circuits.items():
+        if deployment_id in slugs:
+            states[slugs[deployment_id]].add(circuit.state)
+    return frozenset(slug for slug, found in states.items() if CLOSED not in found)
 
 
 def _by_name(rows: Sequence[VitalsRow]) -> dict[tuple[str, str], VitalsRow]:

@@ -16,6 +16,7 @@ from pytest_django import Settings
 
 from billing.models import Charge
 from billing.money import BRL
+from gateway.circuit_reports import CircuitState
 from gateway.histogram import BUCKETS, place_of
 from gateway.models import Deployment, DeploymentVitals, Provider
 from tests.make import make_organization, make_provider, make_route, make_usage, make_wallet
@@ -105,6 +106,21 @@ def test_it_turns_when_a_provider_dies_and_back_when_it_recovers() -> None:
     assert find(report, "models", "openai/gpt-x")["state"] == "ok", "the other provider answers for it"
     note(dead, good=50)
     assert seen()[1]["state"] == "ok"
+
+
+@pytest.mark.django_db
+def test_it_stays_out_while_its_circuits_are_open_and_nobody_asks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    dead, alive = make_deployment("openai"), make_deployment("groq", priority=2)
+    for deployment in (dead, alive):
+        note(deployment, span=HOUR, good=100)
+    circuits = {
+        (dead.pk, 1): CircuitState("open", "outage"), (dead.pk, 2): CircuitState("half_open"),
+        (alive.pk, 3): CircuitState("closed"), (alive.pk, 4): CircuitState("open"), (987_654, 1): CircuitState("open"),
+    }  # fmt: skip
+    monkeypatch.setattr(status_measure, "read_circuits", lambda: circuits)
+    report = seen()[1]
+    assert (find(report, "providers", "openai")["state"], find(report, "providers", "groq")["state"]) == ("down", "ok")
+    assert report["headline"] == "Openai fora do ar"
 
 
 @pytest.mark.django_db
