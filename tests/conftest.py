@@ -26,7 +26,8 @@ from tests.stores import stores
 from tokia.processes import free_port, spawn
 
 ROOT = Path(__file__).resolve().parent.parent
-_key_numbers = itertools.count(100_000, 100_000)
+_numbers = itertools.count(100_000, 100_000)
+NUMBERED_TABLES = ("accounts_apikey", "gateway_deployment", "gateway_credential", "gateway_ownkey")
 # Rows that migrations made, or that belong to Django: they outlive a test.
 KEPT_TABLES = {
     "django_migrations", "django_content_type", "auth_permission", "auth_group", "accounts_snapshotversion",
@@ -77,8 +78,10 @@ def empty_database() -> None:
         connection.execute("SET LOCAL lock_timeout = '15s'")  # a test that left a transaction open
         connection.execute("SET LOCAL session_replication_role = replica")
         connection.execute(sql.SQL("TRUNCATE {} RESTART IDENTITY CASCADE").format(sql.SQL(", ").join(tables)))
-        # Rate limits are counted by the key's number, in stores that outlive the table: no number comes twice.
-        connection.execute("SELECT setval(pg_get_serial_sequence('accounts_apikey', 'id'), %s)", [next(_key_numbers)])
+        # Rate limits, circuits and vitals go by numbers, in processes and stores that outlive the tables: none comes twice.
+        first = next(_numbers)
+        for table in NUMBERED_TABLES:
+            connection.execute("SELECT setval(pg_get_serial_sequence(%s, 'id'), %s)", [table, first])
     cache.clear()
 
 
