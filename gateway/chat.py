@@ -158,12 +158,14 @@ async def hold_chat(process: GatewayProcess, open_call: OpenCall, call: ChatCall
     if call.is_stream and open_call.context.on_stream is not None:
         open_call.context.on_stream()
 
+    named = {candidate.route.name for candidate in plan.candidates if not candidate.kinds} or {plan.candidates[0].route.name}
     bounds = [
         Bound(
             route=route, prices=prices, output_tokens=open_call.outputs[route.name],
             input_tokens=partial(_count_input, call, route),
             has_media_input=prices.has_dearer_media and has_media(call),
             has_media_output=prices.has_dearer_media and call.decoded.get("modalities") != ["text"],  # some draw unasked
+            is_fallback=route.name not in named,
         )
         for route, prices in routes_of(plan.candidates, is_batch=open_call.is_batch)
     ]  # fmt: skip

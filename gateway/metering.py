@@ -99,6 +99,7 @@ class Bound(msgspec.Struct):
     output_tokens: int = 0
     has_media_input: bool = False  # tokens of sound or of pictures may be among them
     has_media_output: bool = False
+    is_fallback: bool = False  # for failures only: a balance that covers nothing else covers nothing
 
     def ceiling(self, input_tokens: int, output_tokens: int, choices: int) -> int:
         """Nanos. Raises PriceMissing."""
@@ -177,14 +178,17 @@ class Meter:
             placed = await self._place(call, max(amounts))
             if placed.result in (PLACED, ALREADY_PLACED):
                 return
+            least = min(amount for bound, amount in zip(bounds, amounts, strict=True) if not bound.is_fallback)
             left = placed.available_nanos if placed.result == INSUFFICIENT else 0
-            covered = [place for place, amount in enumerate(amounts) if amount <= left]
+            covered = _with_named(bounds, [place for place, amount in enumerate(amounts) if amount <= left])
             if not covered and is_ceiling_ours:
-                covered = [place for place, bound in enumerate(bounds) if bound.clamp(counted[place], left, choices)]
+                covered = _with_named(
+                    bounds, [place for place, bound in enumerate(bounds) if bound.clamp(counted[place], left, choices)]
+                )
             if not covered:
-                raise _insufficient(min(amounts), placed.available_nanos)
+                break
             bounds[:], counted = [bounds[place] for place in covered], [counted[place] for place in covered]
-        raise _insufficient(min(amounts), placed.available_nanos)
+        raise _insufficient(least, placed.available_nanos)
 
     async def hold_units(self, call: OpenCall, bound: Usage) -> None:
         """Reserve the most that a call can cost that uses no more than `bound`, whatever it is priced by: tokens, images, seconds,
@@ -296,6 +300,11 @@ class Meter:
             row = msgspec.json.decode(record)
             answers.append(self._settlements.submit(SettleItem(row["id"], record, row["gross_nanos"])))
         await asyncio.gather(*answers)
+
+
+def _with_named(bounds: list[Bound], covered: list[int]) -> list[int]:
+    """Those places, where one of them is a model that the caller may be served by without a failure."""
+    return covered if any(not bounds[place].is_fallback for place in covered) else []
 
 
 def affordable_output(ceiling: Callable[[int], int], available_nanos: int, most: int) -> int:

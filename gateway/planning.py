@@ -76,9 +76,7 @@ def plan_call(
         and not (surface == ACROSS_MODELS and (route.fallbacks or catalog.experiments))
         and not caller.own_keys
     ):  # as most calls are
-        deployment = route.deployments[0]
-        if process.credentials.may_use(deployment):
-            return [Candidate(route_for(catalog, model, caller=caller, surface=surface), deployment)], Routing()
+        return [Candidate(route_for(catalog, model, caller=caller, surface=surface), route.deployments[0])], Routing()
     return Planning(process, context.preferences, caller, surface, session=session).plan(model, describe, user)
 
 
@@ -104,6 +102,7 @@ class Planning:
         self._skipped: list[Skipped] = []
         self._choices: dict[str, Choice] = {}  # by route
         self._rule: ServedRule | None = None
+        self._takes_any_key = False
 
     # ── What gateway.routing asks ────────────────────────────────────────────────────────────────────────────────────
     def state(self, deployment: ServedDeployment) -> str:
@@ -113,7 +112,7 @@ class Planning:
         return self._process.vitals.of(deployment.id)
 
     def may_use(self, deployment: ServedDeployment) -> bool:
-        return self._process.credentials.may_use(deployment)
+        return self._takes_any_key or self._process.credentials.may_use(deployment)
 
     # ── The plan ─────────────────────────────────────────────────────────────────────────────────────────────────────
     def plan(self, model: str, describe: Describe | None, user: str) -> tuple[list[Candidate], Routing]:
@@ -258,21 +257,31 @@ class Planning:
 
     # ── Deployments ──────────────────────────────────────────────────────────────────────────────────────────────────
     def _candidates(self) -> list[Candidate]:
+        """Where nobody has a credential that is well, those that are ill are asked after all, behind the fallbacks: a provider that
+        refused a key by mistake is found out, and our own count of its minute has the last word."""
+        candidates = self._gather(self._skipped)
+        if candidates and not candidates[0].kinds:
+            return candidates
+        promoted = self._promote(candidates)
+        self._takes_any_key = True
+        return promoted + [candidate for candidate in self._gather([]) if not candidate.kinds]
+
+    def _gather(self, skipped: list[Skipped]) -> list[Candidate]:
         candidates: list[Candidate] = []
         preferences = self.preferences
         for choice in self._choices.values():
             route, deployments = choice.route, choice.route.deployments
             if self._caller.own_keys:
-                deployments = tuple(arranging.with_own_keys(route, deployments, self._caller.own_keys, skipped=self._skipped))
+                deployments = tuple(arranging.with_own_keys(route, deployments, self._caller.own_keys, skipped=skipped))
             found = arranging.arrange(
-                route, deployments, preferences, signs=self, rng=self._process.rng, session=self._session, skipped=self._skipped
+                route, deployments, preferences, signs=self, rng=self._process.rng, session=self._session, skipped=skipped
             )
             if not preferences.allows_fallbacks:
                 found = found[:1]
             candidates += [Candidate(route, deployment, choice.kinds) for deployment in found]
         if self._rule is not None and (preferences.sort or preferences.budget is not None) and not self.routing.arm:
             candidates = self._rank_models(candidates)
-        return self._promote(candidates)
+        return candidates
 
     def _rank_models(self, candidates: list[Candidate]) -> list[Candidate]:
         """A virtual model's steps are one model to whoever sorts it: the fitting ones first, by what it is sorted by."""
@@ -288,8 +297,6 @@ class Planning:
 
     def _promote(self, candidates: list[Candidate]) -> list[Candidate]:
         """Where the model that was named has nobody, its fallbacks are for outages; but not where its caller excluded all."""
-        if not candidates or not candidates[0].kinds:
-            return candidates
         if any(skipped.reason not in PASSING and skipped.provider for skipped in self._skipped):
             return []
         return [candidate for candidate in candidates if candidate.kinds is not None and OUTAGE in candidate.kinds]

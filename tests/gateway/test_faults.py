@@ -181,7 +181,7 @@ def test_it_passes_on_the_requests_own_mistakes(world: World, ready: Tenant, rou
 def test_it_asks_the_next_deployment_before_the_first_byte(world: World, tenant: Tenant) -> None:
     from gateway.models import Deployment
 
-    route = world.route("openai", "fault-500-gpt-4o-mini", name="test/two-homes", units=UNITS)
+    route = world.route("mistral", "fault-500-mistral-small", name="test/two-homes", units=UNITS)  # its key was never refused
     Deployment.objects.create(route=route, provider=world.provider("groq"), upstream_model="llama-3.1-8b-instant", priority=2)
     world.await_served(tenant, route.name)
     time.sleep(0.5)  # the second deployment came after the route

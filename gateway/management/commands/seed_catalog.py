@@ -18,7 +18,7 @@ from billing.costs import declare_costs, import_costs
 from billing.models import PriceVersion
 from billing.money import from_brl
 from billing.pricebooks import PriceLine, draft_version, publish_version
-from gateway.models import Credential, Deployment, Provider, Route
+from gateway.models import Credential, Deployment, Fallback, Provider, Route, RoutingRule, RuleStep
 from gateway.secrets import encrypt
 
 FIXTURE = Path(__file__).resolve().parents[2] / "catalog.toml"
@@ -51,8 +51,15 @@ def seed_catalog(fixture: dict[str, Any]) -> Seeded:
         before = Provider.objects.count(), Route.objects.count()
         providers = {line["slug"]: _seed_provider(line) for line in fixture["providers"]}
         factors = {line["slug"]: line["token_factor_percent"] for line in fixture["providers"]}
-        for line in fixture["routes"]:
-            _seed_route(line, providers[line["provider"]], factors[line["provider"]])
+        is_first = not RoutingRule.objects.exists()
+        new = {
+            line["name"] for line in fixture["routes"] if _seed_route(line, providers[line["provider"]], factors[line["provider"]])
+        }
+        for line in fixture.get("rules", ()):
+            _seed_rule(line)
+        for line in fixture.get("fallbacks", ()):
+            if is_first or line["route"] in new:  # else an administrator has taken them away
+                _seed_fallbacks(line)
         after = Provider.objects.count(), Route.objects.count()
     import_costs(
         [
@@ -112,7 +119,8 @@ def sandbox_url(slug: str, base_url: str) -> str:
     return f"{settings.SANDBOX_URL}/llm/{slug}{urlsplit(base_url).path}".rstrip("/")
 
 
-def _seed_route(line: dict[str, Any], provider: Provider, token_factor_percent: int) -> None:
+def _seed_route(line: dict[str, Any], provider: Provider, token_factor_percent: int) -> bool:
+    """Whether it was missing."""
     route, is_new = Route.objects.get_or_create(
         name=line["name"],
         defaults={
@@ -126,6 +134,31 @@ def _seed_route(line: dict[str, Any], provider: Provider, token_factor_percent: 
     )  # fmt: skip
     if is_new:
         Deployment.objects.create(route=route, provider=provider, upstream_model=line["upstream_model"])
+    return is_new
+
+
+def _seed_rule(line: dict[str, Any]) -> None:
+    rule, is_new = RoutingRule.objects.get_or_create(
+        name=line["name"],
+        defaults={
+            "display_name": line["display_name"], "description": line["description"],
+            "policy": line.get("policy", RoutingRule.Policy.LIST),
+        },
+    )  # fmt: skip
+    if is_new:
+        routes = Route.objects.in_bulk([step["route"] for step in line["steps"]], field_name="name")
+        RuleStep.objects.bulk_create(
+            RuleStep(rule=rule, position=place, route=routes[step["route"]], budget_below_ms=step.get("budget_below_ms"))
+            for place, step in enumerate(line["steps"], 1)
+        )
+
+
+def _seed_fallbacks(line: dict[str, Any]) -> None:
+    route = Route.objects.get(name=line["route"])
+    for place, target in enumerate(line["targets"], 1):
+        Fallback.objects.get_or_create(
+            route=route, target=Route.objects.get(name=target["route"]), defaults={"position": place, "kinds": target["kinds"]}
+        )
 
 
 def _declared(line: dict[str, Any]) -> dict[str, Decimal]:
