@@ -138,6 +138,14 @@ class Results:
     def net_nanos(self) -> int:
         return sum(arm.net_nanos for arm in self.arms)
 
+    @property
+    def errors(self) -> int:
+        return sum(arm.errors.hits for arm in self.arms)
+
+    @property
+    def rated(self) -> int:
+        return sum(arm.feedback.n for arm in self.arms)
+
 
 def results_of(experiment: Experiment) -> Results | None:
     """As of at most RUNNING_SECONDS (ENDED_SECONDS) ago. None where there are too many calls to add up in STATEMENT_SECONDS.

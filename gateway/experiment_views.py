@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from http import HTTPStatus
 
 from django.contrib import messages
 from django.http import HttpResponse
@@ -81,9 +80,8 @@ def change(request: MemberRequest, experiment_id: int) -> HttpResponseBase:
 
 
 def _form_page(request: MemberRequest, form: ExperimentForm, *, title: str, experiment: Experiment | None = None) -> HttpResponse:
-    status = HTTPStatus.BAD_REQUEST if form.errors else HTTPStatus.OK
     context = {"nav": NAV, "title": title, "form": form, "experiment": experiment}
-    return render(request, "gateway/experiment_form.html", context, status=status)
+    return render(request, "gateway/experiment_form.html", context)
 
 
 @require_safe
