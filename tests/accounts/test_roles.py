@@ -11,6 +11,8 @@ MATRIX = {
     "keys.manage": {Role.OWNER, Role.ADMIN, Role.DEVELOPER},
     "keys.manage_all": {Role.OWNER, Role.ADMIN},
     "experiments.manage": {Role.OWNER, Role.ADMIN, Role.DEVELOPER},
+    "own_keys.read": {Role.OWNER, Role.ADMIN, Role.DEVELOPER},
+    "own_keys.manage": {Role.OWNER, Role.ADMIN},
     "usage.read": {Role.OWNER, Role.ADMIN, Role.DEVELOPER, Role.FINANCE},
     "billing.top_up": {Role.OWNER, Role.ADMIN, Role.FINANCE},
     "billing.statement": {Role.OWNER, Role.ADMIN, Role.FINANCE},
@@ -30,6 +32,8 @@ PAGES = {
     "/app/requisicoes/": "usage.read",
     "/app/experimentos/": "usage.read",
     "/app/experimentos/novo/": "experiments.manage",
+    "/app/chaves-de-provedores/": "own_keys.read",
+    "/app/chaves-de-provedores/nova/": "own_keys.manage",
 }
 
 

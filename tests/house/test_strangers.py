@@ -18,9 +18,10 @@ from accounts.members import invite
 from accounts.models import ApiKey, Invitation, Membership, Organization, Role
 from billing.models import Charge, UsageRecord
 from billing.money import BRL
-from gateway.models import Experiment, ExperimentArm
+from gateway.models import Experiment, ExperimentArm, OwnKey
+from gateway.secrets import seal
 from tests.cast import Cast, make_cast
-from tests.make import make_key, make_route, make_usage, make_wallet
+from tests.make import make_key, make_provider, make_route, make_usage, make_wallet
 from tokia import clock
 
 MARK = "segredo-da-acme"  # in all that Acme names
@@ -38,7 +39,7 @@ OWN = {
     "conta/senha/trocar/", "app/", "app/parcial/saldo/", "app/parcial/primeira-chamada/", "app/parcial/passos/", "app/comecar/",
     "app/comecar/cnpj/", "app/chaves/", "app/chaves/nova/", "app/equipe/", "app/configuracoes/empresa/", "app/recarregar/",
     "app/extrato/", "app/extrato/extrato.csv", "app/uso/", "app/requisicoes/",
-    "app/experimentos/", "app/experimentos/novo/",
+    "app/experimentos/", "app/experimentos/novo/", "app/chaves-de-provedores/", "app/chaves-de-provedores/nova/",
 }  # fmt: skip
 # Named by an id: Acme's are not found.
 OBJECTS = {
@@ -47,6 +48,8 @@ OBJECTS = {
     "app/equipe/<int:membership_id>/remover/", "app/empresas/trocar/", "app/recarregar/<uuid:charge_id>/",
     "app/experimentos/<int:experiment_id>/", "app/experimentos/<int:experiment_id>/mudar/",
     "app/experimentos/<int:experiment_id>/iniciar/", "app/experimentos/<int:experiment_id>/encerrar/",
+    "app/chaves-de-provedores/<int:own_key_id>/uso/", "app/chaves-de-provedores/<int:own_key_id>/testar/",
+    "app/chaves-de-provedores/<int:own_key_id>/remover/",
     "app/experimentos/<int:experiment_id>/excluir/", "app/experimentos/<int:experiment_id>/resultados.csv",
     "app/recarregar/<uuid:charge_id>/situacao/", "app/recarregar/<uuid:charge_id>/conferir/", "app/requisicoes/<uuid:call_id>/",
 }  # fmt: skip
@@ -86,9 +89,12 @@ class World:
         )  # fmt: skip
         self.experiment = Experiment.everywhere.create(organization=cast.acme, name=MARK, model=f"{MARK}/model")
         self.arm = ExperimentArm.everywhere.create(experiment=self.experiment, label=MARK, route=make_route())
+        self.own_key = OwnKey.everywhere.create(
+            organization=cast.acme, provider=make_provider(), label=MARK, secret=seal(MARK.encode(), organization_id=cast.acme.pk)
+        )
         self.values = {
             "key_id": self.key.pk, "invitation_id": self.invitation.pk, "charge_id": self.charge.pk, "call_id": self.call_id,
-            "experiment_id": self.experiment.pk,
+            "experiment_id": self.experiment.pk, "own_key_id": self.own_key.pk,
             "membership_id": Membership.everywhere.get(user=cast.bob).pk, "token": self.token, "secret": "made-up",
             "uidb36": "1", "key": "set-password",
         }  # fmt: skip
@@ -112,6 +118,7 @@ class World:
             ApiKey.everywhere.filter(organization=acme), Invitation.everywhere.filter(organization=acme),
             Charge.everywhere.filter(wallet=self.wallet), UsageRecord.everywhere.filter(organization=acme),
             Experiment.everywhere.filter(organization=acme), ExperimentArm.everywhere.filter(experiment__organization=acme),
+            OwnKey.everywhere.filter(organization=acme),
         )  # fmt: skip
         self.wallet.refresh_from_db()
         return [[*rows.order_by("pk").values()] for rows in models] + [self.wallet.posted_nanos, self.wallet.held_nanos]
