@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from tokia.sandbox.asgi import Json, Request, json_response
+from tokia.sandbox.llm_gemini import google_refusal
 from tokia.sandbox.llm_gemini import refuse_bad_key as refuse_bad_google_key
 from tokia.sandbox.llm_keys import REFUSED, knows_key
 from tokia.sandbox.llm_providers import Provider, ProviderError, id_headers, list_models, unauthorized
@@ -47,7 +48,11 @@ async def serve_balance(llm: Llm, request: Request, provider: Provider, path: st
 async def serve_models(llm: Llm, request: Request, provider: Provider, path: str, request_id: str) -> None:
     """Raises ProviderError."""
     if provider.slug == "google":
-        refuse_bad_google_key(request, provider)
+        try:
+            refuse_bad_google_key(request, provider)
+        except ProviderError as error:
+            await request.answer(google_refusal(error))
+            return
     else:
         given = request.headers.get("api-key", "") if provider.slug == "azure" else _bearer(request)
         if not knows_key(provider, given):

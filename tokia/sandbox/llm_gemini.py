@@ -34,7 +34,7 @@ async def serve_gemini(llm: Llm, request: Request, provider: Provider, path: str
     try:
         await _serve(llm, request, provider, path)
     except ProviderError as error:
-        await request.answer(_refusal(error))
+        await request.answer(google_refusal(error))
 
 
 async def _serve(llm: Llm, request: Request, provider: Provider, path: str) -> None:
@@ -130,6 +130,6 @@ def refuse_bad_key(request: Request, provider: Provider) -> None:
         raise ProviderError(400, "API key not valid. Please pass a valid API key.", details=[reason])
 
 
-def _refusal(error: ProviderError) -> Response:
+def google_refusal(error: ProviderError) -> Response:
     """Google tells when to come back within the body, not in a header."""
     return json_response({"error": google_error(error)}, status=error.status)
