@@ -89,8 +89,11 @@ def load() -> Catalog:
     prices, fallbacks = pricebooks.price_lists(), _fallbacks()
     routes: dict[str, ServedRoute] = {}
     by_alias: dict[str, ServedRoute] = {}
-    for route in Route.objects.filter(is_active=True).order_by("name"):
-        if not deployments[route.pk] and route.pk not in fallbacks:  # whoever names it is served by these
+    known = list(Route.objects.filter(is_active=True).order_by("name"))
+    housed = {route.name for route in known if deployments[route.pk]}
+    for route in known:
+        others = {fallback.route_name for fallback in fallbacks.get(route.pk, ())}
+        if route.name not in housed and not others & housed:  # else whoever names it is served by these
             continue
         served = ServedRoute(
             name=route.name, display_name=route.display_name, maker=route.maker, surface=route.surface,
