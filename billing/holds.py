@@ -1,4 +1,5 @@
-"""Holds and settlements of calls: thin synchronous verbs over `billing/sql/holds.sql`, `settle.sql` and `sessions.sql`.
+"""Holds and settlements of calls: thin synchronous verbs over `billing/sql/holds.sql`, `settle.sql`, `single.sql` and
+`sessions.sql`.
 
 The gateway calls the same functions over its own connection; these are for tests, tasks, the admin and the shell. Statements
 and rules are in the SQL. Every verb is safe to repeat with the same ids: that is also the cure for an unknown outcome.
@@ -117,6 +118,9 @@ def expire_holds(*, older_seconds: int = settings.HOLD_SECONDS_MAX) -> int:
 
 def place_holds(session: int, *, holds: Sequence[tuple[uuid.UUID, int, int]]) -> list[HoldAnswer]:
     """Place holds of (call id, wallet id, nanos), first come first served per wallet. Raises SessionFenced."""
+    if len(holds) == 1:
+        rows = call_table("SELECT result, available_nanos FROM billing_hold_call(%s, %s, %s, %s)", session, *holds[0])
+        return [HoldAnswer(HoldResult(result), available) for result, available in rows]
     ids, wallets, amounts = (list(column) for column in zip(*holds, strict=True))
     rows = call_table(
         "SELECT result, available_nanos FROM billing_hold_batch(%s, %s::uuid[], %s::bigint[], %s::bigint[]) ORDER BY ord",
@@ -141,9 +145,11 @@ def settle(calls: Sequence[EndedCall], *, batch: uuid.UUID | None = None, sessio
 
     Raises OtherOutcome (settled before with another amount or outcome), UnknownWallet, LedgerUnavailable (send it again).
     """
-    rows = call_table(
-        "SELECT id, net_nanos, paid_nanos, promo_nanos, overdraft_nanos, gross_before_nanos FROM billing_settle_batch(%s, %s, %s)",
-        batch or uuid.uuid4(), session, Jsonb([call.as_json() for call in calls]),
-    )  # fmt: skip
+    figures = "SELECT id, net_nanos, paid_nanos, promo_nanos, overdraft_nanos, gross_before_nanos"
+    told = [call.as_json() for call in calls]
+    if len(calls) == 1:
+        rows = call_table(f"{figures} FROM billing_settle_call(%s, %s, %s)", batch or uuid.uuid4(), session, Jsonb(told[0]))
+    else:
+        rows = call_table(f"{figures} FROM billing_settle_batch(%s, %s, %s)", batch or uuid.uuid4(), session, Jsonb(told))
     settled = {row[0]: Settled(*row) for row in rows}
     return [settled[call.id] for call in calls]

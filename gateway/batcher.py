@@ -14,16 +14,17 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 import psycopg
 from django.conf import settings
 
+from gateway.statements import Connection, Statement
+
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Connection = psycopg.AsyncConnection[Any]
 
 STATEMENT_TIMEOUT_MS = 5_000
 LOCK_TIMEOUT_MS = 2_000
@@ -31,6 +32,7 @@ SILENCE_SECONDS = 6.0  # longer than any statement may take: the connection is d
 RETRY_SECONDS = 0.05
 PATIENCE_SECONDS = 2.0  # one broken connection is repaired unseen; more, or longer than this, is an outage
 RECONNECT_SECONDS = 0.25
+LINGER_FROM = 8  # calls in the batch before: with fewer, waiting for others costs more than it saves
 # Serialization, deadlock, lock and statement timeouts: rolled back for sure, worth the same bytes again.
 AGAIN = frozenset({"40001", "40P01", "55P03", "57014"})
 # Connection, shutdown and resource trouble: whether it committed is unknown.
@@ -59,6 +61,8 @@ class QueueFull(Exception):
 
 class Lane(ABC, Generic[Item, Result]):
     """One connection and one queue. Subclasses say how a batch is sent and what a refusal means."""
+
+    statements: tuple[Statement, ...] = ()  # prepared on each connection
 
     def __init__(self, name: str, *, linger_ms: int, queue_max: int | None = None) -> None:
         self.name = name
@@ -141,7 +145,7 @@ class Lane(ABC, Generic[Item, Result]):
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
-            if self._last_size > 1 and self._linger_seconds:
+            if self._last_size >= LINGER_FROM and self._linger_seconds:
                 await asyncio.sleep(self._linger_seconds)  # others are coming: fewer, larger batches
             queue = self._queue
             batch = [queue.popleft() for _ in range(min(len(queue), settings.GATEWAY_BATCH_MAX))]
@@ -214,7 +218,7 @@ class Lane(ABC, Generic[Item, Result]):
 
     # ── the connection ───────────────────────────────────────────────────────────────────────────────────────────────
     async def _connect(self) -> Connection:
-        self._connection = await psycopg.AsyncConnection.connect(
+        connection = await psycopg.AsyncConnection.connect(
             settings.DATABASE_URL,
             autocommit=True,
             connect_timeout=3,
@@ -223,7 +227,14 @@ class Lane(ABC, Generic[Item, Result]):
             options=f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS} -c jit=off",
             tcp_user_timeout=int(SILENCE_SECONDS * 1000),
         )
-        return self._connection
+        self._connection = connection  # from here on it is `_disconnect`'s to close
+        try:
+            for statement in self.statements:
+                await statement.prepare(connection)
+        except psycopg.Error as error:  # whatever it is, no row is at fault
+            await self._disconnect()
+            raise OSError(f"The ledger's statements can't be prepared: {error.sqlstate}") from error
+        return connection
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

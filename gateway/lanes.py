@@ -14,15 +14,21 @@ import msgspec
 import psycopg
 from django.conf import settings
 
-from gateway.batcher import Connection, Entry, Lane
+from gateway.batcher import Entry, Lane
 from gateway.errors import ledger_unavailable
 from gateway.session import Session
 from gateway.spool import Spool
+from gateway.statements import Connection, Statement
 
 log = logging.getLogger(__name__)
 FENCED_WAIT_SECONDS = 2.0
 HOLD_PATIENCE_SECONDS = 2.5
 WATCH_SECONDS = 0.25
+# The same by single-row statements, for a batch of one: most of them are, while there is little to do.
+HOLD_CALL = Statement("hold_call", "SELECT 1, result, available_nanos FROM billing_hold_call($1, $2, $3, $4)")
+HOLD_BATCH = Statement("hold_batch", "SELECT ord, result, available_nanos FROM billing_hold_batch($1, $2, $3, $4)")
+SETTLE_CALL = Statement("settle_call", "SELECT id, net_nanos FROM billing_settle_call($1, $2, $3)")
+SETTLE_BATCH = Statement("settle_batch", "SELECT id, net_nanos FROM billing_settle_batch($1, $2, $3)")
 
 
 class HoldItem(msgspec.Struct, frozen=True):
@@ -43,6 +49,8 @@ class HoldResult(msgspec.Struct, frozen=True):
 class HoldLane(Lane[HoldItem, HoldResult]):
     """Nobody waits here for an outage to end: callers are refused, and what was perhaps placed is found out and released."""
 
+    statements = (HOLD_CALL, HOLD_BATCH)
+
     def __init__(self, session: Session) -> None:
         super().__init__("hold", linger_ms=settings.GATEWAY_HOLD_LINGER_MS, queue_max=settings.GATEWAY_LEDGER_QUEUE_MAX)
         self._session = session
@@ -54,16 +62,19 @@ class HoldLane(Lane[HoldItem, HoldResult]):
         session_id = self._session.id
         if not session_id:
             raise OSError("no ledger session yet")
-        ids = ",".join([entry.item.id for entry in batch])
-        wallets = ",".join([str(entry.item.wallet_id) for entry in batch])
-        amounts = ",".join([str(entry.item.amount_nanos) for entry in batch])
-        cursor = await connection.execute(
-            "SELECT ord, result, available_nanos FROM billing_hold_batch(%s, %s::uuid[], %s::bigint[], %s::bigint[])",
-            (session_id, f"{{{ids}}}", f"{{{wallets}}}", f"{{{amounts}}}"),
-        )
+        if len(batch) == 1:
+            item = batch[0].item
+            told = [b"%d" % session_id, item.id.encode(), b"%d" % item.wallet_id, b"%d" % item.amount_nanos]
+            rows = await HOLD_CALL.ask(connection, told)
+        else:
+            ids = ",".join([entry.item.id for entry in batch])
+            wallets = ",".join([str(entry.item.wallet_id) for entry in batch])
+            amounts = ",".join([str(entry.item.amount_nanos) for entry in batch])
+            arrays = [f"{{{column}}}".encode() for column in (ids, wallets, amounts)]
+            rows = await HOLD_BATCH.ask(connection, [b"%d" % session_id, *arrays])
         results: list[HoldResult | None] = [None] * len(batch)
-        for ord_, result, available in await cursor.fetchall():
-            results[ord_ - 1] = HoldResult(result, available, session_id)
+        for place, result, available in rows:
+            results[int(place or 0) - 1] = HoldResult(int(result or 0), int(available or 0), session_id)
         return [result for result in results if result is not None]
 
     async def refuse(self, entry: Entry[HoldItem, HoldResult], error: psycopg.Error) -> None:
@@ -121,6 +132,8 @@ class Settled(msgspec.Struct, frozen=True):
 class SettleLane(Lane[SettleItem, Settled]):
     """Nothing is ever given up: a caller that waited too long goes on with the row in the spool, the lane goes on too."""
 
+    statements = (SETTLE_CALL, SETTLE_BATCH)
+
     def __init__(self, session: Session, spool: Spool) -> None:
         super().__init__("settle", linger_ms=settings.GATEWAY_SETTLE_LINGER_MS)
         self.is_spool_broken = False
@@ -131,11 +144,12 @@ class SettleLane(Lane[SettleItem, Settled]):
         return str(uuid.uuid4())
 
     async def send(self, connection: Connection, batch: Sequence[Entry[SettleItem, Settled]], key: str) -> list[Settled]:
-        rows = b"[" + b",".join([entry.item.row for entry in batch]) + b"]"
-        cursor = await connection.execute(
-            "SELECT id::text, net_nanos FROM billing_settle_batch(%s::uuid, %s, %s::jsonb)", (key, self._session.id, rows.decode())
-        )
-        nets: dict[str, int] = dict(await cursor.fetchall())
+        told = [key.encode(), b"%d" % self._session.id]
+        if len(batch) == 1:
+            rows = await SETTLE_CALL.ask(connection, [*told, batch[0].item.row])
+        else:
+            rows = await SETTLE_BATCH.ask(connection, [*told, b"[" + b",".join([entry.item.row for entry in batch]) + b"]"])
+        nets: dict[str, int] = {(id_ or b"").decode(): int(net or 0) for id_, net in rows}
         return [Settled(entry.item.gross_nanos, nets[entry.item.id]) for entry in batch]
 
     async def refuse(self, entry: Entry[SettleItem, Settled], error: psycopg.Error) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gateway.calls import ChatCall, ImageUrl, Part
+from gateway.memory import release_file_pages
 
 BYTES_COUNTED = 65_536
 TOKENS_PER_MESSAGE = 4
@@ -30,7 +31,9 @@ def _load_tokenizer() -> Any:
         from bpe_openai import _bindings  # type: ignore[import-not-found]
 
         return _bindings.tokenizer_for_encoding("o200k_base")
-    return openai.o200k_base()
+    tokenizer = openai.o200k_base()
+    release_file_pages("/rs_bpe/")  # 35 MiB of vocabulary inside the library, from which it has built its own tables
+    return tokenizer
 
 
 _count = _load_tokenizer().count
