@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.db.models import Count, Field, Func, IntegerField, Q, QuerySet
 from django.http import HttpRequest
@@ -12,55 +11,10 @@ from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils.html import format_html
 from unfold.admin import ModelAdmin, TabularInline
-from unfold.widgets import UnfoldAdminPasswordWidget
 
 from billing.admin_parts import LookOnly
-from gateway.models import Batch, BatchLine, Credential, Deployment, Provider, Route, StoredFile, StoredResponse
-from gateway.secrets import encrypt
-
-SECRET_MIN = 8
-
-
-class CredentialForm(forms.ModelForm):  # type: ignore[type-arg]
-    """The secret is written, never read back; empty keeps the one that is there."""
-
-    new_secret = forms.CharField(
-        label="chave do provedor",
-        required=False,
-        min_length=SECRET_MIN,
-        max_length=4_000,  # AWS session tokens are long
-        widget=UnfoldAdminPasswordWidget(render_value=False, attrs={"autocomplete": "off"}),
-        help_text="Guardada cifrada e nunca mais mostrada. Em branco: fica a atual. Na AWS: ACCESS_KEY_ID:SECRET[:SESSION_TOKEN] "
-        "ou uma chave de API do Bedrock.",
-    )
-
-    class Meta:
-        model = Credential
-        fields = ["provider", "label", "is_active"]
-
-    def clean_new_secret(self) -> str:
-        secret: str = self.cleaned_data["new_secret"].strip()
-        if not secret and self.instance.pk is None:
-            raise forms.ValidationError("Informe a chave.")
-        if not secret.isascii() or not secret.isprintable() or " " in secret:
-            raise forms.ValidationError("A chave tem caracteres que nenhum provedor usa.")
-        return secret
-
-    def save(self, commit: bool = True) -> Credential:
-        if secret := self.cleaned_data.get("new_secret"):
-            self.instance.secret = encrypt(secret)
-            self.instance.last4 = secret[-4:]
-        saved: Credential = super().save(commit)
-        return saved
-
-
-class CredentialInline(TabularInline):  # type: ignore[misc]
-    model = Credential
-    form = CredentialForm
-    fields = ["label", "new_secret", "last4", "is_active"]
-    readonly_fields = ["last4"]
-    extra = 0
-    verbose_name_plural = "chaves do provedor"
+from gateway.admin_credentials import CredentialInline
+from gateway.models import Batch, BatchLine, Deployment, Provider, Route, StoredFile, StoredResponse
 
 
 class DeploymentInline(TabularInline):  # type: ignore[misc]
@@ -98,22 +52,6 @@ class ProviderAdmin(ModelAdmin):  # type: ignore[misc]
     @admin.display(description="com chave", boolean=True, ordering="active_credentials")
     def has_credential(self, provider: Any) -> bool:
         return bool(provider.active_credentials)
-
-
-@admin.register(Credential)
-class CredentialAdmin(ModelAdmin):  # type: ignore[misc]
-    form = CredentialForm
-    list_display = ["label", "provider", "shown_end", "is_active", "created_at"]
-    list_filter = ["is_active", "provider"]
-    list_select_related = ["provider"]
-    search_fields = ["label", "provider__name", "last4"]
-    fields = ["provider", "label", "new_secret", "last4", "is_active", "created_at"]
-    readonly_fields = ["last4", "created_at"]
-    autocomplete_fields = ["provider"]
-
-    @admin.display(description="final")
-    def shown_end(self, credential: Credential) -> str:
-        return f"…{credential.last4}"
 
 
 @admin.register(Route)
