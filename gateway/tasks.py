@@ -9,7 +9,7 @@ import logging
 
 from celery import shared_task
 
-from gateway import batch_run, batch_store, file_store, idempotency_store, vitals_store
+from gateway import batch_run, batch_store, credential_probes, file_store, idempotency_store, vitals_store
 from gateway.surfaces import responses_store
 
 log = logging.getLogger("gateway.tasks")
@@ -45,6 +45,24 @@ def run_batches() -> None:
     delivered = batch_run.run_batches()
     if delivered:
         log.info("answered batch lines", extra={"count": delivered})
+
+
+@shared_task(time_limit=600)
+def probe_suspects() -> None:
+    """Every half minute: keys of ours that a provider forbade, perhaps for one model only."""
+    credential_probes.probe_credentials(only_suspects=True)
+
+
+@shared_task(time_limit=600)
+def probe_credentials() -> None:
+    """Every five minutes: keys of ours that were refused; those that their provider takes again are used again."""
+    credential_probes.probe_credentials()
+
+
+@shared_task(time_limit=600)
+def read_balances() -> None:
+    """Every ten minutes: what is left at the providers that tell."""
+    credential_probes.read_balances()
 
 
 @shared_task
