@@ -14,7 +14,10 @@ from unfold.admin import ModelAdmin, TabularInline
 
 from billing.admin_parts import LookOnly
 from gateway.admin_credentials import CredentialInline
+from gateway.admin_health import HealthAdmin
+from gateway.admin_routing import FallbackInline, warn_of
 from gateway.models import Batch, BatchLine, Deployment, Provider, Route, StoredFile, StoredResponse
+from gateway.vitals_reports import VitalsRow
 
 
 class DeploymentInline(TabularInline):  # type: ignore[misc]
@@ -26,15 +29,19 @@ class DeploymentInline(TabularInline):  # type: ignore[misc]
 
 
 @admin.register(Provider)
-class ProviderAdmin(ModelAdmin):  # type: ignore[misc]
-    list_display = ["name", "slug", "dialect", "base_url", "deployment_count", "has_credential", "is_simulated", "is_active"]
-    list_filter = ["is_active", "is_simulated", "dialect"]
+class ProviderAdmin(HealthAdmin):
+    list_display = [
+        "name", "dialect", "circuit", "first_token", "failures", "deployment_count", "has_credential", "trains_on_data",
+        "has_zero_retention", "is_simulated", "is_active",
+    ]  # fmt: skip
+    list_filter = ["is_active", "is_simulated", "dialect", "trains_on_data", "has_zero_retention"]
+    actions = ["open_circuits", "close_circuits"]
     search_fields = ["name", "slug", "base_url"]
     inlines = [CredentialInline, DeploymentInline]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Provider]:
         found: QuerySet[Provider] = super().get_queryset(request)
-        return found.annotate(
+        return found.prefetch_related("deployments").annotate(
             active_deployments=Count("deployments", filter=Q(deployments__is_active=True), distinct=True),
             active_credentials=Count("credentials", filter=Q(credentials__is_active=True), distinct=True),
         )
@@ -43,6 +50,12 @@ class ProviderAdmin(ModelAdmin):  # type: ignore[misc]
         if db_field.name == "base_url":
             kwargs["assume_scheme"] = "https"
         return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+    def deployments_of(self, row: Any) -> list[Deployment]:
+        return list(row.deployments.all())
+
+    def vitals_of(self, row: Any) -> VitalsRow | None:
+        return self._vitals.get((row.slug, ""))
 
     @admin.display(description="rotas", ordering="active_deployments")
     def deployment_count(self, provider: Any) -> str:
@@ -60,7 +73,7 @@ class RouteAdmin(ModelAdmin):  # type: ignore[misc]
     list_filter = ["is_active", "is_featured", "surface", "maker", "deployments__provider"]
     list_editable = ["is_featured", "is_active"]
     search_fields = ["name", "display_name", "maker", "aliases", "deployments__upstream_model"]
-    inlines = [DeploymentInline]
+    inlines = [DeploymentInline, FallbackInline]
     list_per_page = 50
     fieldsets = [
         (None, {"fields": ["name", "aliases", "display_name", "maker", "surface", "description"]}),
@@ -76,6 +89,10 @@ class RouteAdmin(ModelAdmin):  # type: ignore[misc]
         found: QuerySet[Route] = super().get_queryset(request)
         return found.prefetch_related("deployments__provider")
 
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        warn_of(request, [fallback.target for fallback in form.instance.fallbacks.select_related("target")])
+
     @admin.display(description="atendido por")
     def served_by(self, route: Route) -> str:
         slugs = [deployment.provider.slug for deployment in route.deployments.all() if deployment.is_active]
@@ -83,14 +100,23 @@ class RouteAdmin(ModelAdmin):  # type: ignore[misc]
 
 
 @admin.register(Deployment)
-class DeploymentAdmin(ModelAdmin):  # type: ignore[misc]
-    list_display = ["upstream_model", "route_link", "provider_link", "priority", "weight", "is_active"]
+class DeploymentAdmin(HealthAdmin):
+    list_display = [
+        "upstream_model", "route_link", "provider_link", "circuit", "first_token", "failures", "priority", "weight", "is_active",
+    ]  # fmt: skip
+    actions = ["open_circuits", "close_circuits"]
     list_filter = ["is_active", "provider", "route__surface"]
     list_editable = ["priority", "weight", "is_active"]
     list_select_related = ["route", "provider"]
     search_fields = ["upstream_model", "route__name", "provider__name"]
     autocomplete_fields = ["route", "provider"]
     list_per_page = 50
+
+    def deployments_of(self, row: Any) -> list[Deployment]:
+        return [row]
+
+    def vitals_of(self, row: Any) -> VitalsRow | None:
+        return self._vitals.get((row.provider.slug, row.route.name))
 
     @admin.display(description="modelo", ordering="route__name")
     def route_link(self, deployment: Deployment) -> str:
