@@ -36,6 +36,7 @@ for _, change in ipairs(cjson.decode(ARGV[2])) do
 end
 for _, force in ipairs(cjson.decode(ARGV[3])) do
   redis.call('HSETNX', KEYS[2], force[1], string.format('%s|%d', force[2], now + force[3]))
+  if redis.call('PTTL', KEYS[2]) < force[3] then redis.call('PEXPIRE', KEYS[2], force[3]) end
 end
 redis.call('HSET', KEYS[3], me, string.format('%d|%s', now, ARGV[4]))
 local granted = {}

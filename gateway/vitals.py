@@ -1,7 +1,8 @@
 """What is measured of each deployment: first token, total, speed, failures; of this process, and of all together.
 
 Counted in memory; a task of its own writes and reads it together with the other processes' every GATEWAY_VITALS_SECONDS, over a
-connection of its own. PostgreSQL away: `of` goes by this process's numbers, and what is not written waits (within bounds).
+connection of its own. PostgreSQL away: `of` goes by this process's numbers, and what is not written waits (within bounds). A write
+whose answer was lost is written again: these numbers are for people and for routing, not for bills.
 """
 
 from __future__ import annotations
@@ -69,8 +70,7 @@ class Vitals:
             return
         self._stopping.set()
         await asyncio.wait({self._task}, timeout=STOP_SECONDS)
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await self._give_up(self._task)
 
     # ── Told and asked by calls ──────────────────────────────────────────────────────────────────────────────────────
     def of(self, deployment_id: int) -> Measured:
@@ -140,9 +140,7 @@ class Vitals:
         """Write what is pending, read what all have measured."""
         self._forget_old()
         try:
-            async with asyncio.timeout(DATABASE_SECONDS):
-                await self._write()
-                recent = await read_recent(await self._connect())
+            recent = await self._exchange()
         except (psycopg.Error, OSError, TimeoutError) as error:
             if not self._is_away:
                 log.warning("vitals are not shared: %s; this process goes by its own", type(error).__name__)
@@ -152,6 +150,29 @@ class Vitals:
         else:
             self._is_away = False
             self._measured = {row.deployment_id: measure([row]) for row in recent}
+
+    async def _exchange(self) -> list[Recent]:
+        """Raises TimeoutError, psycopg.Error, OSError; what was not written is pending again then."""
+
+        async def exchange() -> list[Recent]:
+            await self._write()
+            return await read_recent(await self._connect())
+
+        work = asyncio.create_task(exchange())
+        try:
+            await asyncio.wait({work}, timeout=DATABASE_SECONDS)
+        finally:
+            if not work.done():
+                await self._give_up(work)
+        if work.cancelled():
+            raise TimeoutError
+        return work.result()
+
+    async def _give_up(self, work: asyncio.Task[Any]) -> None:
+        """The connection first: psycopg would ask a server that is silent to cancel, and wait for its answer."""
+        await self._disconnect()
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
 
     async def _write(self) -> None:
         if not self._pending:
