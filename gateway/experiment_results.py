@@ -11,9 +11,10 @@ One query per experiment, by the partial index of its sides and from the month i
 from __future__ import annotations
 
 import datetime as dt
+import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.core.cache import cache
@@ -25,10 +26,10 @@ from tokia import clock
 
 RUNNING_SECONDS = 30
 ENDED_SECONDS = 600  # only feedback still comes
+KEPT_SECONDS = 3_600
 STATEMENT_SECONDS = 15
 # A call belongs to its side from its first instant; snapshots lag behind an end by two seconds, clocks by less than a minute.
 SLACK = dt.timedelta(minutes=1)
-
 _QUERY = """
 SELECT u.experiment_arm_id AS arm_id,
   count(*) AS calls,
@@ -129,6 +130,7 @@ class ArmResult:
 class Results:
     arms: tuple[ArmResult, ...]
     read_at: dt.datetime
+    took_seconds: float = 0.0
 
     @property
     def calls(self) -> int:
@@ -148,19 +150,30 @@ class Results:
 
 
 def results_of(experiment: Experiment) -> Results | None:
-    """As of at most RUNNING_SECONDS (ENDED_SECONDS) ago. None where there are too many calls to add up in STATEMENT_SECONDS.
+    """As of RUNNING_SECONDS (ENDED_SECONDS) ago, or longer where it takes long. None where STATEMENT_SECONDS are not enough.
 
     A platform's experiment (no organization) adds up everybody's calls: for staff only.
     """
     key = f"experiment:{experiment.pk}:{experiment.status}"
     kept = cache.get(key)
     if isinstance(kept, Results):
-        return kept
+        age = (clock.now() - kept.read_at).total_seconds()
+        if age < _fresh_seconds(experiment, kept) or not cache.add(f"{key}:reading", True, STATEMENT_SECONDS):
+            return kept  # somebody is reading it anew already
+    began = time.monotonic()
     found = read_results(experiment)
-    if found is not None:
-        is_final = experiment.ended_at is not None and clock.now() - experiment.ended_at > 10 * SLACK
-        cache.set(key, found, ENDED_SECONDS if is_final else RUNNING_SECONDS)
+    if found is None:
+        return kept if isinstance(kept, Results) else None
+    found = replace(found, took_seconds=time.monotonic() - began)
+    cache.set(key, found, KEPT_SECONDS)
+    cache.delete(f"{key}:reading")
     return found
+
+
+def _fresh_seconds(experiment: Experiment, kept: Results) -> float:
+    """At most a twentieth of the time is spent on adding up one experiment, however large it is."""
+    is_final = experiment.ended_at is not None and kept.read_at - experiment.ended_at > 10 * SLACK
+    return max(ENDED_SECONDS if is_final else RUNNING_SECONDS, 20 * kept.took_seconds)
 
 
 def read_results(experiment: Experiment) -> Results | None:
@@ -188,7 +201,7 @@ def _rows(experiment: Experiment, arm_ids: list[int]) -> dict[int, Mapping[str, 
             cursor.execute(_QUERY, parameters)
             names = [column.name for column in cursor.description or ()]
             rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-            cursor.execute("SELECT set_config('statement_timeout', '0', true)")  # a transaction around this one goes on
+            cursor.execute("RESET statement_timeout")  # a transaction around this one goes on
     except OperationalError as error:
         if getattr(error.__cause__, "sqlstate", "") != "57014":  # query_canceled
             raise
