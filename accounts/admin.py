@@ -226,7 +226,7 @@ class ApiKeyAdmin(LookOnly):
     ordering = ("-id",)
     fields = (
         "name", "masked", "organization", "created_by", "status", "expires_at", "allowed_routes", "requests_per_minute",
-        "stores_responses", "created_at", "revoked_at",
+        "stores_responses", "cache_seconds", "created_at", "revoked_at",
     )  # fmt: skip
     readonly_fields = fields
     actions_detail = ("revoke",)

@@ -122,12 +122,17 @@ class KeyForm(forms.Form):
     """A new key. Models are names only: a name that is not sold (any more) never matches a call."""
 
     EXPIRIES = (("", "Nunca"), ("30", "Em 30 dias"), ("90", "Em 90 dias"), ("365", "Em 1 ano"))
+    CACHES = (("", "Não"), ("300", "Por 5 minutos"), ("3600", "Por 1 hora"), ("86400", "Por 1 dia"))
 
     name = forms.CharField(label="Nome", max_length=60, help_text="Para reconhecer depois: “produção”, “n8n”, “notebook da Ana”.")
     expires_in = forms.ChoiceField(label="Expira", choices=EXPIRIES, required=False)
     requests_per_minute = forms.IntegerField(
         label="Requisições por minuto", required=False, min_value=1, max_value=100_000, help_text="Vazio: o limite da empresa."
     )
+    cache_seconds = forms.TypedChoiceField(
+        label="Repetir respostas de chamadas iguais", choices=CACHES, required=False, coerce=int, empty_value=None,
+        help_text="Uma chamada igual a outra da sua empresa recebe a mesma resposta, na hora e de graça. Ficam cifradas.",
+    )  # fmt: skip
     stores_responses = forms.BooleanField(
         required=False,
         help_text="Para o AI SDK da Vercel como vem de fábrica: na segunda mensagem ele cita a resposta anterior só pelo id, e sem"

@@ -68,6 +68,7 @@ def mint_key(
     allowed_routes: Iterable[str] = (),
     requests_per_minute: int | None = None,
     stores_responses: bool = False,
+    cache_seconds: int | None = None,
 ) -> tuple[ApiKey, str]:
     """A new key and its secret, which is never to be had again. Raises TooMany."""
     Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)  # two presses at once count each other
@@ -85,6 +86,7 @@ def mint_key(
         allowed_routes=sorted(set(allowed_routes)),
         requests_per_minute=requests_per_minute,
         stores_responses=stores_responses,
+        cache_seconds=cache_seconds,
     )
     return key, secret
 

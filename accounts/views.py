@@ -99,6 +99,7 @@ def create_key(request: MemberRequest) -> HttpResponse:
                 allowed_routes=form.cleaned_data["allowed_routes"],
                 requests_per_minute=form.cleaned_data["requests_per_minute"],
                 stores_responses=form.cleaned_data["stores_responses"],
+                cache_seconds=form.cleaned_data["cache_seconds"],
             )
         except AccountsError as error:
             form.add_error(None, error.message)

@@ -21,6 +21,7 @@ logging.getLogger("uvicorn.access").propagate = False
 from django.conf import settings  # noqa: E402 - the apps are ready from here on
 
 from gateway import callers, models_list  # noqa: E402
+from gateway.answer_cache import open_turn  # noqa: E402
 from gateway.batches import serve_batch  # noqa: E402
 from gateway.calls import CallContext, Caller, Reply  # noqa: E402
 from gateway.chat import complete_chat  # noqa: E402
@@ -40,9 +41,9 @@ from gateway.errors import (  # noqa: E402
 from gateway.exchange import JSON_TYPE, Exchange, Receive, Scope, Send  # noqa: E402
 from gateway.files import serve_file  # noqa: E402
 from gateway.generation import serve_generation  # noqa: E402
-from gateway.idempotency import open_keeper  # noqa: E402
+from gateway.idempotency import OneCall, read_key  # noqa: E402
 from gateway.images import edit_images, make_images  # noqa: E402
-from gateway.keeping import wants_keeping  # noqa: E402
+from gateway.keeping import IDEMPOTENCY_KEY, Keeper, wants_keeping  # noqa: E402
 from gateway.messages import complete_message  # noqa: E402
 from gateway.metering import overloaded  # noqa: E402
 from gateway.moderations import moderate  # noqa: E402
@@ -164,9 +165,18 @@ async def answer(exchange: Exchange) -> Reply:
     exchange.surface = SURFACES.get(path, exchange.surface)
     caller = recognize(exchange) or await admit(exchange)
     if wants_keeping(exchange.headers, caller):
-        keeper = open_keeper(process, exchange, caller)
+        keeper = open_keeper(exchange, caller, path)
         return await keeper.run(exchange, partial(ask_parent, exchange, caller, parent))
     return await ask_parent(exchange, caller, parent)
+
+
+def open_keeper(exchange: Exchange, caller: Caller, path: str, *, is_admitted: bool = False) -> Keeper:
+    """By the request's headers and the caller's key. `is_admitted`: the rate limit is asked before the body is read.
+
+    Raises BadRequest."""
+    key = exchange.headers.get(IDEMPOTENCY_KEY)
+    once = None if key is None else OneCall(process, exchange, caller, read_key(key), is_admitted=is_admitted)
+    return Keeper(once, open_turn(process, exchange, caller, path=path))
 
 
 async def ask_parent(exchange: Exchange, caller: Caller, parent: Parent) -> Reply:
@@ -205,7 +215,7 @@ async def answer_resource(exchange: Exchange, path: str, method: str) -> Reply:
     caller = await admit(exchange)
     serve = partial(resource, process, exchange, caller, "" if path in RESOURCES else rest)
     if method == "POST" and wants_keeping(exchange.headers, caller):
-        return await open_keeper(process, exchange, caller, is_admitted=found in LIMITED_EARLY).run(exchange, serve)
+        return await open_keeper(exchange, caller, path, is_admitted=found in LIMITED_EARLY).run(exchange, serve)
     return await serve()
 
 

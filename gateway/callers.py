@@ -169,6 +169,7 @@ def _caller(key: ApiKey, wallet_id: int, own_keys: tuple[ServedOwnKey, ...] = ()
         is_revoked=key.status != ApiKey.Status.ACTIVE,
         is_suspended=key.organization.is_suspended,
         stores_responses=key.stores_responses,
+        cache_seconds=key.cache_seconds or 0,
         own_keys=own_keys,
     )
 

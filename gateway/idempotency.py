@@ -10,7 +10,7 @@ What a retry finds, and what it gets:
 - a whole answer: that answer, byte for byte, under its own call's id;
 - a call whose process died before it answered: it runs, unless the answer had been written down: then it is told, and the call that
   nobody was charged for stays free;
-- an answer that was charged and could not be kept (too large, or broken off on the way): 409 with what it came to. Never a second bill.
+- an answer that was charged and could not be kept (too large, or broken off on the way): 409 with what it came to; no second bill.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from gateway.calls import Caller, Reply
 from gateway.dialects.base import openai_usage
 from gateway.errors import BadRequest, ClientGone, Conflict, GatewayError, SessionLost, ledger_unavailable
 from gateway.idempotency_store import DONE, DRAFTED, Found, IdempotencyStore, Name, keep_done
-from gateway.keeping import ANSWER_BYTES_MAX, IDEMPOTENCY_KEY, Answered, Keeper, Kept
+from gateway.keeping import ANSWER_BYTES_MAX, Answered, Kept
 from gateway.lanes import Settled
 from gateway.multipart import is_form
 from gateway.pricetag import MARKS, cost_header, with_cost
@@ -55,15 +55,6 @@ def read_key(raw: bytes) -> bytes:
             param="Idempotency-Key", code="invalid_idempotency_key",
         )  # fmt: skip
     return raw
-
-
-def open_keeper(process: GatewayProcess, exchange: Exchange, caller: Caller, *, is_admitted: bool = False) -> Keeper:
-    """By the request's headers. `is_admitted`: the rate limit is asked before the body is read. Raises BadRequest."""
-    once = None
-    key = exchange.headers.get(IDEMPOTENCY_KEY)
-    if key is not None:
-        once = OneCall(process, exchange, caller, read_key(key), is_admitted=is_admitted)
-    return Keeper(once, None)
 
 
 class OneCall:
@@ -174,7 +165,7 @@ class OneCall:
 
     # ── After it ─────────────────────────────────────────────────────────────────────────────────────────────────────
     async def keep(self, kept: Kept, *, is_whole: bool) -> None:
-        """Before the settlement. Raises Unavailable where nothing was delivered yet, SessionLost where a retry has the row by now."""
+        """Before the settlement. Raises Unavailable (nothing was delivered yet), SessionLost (a retry has the row by now)."""
         body = await self._seal(kept) if is_whole else b""
         try:
             is_ours = await self._store.keep(self._name, call_id=self._call_id, status=DRAFTED, status_code=kept.status, body=body)

@@ -14,6 +14,7 @@ from typing import Any
 
 from django.conf import settings
 
+from gateway.answer_cache import AnswerCache
 from gateway.balance import BalanceReader
 from gateway.calls import CallContext
 from gateway.circuit import Circuits
@@ -53,6 +54,7 @@ class GatewayProcess:
         self.responses = ResponseStore()
         self.files = DatabaseThreads("files")
         self.idempotency = IdempotencyStore()
+        self.answers = AnswerCache()
         self.rng = random.Random()  # noqa: S311 - spreads load, guards nothing
         self.contexts: set[CallContext] = set()  # in flight
         self.draining_since: float | None = None
@@ -65,6 +67,7 @@ class GatewayProcess:
     async def start(self) -> None:
         await self.upstream.start()
         await self.limits.start()
+        await self.answers.start()
         await self.circuits.start()
         await self.vitals.start()
         await self.credentials.start()
@@ -83,6 +86,7 @@ class GatewayProcess:
         await self.meter.stop()
         await self.snapshots.stop()
         await self.limits.stop()
+        await self.answers.stop()
         await self.circuits.stop()
         await self.vitals.stop()
         await self.credentials.stop()

@@ -57,6 +57,18 @@ def test_a_key_stores_responses_only_where_it_was_ticked(client: Client) -> None
     assert client.get("/app/chaves/").content.decode().count("Guarda respostas") == 1
 
 
+def test_a_key_repeats_answers_only_where_it_was_chosen(client: Client) -> None:
+    cast = make_cast()
+    client.force_login(cast.alice)
+    assert "Repetir respostas" in client.get("/app/chaves/nova/").content.decode()
+    client.post("/app/chaves/nova/", {"name": "sem"})
+    client.post("/app/chaves/nova/", {"name": "com", "cache_seconds": "3600"})
+    refused = client.post("/app/chaves/nova/", {"name": "demais", "cache_seconds": "999999"})
+    assert refused.status_code == 200
+    assert dict(ApiKey.everywhere.values_list("name", "cache_seconds")) == {"sem": None, "com": 3600}
+    assert client.get("/app/chaves/").content.decode().count("Repete respostas") == 1
+
+
 def test_it_revokes_after_the_name_is_typed(client: Client) -> None:
     cast = make_cast()
     key, _ = make_key(organization=cast.acme, user=cast.alice, name="produção")
