@@ -22,6 +22,7 @@ from gateway.circuit_sharing import Sharing
 from gateway.errors import UpstreamError
 
 CIRCUITS_MAX = 20_000
+FORBIDDEN = 403
 
 
 def thresholds_of_settings() -> Thresholds:
@@ -136,7 +137,11 @@ class Circuits:
         now, kind = self._clock(), error.kind
         breaker = self.breakers.get((deployment.id, deployment.credential_id)) or self._add(deployment, now)
         of_credential = self.breakers.get((0, deployment.credential_id))
-        if kind == "credential":
+        if kind == "credential" and error.upstream_status == FORBIDDEN:
+            breaker.refuse(now, self._rng)  # perhaps of this one model: a worker tries the key itself (`gateway.credentials`)
+            if of_credential is not None:
+                of_credential.abandon()
+        elif kind == "credential":
             breaker.abandon()
             of_credential = of_credential or self._add_at((0, deployment.credential_id), now)
             of_credential.refuse(now, self._rng)

@@ -258,7 +258,7 @@ def test_a_slow_first_token_counts_as_a_failure() -> None:
     assert circuits.state(shared) == OPEN
 
 
-@pytest.mark.parametrize("name", ["401", "402", "403"])
+@pytest.mark.parametrize("name", ["401", "402"])
 def test_a_refused_key_rests_at_all_of_its_deployments(name: str) -> None:
     clock = Clock()
     circuits = Circuits(DEFAULT, clock=clock)
@@ -278,6 +278,17 @@ def test_a_refused_key_rests_at_all_of_its_deployments(name: str) -> None:
         assert circuits.take_probe(one)
         circuits.note_success(one, first_token_ms=0)
     assert [circuits.state(deployment) for deployment in (one, other)] == [CLOSED, CLOSED]
+
+
+def test_what_a_key_may_not_use_rests_alone() -> None:
+    """A 403 is most often about one model: the others of the same account go on."""
+    clock = Clock()
+    circuits = Circuits(DEFAULT, clock=clock)
+    one, other = make_deployment(1, 5), make_deployment(2, 5)
+    circuits.note_failure(one, ERRORS["403"])
+    assert [circuits.state(deployment) for deployment in (one, other)] == [OPEN, CLOSED]
+    clock.now += 661
+    assert circuits.state(one) == HALF_OPEN
 
 
 def test_an_outage_while_a_refused_key_is_tried_leaves_the_probe_to_another() -> None:
