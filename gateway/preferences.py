@@ -214,14 +214,14 @@ def _read_percentiles(raw: msgspec.Raw, path: str) -> tuple[Decimal, int]:
 def _members(raw: msgspec.Raw, path: str) -> dict[str, msgspec.Raw]:
     try:
         return _decode_members(raw)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise invalid(path, "um objeto", "an object") from None
 
 
 def _value(raw: msgspec.Raw, path: str) -> Any:
     try:
         return _decode(raw)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise invalid(path, "um valor simples", "a plain value") from None
 
 
