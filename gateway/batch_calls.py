@@ -258,19 +258,22 @@ def end_call(
     upstream_id: str = "",
 ) -> EndedCall:
     """What the call came to; with `Usage(requests=0)`, nothing."""
-    deployment = open_call.deployment
+    deployment, routing = open_call.deployment, open_call.routing
+    is_own_key = deployment is not None and deployment.is_own_key
     buckets = {name: min(getattr(usage, name), INT_MAX) for name in Usage.__struct_fields__}
     elapsed_ns = time.monotonic_ns() - open_call.context.started_ns
     return EndedCall(
         id=uuid.UUID(open_call.context.id), wallet_id=open_call.caller.wallet_id, api_key_id=open_call.caller.api_key_id,
         price_version_id=open_call.prices.version_id, route_name=open_call.route.name,
-        gross_nanos=price_usage(open_call.prices, usage), cost_nanos=cost_of(open_call.prices, usage), outcome=outcome,
+        gross_nanos=price_usage(open_call.prices, usage), outcome=outcome,
+        cost_nanos=0 if is_own_key else cost_of(open_call.prices, usage),  # its owner pays the provider
         usage=Usage(**buckets), usage_source=source, surface=open_call.surface,
         provider_name=deployment.provider_slug if deployment else "",
         upstream_model=deployment.upstream_model if deployment else "", upstream_id=_plain(upstream_id), status_code=status,
         error_code=error_code, finish_reason=_plain(finish_reason),
         attempts=tuple(msgspec.to_builtins(attempt) for attempt in open_call.attempts), latency_ms=elapsed_ns // 1_000_000,
-        overhead_us=min(open_call.overhead_us, INT_MAX),
+        overhead_us=min(open_call.overhead_us, INT_MAX), routing=None if routing.is_plain else msgspec.to_builtins(routing),
+        experiment_arm_id=open_call.arm_id or None, is_own_key=is_own_key,
     )  # fmt: skip
 
 

@@ -156,8 +156,14 @@ def _rules() -> dict[str, ServedRule]:
 
 
 def _experiments() -> dict[tuple[int, str], ServedExperiment]:
-    found = {}
-    for experiment in Experiment.everywhere.filter(status=Experiment.Status.RUNNING).prefetch_related("arms__route"):
+    """By every name of the model that an experiment splits, whichever of them it was told."""
+    names = {
+        name: (route, *aliases) for route, aliases in Route.objects.values_list("name", "aliases") for name in (route, *aliases)
+    }
+    found: dict[tuple[int, str], ServedExperiment] = {}
+    for experiment in Experiment.everywhere.filter(status=Experiment.Status.RUNNING).prefetch_related("arms__route").order_by("pk"):
         arms = tuple(ServedArm(arm.pk, arm.label, arm.route.name, arm.weight) for arm in experiment.arms.all())
-        found[(experiment.organization_id or 0, experiment.model)] = ServedExperiment(experiment.pk, experiment.name, arms)
+        served = ServedExperiment(experiment.pk, experiment.name, arms)
+        for name in names.get(experiment.model, (experiment.model,)):
+            found.setdefault((experiment.organization_id or 0, name), served)
     return found

@@ -155,18 +155,18 @@ class Planning:
     # ── Models ───────────────────────────────────────────────────────────────────────────────────────────────────────
     def _choose_arm(self, name: str, user: str) -> None:
         """Where an experiment runs on the name: its arm first, what was named as its fallback. The same session, or else the same
-        user, always meets the same arm. A key that may not use the arm's model stays out."""
+        user, always meets the same arm. A key that may not use every arm's model stays out: all arms meet the same callers."""
         found = self._catalog.experiments
         if not found:
             return
         experiment = found.get((self._caller.organization_id, name)) or found.get((0, name))
-        if experiment is None or not experiment.arms:
+        if experiment is None or not experiment.arms or not all(self._caller.may_use(arm.route_name) for arm in experiment.arms):
             return
         known_by = self._session or (f"{self._caller.organization_id}\0{user}" if user else "")
         draw = arranging.hash_draw(f"{experiment.id}\0{known_by}") if known_by else self._process.rng.random()
         arm = experiment.arms[arranging.choose_weighted([arm.weight for arm in experiment.arms], draw)]
         route = self._catalog.routes.get(arm.route_name)
-        if route is None or not self._is_served(route) or not self._caller.may_use(route.name):
+        if route is None or not self._is_served(route):
             return
         self._choices[route.name] = Choice(route)
         routing = self.routing
