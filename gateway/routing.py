@@ -197,8 +197,9 @@ def blend(prices: PriceList) -> tuple[int, int]:
 
 def race(draw: float, weight: int) -> float:
     """Exponential times of rate `weight`: the smallest one is a weighted choice, the sequence a weighted sample without
-    replacement (Efraimidis and Spirakis 2006). With draws by a hash it is weighted rendezvous hashing."""
-    return -math.log(draw or 1e-300) / max(1, weight)
+    replacement (Efraimidis and Spirakis 2006). With draws by a hash it is weighted rendezvous hashing. Who weighs nothing is
+    asked last."""
+    return -math.log(draw or 1e-300) / weight if weight > 0 else math.inf
 
 
 def session_draw(session: str, deployment: ServedDeployment) -> float:

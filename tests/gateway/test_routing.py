@@ -280,3 +280,9 @@ def test_own_keys_stand_where_their_owner_wants_them(use: str, expected: list[in
 def test_an_own_key_without_a_price_is_not_used() -> None:
     route = make_route(FOUR[0])
     assert with_own_keys(route, FOUR[:1], [ServedOwnKey(7, "openai", "own", "only")], skipped=[]) == [FOUR[0]]
+
+
+def test_who_weighs_nothing_is_asked_last() -> None:
+    none, some = make_deployment(1, weight=0), make_deployment(2, weight=1)
+    assert all(order_of(none, some, seed=seed) == [2, 1] for seed in range(50))
+    assert all(order_of(none, some, session=f"s{number}") == [2, 1] for number in range(50))

@@ -141,7 +141,7 @@ def test_a_price_is_in_force(both: list[Gateway], tenant: Tenant) -> None:
         def holds(answer: httpx.Response) -> bool:
             usage = answer.json()["usage"]
             expected = factor * (usage["prompt_tokens"] * 10_000 + usage["completion_tokens"] * 30_000)
-            return round(usage["cost"] * 10**9) == expected
+            return bool(round(usage["cost"] * 10**9) == expected)
 
         return holds
 
