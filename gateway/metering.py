@@ -73,7 +73,9 @@ class OpenCall(msgspec.Struct):
         return self.overhead_us_at(time.monotonic_ns())
 
     def overhead_us_at(self, now_ns: int) -> int:
-        return max(0, (now_ns - self.context.started_ns - self.upstream_ns) // 1000)
+        """Our own time; of a stream until its first token."""
+        spent_ns = self.first_token_ns or now_ns - self.context.started_ns
+        return max(0, (spent_ns - self.upstream_ns) // 1000)
 
 
 def open_at(

@@ -79,6 +79,7 @@ class Bar:
     y: int
     height: int
     classes: str
+    opacity: str
     title: str
 
 
@@ -114,7 +115,11 @@ def _bars(spans: list[dict[str, Any]], form: str) -> list[Bar]:
         at = dt.datetime.fromisoformat(span["begins_at"]).astimezone(clock.SAO_PAULO).strftime(form)
         height = 4 if uptime is None else max(8, BAR_HEIGHT * uptime // FULL_BPS)
         title = f"{at}: {'sem medição' if uptime is None else pct(uptime)}"
-        bars.append(Bar(place * (BAR_WIDTH + BAR_GAP), BAR_HEIGHT - height, height, _colour(uptime), title))
+        bars.append(
+            Bar(
+                place * (BAR_WIDTH + BAR_GAP), BAR_HEIGHT - height, height, _colour(uptime), "0.3" if uptime is None else "1", title
+            )
+        )
     return bars
 
 

@@ -6,6 +6,7 @@ since calls go to whoever is up. Reads the vitals' sums (`gateway.vitals_reports
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +26,7 @@ from tokia import clock
 OK, SLOW, DOWN, UNKNOWN = "ok", "slow", "down", "unknown"
 HOURS, DAYS = 24, 30
 RECENT = dt.timedelta(minutes=3)  # what "now" is
-SERVED_RECENTLY = dt.timedelta(minutes=2)
+NOT_ADDED_UP = dt.timedelta(minutes=10)
 DOWN_BELOW, SLOW_BELOW = 0.5, 0.95  # of the asked answers
 FAILURES_MIN = 3  # fewer are chance
 SLOWER_TIMES, SLOWER_MS_MIN = 3, 1_500  # than the day's median
@@ -34,9 +35,9 @@ OVERHEAD_CALLS = 10_000
 CHARGES = 5
 _OVERHEAD = f"""
 SELECT percentile_disc(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY recent.overhead_us) FROM (
-  SELECT overhead_us FROM billing_usagerecord WHERE id >= %s::uuid AND NOT is_stream AND status_code < 400
+  SELECT overhead_us FROM billing_usagerecord WHERE id >= %s::uuid AND status_code < 400
   ORDER BY id DESC LIMIT {OVERHEAD_CALLS}) recent
-"""  # noqa: S608 - a number of ours; of a stream the gateway's own time is not told apart from the answer's
+"""  # noqa: S608 - a number of ours
 Spans = dict[dt.datetime, float]
 
 
@@ -45,12 +46,19 @@ def measure() -> dict[str, Any]:
     now = clock.now()
     day_since = now.replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=HOURS - 1)
     month_since = now.replace(hour=0, minute=0, second=0, microsecond=0) - dt.timedelta(days=DAYS - 1)
+    # What is not added up yet (every few minutes it is) is read by the minute.
+    latest = now - NOT_ADDED_UP
+    day = _by_name(read_vitals(since=latest, span=MINUTE)) | _by_name(read_vitals(since=day_since, span=HOUR))
+    hours = _with_latest(
+        read_uptimes(since=day_since, span=HOUR), read_uptimes(since=latest, span=MINUTE),
+        begins_at=day_since + dt.timedelta(hours=HOURS - 1),
+    )  # fmt: skip
     measured = Measured(
         now=_by_name(read_vitals(since=now - RECENT, span=MINUTE)),
-        day=_by_name(read_vitals(since=day_since, span=HOUR)),
-        month=_by_name(read_vitals(since=month_since, span=DAY)),
-        hours=read_uptimes(since=day_since, span=HOUR),
-        days=read_uptimes(since=month_since, span=DAY),
+        day=day,
+        month=day | _by_name(read_vitals(since=month_since, span=DAY)),
+        hours=hours,
+        days=_with_latest(read_uptimes(since=month_since, span=DAY), hours, begins_at=month_since + dt.timedelta(days=DAYS - 1)),
         begins=([day_since + dt.timedelta(hours=at) for at in range(HOURS)],
                 [month_since + dt.timedelta(days=at) for at in range(DAYS)]),
     )  # fmt: skip
@@ -165,6 +173,13 @@ def _by_name(rows: Sequence[VitalsRow]) -> dict[tuple[str, str], VitalsRow]:
     return {(row.provider_slug, row.route_name): row for row in rows}
 
 
+def _with_latest(spans: list[UptimeSpan], parts: list[UptimeSpan], *, begins_at: dt.datetime) -> list[UptimeSpan]:
+    """The last span from its parts, for whom it was not added up yet."""
+    known = {(span.provider_slug, span.route_name) for span in spans if span.begins_at == begins_at}
+    late = [part for part in parts if part.begins_at >= begins_at and (part.provider_slug, part.route_name) not in known]
+    return [*spans, *(dataclasses.replace(part, begins_at=begins_at) for part in late)]
+
+
 def _of_provider(slug: str) -> Callable[[UptimeSpan], bool]:
     return lambda span: span.provider_slug == slug
 
@@ -183,9 +198,9 @@ def _part_of_asked(spans: list[UptimeSpan]) -> Spans:
 
 def _best_of_providers(spans: list[UptimeSpan]) -> Spans:
     best: Spans = {}
-    for span in spans:
-        if span.uptime is not None:
-            best[span.begins_at] = max(best.get(span.begins_at, 0.0), span.uptime)
+    for slug in {span.provider_slug for span in spans}:
+        for begins_at, part in _part_of_asked([span for span in spans if span.provider_slug == slug]).items():
+            best[begins_at] = max(best.get(begins_at, 0.0), part)
     return best
 
 
@@ -235,7 +250,7 @@ def _pix_state() -> str:
 
 
 def _overhead(now: dt.datetime) -> dict[str, float | None]:
-    """The gateway's own time on a call, ms; of the last calls of a day that did not stream."""
+    """The gateway's own time on a call, ms; of the last calls of a day."""
     first_ms = int((now - dt.timedelta(hours=HOURS)).timestamp() * 1000)
     digits = f"{first_ms:012x}"
     with connection.cursor() as cursor:

@@ -228,3 +228,19 @@ def test_it_escapes_names() -> None:
     Provider.objects.filter(slug="openai").update(name="<script>alert(1)</script>")
     note(deployment, span=HOUR, good=1)
     assert "<script>alert" not in seen()[0]
+
+
+@pytest.mark.django_db
+def test_it_shows_what_is_not_added_up_yet() -> None:
+    """Hours and days are added up every few minutes; a new provider's first minutes show at once."""
+    one, other = make_deployment("openai"), make_deployment("groq", priority=2)
+    note(one, good=3, bad=1)
+    note(one, good=1, ago=dt.timedelta(minutes=1))
+    note(other, span=HOUR, good=10)
+    note(other, good=1, bad=1)
+    report = seen()[1]
+    openai, groq = (find(report, "providers", slug) for slug in ("openai", "groq"))
+    assert openai["hours"][-1]["uptime_bps"] in (8_000, 7_500), "the minute before may belong to the hour before"
+    assert openai["days"][-1]["uptime_bps"] is not None or clock.now().hour == 0
+    assert openai["day"]["uptime_bps"] == 8_000
+    assert groq["hours"][-1]["uptime_bps"] == 10_000, "what was added up is not counted twice"
