@@ -14,7 +14,7 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.widgets import UnfoldAdminPasswordWidget
 
 from billing.admin_parts import LookOnly
-from gateway import credential_health
+from gateway import credential_probes
 from gateway.models import Credential, CredentialHealth, OwnKey, OwnKeyHealth
 from gateway.provider_accounts import tells_balance
 from gateway.secrets import encrypt
@@ -60,7 +60,7 @@ class CredentialForm(forms.ModelForm):  # type: ignore[type-arg]
             self.instance.last4 = secret[-4:]
         saved: Credential = super().save(commit)
         if secret and saved.pk:  # another key: what was said of the old one is over
-            credential_health.revive(saved.pk)
+            credential_probes.revive(saved)
         return saved
 
 
@@ -148,7 +148,7 @@ class CredentialAdmin(ModelAdmin):  # type: ignore[misc]
     def try_again(self, request: HttpRequest, queryset: QuerySet[Credential]) -> None:
         refused = list(queryset.exclude(health=None).exclude(health__dead_reason=""))
         for credential in refused:
-            credential_health.revive(credential.pk)
+            credential_probes.revive(credential)
             self.log_change(request, credential, "Tentar de novo: a chave volta ao rodízio.")
         if refused:
             messages.success(request, f"{len(refused)} de volta ao rodízio em até um segundo; recusadas de novo, saem de novo.")

@@ -47,8 +47,3 @@ def sync(refused: Mapping[int, str], limits: Mapping[int, Mapping[str, int]]) ->
             rows, update_conflicts=True, unique_fields=["credential"], update_fields=["limits", "limits_at"]
         )
     return frozenset(CredentialHealth.objects.exclude(dead_at=None).values_list("pk", flat=True))
-
-
-def revive(credential_id: int) -> None:
-    """Every gateway uses the key again within a second; refused once more, it is dead once more."""
-    CredentialHealth.objects.filter(pk=credential_id).update(dead_at=None, dead_reason="")

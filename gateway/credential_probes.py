@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 from django.db.models import Q
 
+from gateway.circuit_reports import CircuitsUnavailable, close_circuit
 from gateway.models import Credential, CredentialHealth
 from gateway.provider_accounts import REFUSED, UNKNOWN, ProviderAway, can_be_tried, read_balance, tells_balance, try_key
 from gateway.secrets import SecretUnreadable, decrypt
@@ -32,6 +34,7 @@ def probe_credentials(*, only_suspects: bool = False) -> tuple[int, int]:
             continue
         else:
             revived += rows.update(dead_at=None, dead_reason="")
+            close_circuits(health.pk)
     if revived or died:
         log.warning("credentials tried", extra={"revived": revived, "dead": died})
     return revived, died
@@ -42,6 +45,19 @@ def _try(credential: Credential) -> str:
         return try_key(credential.provider, decrypt(bytes(credential.secret))).verdict
     except SecretUnreadable:
         return UNKNOWN
+
+
+def revive(credential: Credential) -> None:
+    """Every gateway uses the key again within a second, at all its models; refused once more, it is dead once more."""
+    CredentialHealth.objects.filter(pk=credential.pk).update(dead_at=None, dead_reason="")
+    close_circuits(credential.pk, *credential.provider.deployments.values_list("pk", flat=True))
+
+
+def close_circuits(credential_id: int, *deployment_ids: int) -> None:
+    """Of the credential, and of what it serves. Negative: a customer's own key. Where Valkey is away its pause ends by itself."""
+    for deployment_id in (0, *deployment_ids):
+        with contextlib.suppress(CircuitsUnavailable):
+            close_circuit(deployment_id, credential_id)
 
 
 def read_balances() -> int:

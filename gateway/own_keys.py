@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from accounts.models import Organization, User
+from gateway.credential_probes import close_circuits
 from gateway.models import OwnKey, OwnKeyHealth, Provider
 from gateway.provider_accounts import REFUSED, TAKEN, Probe, try_key
 from gateway.secrets import SecretUnreadable, reseal, seal, unseal
@@ -96,6 +97,8 @@ def check_own_key(own_key: OwnKey) -> Probe:
     else:
         return probe
     OwnKeyHealth.everywhere.update_or_create(own_key=own_key, defaults=told)
+    if probe.verdict == TAKEN:  # the next call uses it again
+        close_circuits(-own_key.pk)
     return probe
 
 

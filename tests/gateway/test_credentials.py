@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from gateway import credential_health
+from gateway import credential_health, credential_probes
 from gateway.calls import ServedDeployment
 from gateway.credentials import Credentials, minute_used_up, read_limits
 from gateway.models import Credential, CredentialHealth
@@ -252,5 +252,5 @@ def test_the_database_is_told_who_is_dead_and_why() -> None:
     health.refresh_from_db()
     assert health.limits == limits and health.limits_at is not None and health.dead_at == died_at
     assert CredentialHealth.objects.get(pk=third.pk).limits == limits
-    credential_health.revive(first.pk)
+    credential_probes.revive(first)
     assert credential_health.sync({}, {}) == frozenset()
