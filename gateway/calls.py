@@ -8,15 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import msgspec
 
 from billing.pricing import PriceList
 from tokia.errors import TokiaError
-
-if TYPE_CHECKING:
-    from gateway.keeping import Keeper
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -295,6 +292,16 @@ class Reply(msgspec.Struct):
     frames: AsyncIterator[bytes] | None = None
 
 
+class AnswerKeeper(Protocol):
+    """Keeps a call's answer beyond the call (`gateway.keeping.Keeper`)."""
+
+    settled: Any  # gateway.lanes.Settled, from when the answer is paid for
+
+    async def keep(self, draft: Reply, opened: Any, *, gross_nanos: int, finish_reason: str) -> None: ...
+
+    def keep_in_transaction(self, reply: Reply) -> None: ...
+
+
 class CallContext(msgspec.Struct, eq=False):
     """What the edge knows of one request: identity, clock, and whether the caller is still there."""
 
@@ -316,7 +323,7 @@ class CallContext(msgspec.Struct, eq=False):
     preferences: Preferences = NO_PREFERENCES
     upstream_headers: Mapping[bytes, bytes] = {}  # of the last answer that an upstream gave
     attempts: int = 0  # that were made for it; what a refusal tells of them
-    keeper: Keeper | None = None  # where the answer is kept
+    keeper: AnswerKeeper | None = None  # where the answer is kept
 
     def let_go(self) -> None:
         """The request is over: nothing here points back at who served it, so that no cycle waits for the collector."""

@@ -97,12 +97,13 @@ def test_it_holds_for_every_surface_of_a_chat_model(
     world: World, routes: dict[str, str], ready: Tenant, path: str, stream: bool
 ) -> None:
     asked: dict[str, Any] = {"model": routes["claude" if path == "/v1/messages" else "chat"], "stream": stream}
-    asked |= {
+    asks: dict[str, dict[str, Any]] = {
         CHAT: {"messages": [{"role": "user", "content": "Oi"}]},
         "/v1/completions": {"prompt": "Oi"},
         "/v1/responses": {"input": "Oi", "store": True},
         "/v1/messages": {"messages": [{"role": "user", "content": "Oi"}], "max_tokens": 50},
-    }[path]
+    }
+    asked |= asks[path]
     if stream and path in (CHAT, "/v1/completions"):
         asked["stream_options"] = {"include_usage": True}
     first, again = (post(world, ready, path, key="s", json=asked) for _ in range(2))
