@@ -93,7 +93,8 @@ def test_it_prices_by_declared_costs_what_the_snapshot_does_not_know(rate: None,
     seed_catalog({"providers": fixture["providers"], "routes": [line]})
     units = price_lists()["openai/dall-e"].units
     assert units == {
-        "image": UnitPrice(432_000_000, 216_000_000, 1, 75), "audio_second": UnitPrice(3_888_000_000, 1_944_000_000, 3_600, 75)
+        "image": UnitPrice(432_000_000, 216_000_000, 1, 75, 5),
+        "audio_second": UnitPrice(3_888_000_000, 1_944_000_000, 3_600, 75, 5),
     }  # fmt: skip
     seed_catalog({"providers": fixture["providers"], "routes": [line]})
     assert ProviderCost.objects.filter(upstream_model="dall-e-3").count() == 2
