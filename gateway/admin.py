@@ -13,6 +13,7 @@ from django.utils.html import format_html
 from unfold.admin import ModelAdmin, TabularInline
 
 from billing.admin_parts import LookOnly
+from gateway import admin_experiments as admin_experiments  # registers what it shows
 from gateway.admin_credentials import CredentialInline
 from gateway.admin_health import HealthAdmin
 from gateway.admin_routing import FallbackInline, warn_of

@@ -71,9 +71,9 @@ def start_experiment(experiment: Experiment) -> None:
             if experiment.organization_id is not None:
                 Organization.objects.select_for_update().get(pk=experiment.organization_id)
             locked = _lock(experiment, Experiment.Status.DRAFT, "iniciar")
-            _check_model(locked.model)
+            check_model(locked.model)
             arms = list(ExperimentArm.everywhere.filter(experiment=locked).select_related("route"))
-            _check_arms([ArmDraft(arm.route.name, arm.weight, arm.label) for arm in arms])
+            check_arms([ArmDraft(arm.route.name, arm.weight, arm.label) for arm in arms])
             names = _names_of(locked.model)
             running = Experiment.everywhere.filter(organization=locked.organization_id, status=Experiment.Status.RUNNING)
             rival = running.filter(model__in=names).first()
@@ -142,9 +142,9 @@ def _set(experiment: Experiment, *, name: str, model: str, arms: Sequence[ArmDra
     name, model = name.strip(), model.strip()
     if not name or len(name) > NAME_MAX:
         raise ExperimentRefused(f"Dê um nome de até {NAME_MAX} caracteres.", param="name")
-    _check_model(model)
+    check_model(model)
     arms = [ArmDraft(arm.route_name.strip(), arm.weight, arm.label.strip() or "ABCD"[place % 4]) for place, arm in enumerate(arms)]
-    routes = _check_arms(arms)
+    routes = check_arms(arms)
     experiment.name, experiment.model = name, model
     experiment.save()
     ExperimentArm.everywhere.filter(experiment=experiment).delete()
@@ -153,7 +153,7 @@ def _set(experiment: Experiment, *, name: str, model: str, arms: Sequence[ArmDra
     )
 
 
-def _check_model(model: str) -> None:
+def check_model(model: str) -> None:
     """It is a name that a chat call may use. Raises ExperimentRefused."""
     route = Route.objects.filter(Q(name=model) | Q(aliases__contains=[model]), is_active=True).first()
     if route is None and not RoutingRule.objects.filter(name=model, is_active=True).exists():
@@ -162,7 +162,7 @@ def _check_model(model: str) -> None:
         raise ExperimentRefused(f"“{model}” não é um modelo de chat; só chamadas de chat podem ser divididas.", param="model")
 
 
-def _check_arms(arms: Sequence[ArmDraft]) -> dict[str, Route]:
+def check_arms(arms: Sequence[ArmDraft]) -> dict[str, Route]:
     """Their routes by name. Raises ExperimentRefused."""
     if not ARMS_MIN <= len(arms) <= ARMS_MAX:
         raise ExperimentRefused(f"Um experimento compara de {ARMS_MIN} a {ARMS_MAX} lados.", param="arms")
