@@ -18,7 +18,6 @@ from gateway.circuit_rules import (
     DEFAULT,
     HALF_OPEN,
     JITTER,
-    JITTER,
     OPEN,
     OUTAGE,
     PROBE_SECONDS,
