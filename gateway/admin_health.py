@@ -22,7 +22,6 @@ from gateway.models import Credential, Deployment, Provider
 from gateway.vitals_reports import MINUTE, VitalsRow, read_vitals
 from tokia import clock
 from tokia.errors import TokiaError
-from tokia.templatetags.tokia import dur, pct
 
 RECENT = dt.timedelta(minutes=5)
 FORCED_SECONDS = 600
@@ -76,7 +75,7 @@ class HealthAdmin(ModelAdmin):  # type: ignore[misc]
         vitals = self.vitals_of(row)
         if vitals is None or not vitals.first_token_p50_ms:
             return "—"
-        return f"{dur(vitals.first_token_p50_ms)} / {dur(vitals.first_token_p95_ms)}"
+        return f"{_seconds(vitals.first_token_p50_ms)} / {_seconds(vitals.first_token_p95_ms)}"
 
     @admin.display(description="falhas (5 min)")
     def failures(self, row: object) -> str:
@@ -84,7 +83,8 @@ class HealthAdmin(ModelAdmin):  # type: ignore[misc]
         if vitals is None or vitals.uptime is None:
             return "—"
         asked = vitals.succeeded + vitals.failed
-        return f"{pct(vitals.failed * 10_000 // asked)} de {asked}"
+        percent = f"{100 * vitals.failed / asked:.1f}".replace(".", ",").removesuffix(",0")
+        return f"{percent}% de {asked}"
 
     @action(description="Abrir circuito por 10 min", permissions=["repair"])  # type: ignore[untyped-decorator]
     def open_circuits(self, request: HttpRequest, rows: QuerySet[Provider] | QuerySet[Deployment]) -> None:
@@ -130,10 +130,19 @@ def circuits_of(deployments: Iterable[Deployment]) -> list[tuple[int, int]]:
 def tell_circuit(circuit: CircuitState) -> str:
     """`Aberto (fora do ar, 12 s)`, `Aberto à mão (9 min)`."""
     if circuit.forced:
-        return f"{STATES[circuit.forced]} à mão ({dur(round(circuit.forced_seconds_left) * 1000)})"
+        return f"{STATES[circuit.forced]} à mão ({_rest(circuit.forced_seconds_left)})"
     if circuit.state == CLOSED:
         return STATES[CLOSED]
     parts = [REASONS.get(circuit.reason, circuit.reason)]
     if circuit.seconds_left > 0:
-        parts.append(dur(round(circuit.seconds_left) * 1000))
+        parts.append(_rest(circuit.seconds_left))
     return f"{STATES[circuit.state]} ({', '.join(filter(None, parts))})"
+
+
+def _seconds(ms: int) -> str:
+    return f"{ms}\u00a0ms" if ms < 1_000 else f"{ms / 1000:.2f}\u00a0s".replace(".", ",")
+
+
+def _rest(seconds: float) -> str:
+    """Of a pause: `12 s`, `9 min`."""
+    return f"{round(seconds)}\u00a0s" if seconds < 120 else f"{round(seconds / 60)}\u00a0min"
