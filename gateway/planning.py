@@ -9,6 +9,7 @@ fallbacks after the kinds that they are for.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from gateway.process import GatewayProcess
 
 Describe = Callable[[], Facts]
+_FIRST_FOUR = itemgetter(0, 1, 2, 3)
 ANY_KIND: frozenset[str] = frozenset()  # may be asked whatever failed
 OUTAGE, CONTEXT = "outage", "context_window"
 FREE, TIER = "tokia/free", "tokia/"
@@ -69,15 +71,57 @@ def plan_call(
     Raises RouteNotFound (404), Forbidden (403), Unavailable (503)."""
     catalog = process.snapshots.catalog
     route = catalog.by_alias.get(model)
-    if (
-        route is not None
-        and len(route.deployments) == 1
-        and context.preferences is NO_PREFERENCES
-        and not (surface == ACROSS_MODELS and (route.fallbacks or catalog.experiments))
-        and not caller.own_keys
-    ):  # as most calls are
-        return [Candidate(route_for(catalog, model, caller=caller, surface=surface), route.deployments[0])], Routing()
+    is_plain = context.preferences is NO_PREFERENCES and not caller.own_keys and not catalog.experiments
+    if is_plain and route is not None and route.prices is not None:
+        found = plan_plainly(process, route_for(catalog, model, caller=caller, surface=surface), caller, session=session)
+        if found is not None:  # as most calls are
+            return found, Routing()
     return Planning(process, context.preferences, caller, surface, session=session).plan(model, describe, user)
+
+
+def plan_plainly(process: GatewayProcess, route: ServedRoute, caller: Caller, *, session: str) -> list[Candidate] | None:
+    """What `Planning` would give for a model whose caller says nothing, where every credential is well; else None. A few µs."""
+    deployments = route.deployments
+    if len(deployments) == 1 and not route.fallbacks:
+        return [Candidate(route, deployments[0])]
+    may_use, candidates = process.credentials.may_use, list[Candidate]()
+    known_by = f"{caller.organization_id}\0{session}" if session else ""
+    for deployment in deployments:
+        if not may_use(deployment):
+            return None
+    if not deployments:
+        return None
+    ordered = deployments if len(deployments) == 1 else _order_plainly(process, deployments, known_by)
+    candidates += [Candidate(route, deployment) for deployment in ordered]
+    if route.surface != ACROSS_MODELS:
+        return candidates
+    routes = process.snapshots.catalog.routes
+    for fallback in route.fallbacks:
+        other = routes.get(fallback.route_name)
+        if other is None or other.prices is None or other.surface != ACROSS_MODELS or not caller.may_use(other.name):
+            continue
+        ordered = other.deployments
+        if len(ordered) > 1:
+            ordered = _order_plainly(process, ordered, known_by)
+        candidates += [Candidate(other, deployment, fallback.kinds) for deployment in ordered if may_use(deployment)]
+    return candidates
+
+
+def _order_plainly(process: GatewayProcess, deployments: Sequence[ServedDeployment], known_by: str) -> tuple[ServedDeployment, ...]:
+    """As `gateway.routing.arrange` where there is no preference."""
+    state, random = process.circuits.state, process.rng.random
+    keyed = [
+        (
+            state(deployment) == arranging.OPEN,
+            deployment.priority,
+            arranging.race(arranging.session_draw(known_by, deployment) if known_by else random(), deployment.weight),
+            deployment.circuit,
+            deployment,
+        )
+        for deployment in deployments
+    ]
+    keyed.sort(key=_FIRST_FOUR)
+    return tuple(key[4] for key in keyed)
 
 
 class Choice(msgspec.Struct, frozen=True):

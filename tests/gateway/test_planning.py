@@ -142,7 +142,8 @@ def test_a_name_with_a_colon_of_its_own_is_found_as_it_is() -> None:
     ],
 )
 def test_the_first_step_whose_condition_holds_is_asked_first(budget: LatencyBudget | None, expected: list[str]) -> None:
-    candidates, routing = World().plan("tokia/balanced", **({"budget": budget} if budget else {}))
+    wanted: dict[str, Any] = {"budget": budget} if budget else {}
+    candidates, routing = World().plan("tokia/balanced", **wanted)
     assert [candidate.route.name for candidate in candidates] == expected
     assert (routing.rule, routing.asked) == ("tokia/balanced", "tokia/balanced")
     assert [candidate.kinds for candidate in candidates][1:] == [frozenset(), frozenset()]  # after whatever failed
@@ -288,7 +289,7 @@ def test_arms_are_split_by_weight_and_the_same_caller_meets_the_same_one(by: str
     world.experiments |= experiment(organization=0)
     arms: Counter[int] = Counter()
     for number in range(2_000):
-        known = {} if by == "nothing" else {by: f"known-{number}"}
+        known: dict[str, Any] = {} if by == "nothing" else {by: f"known-{number}"}
         _, routing = world.plan(MINI, **known)
         arms[routing.arm_id] += 1
         if known:
