@@ -32,8 +32,8 @@ class DeploymentInline(TabularInline):  # type: ignore[misc]
 @admin.register(Provider)
 class ProviderAdmin(HealthAdmin):
     list_display = [
-        "name", "dialect", "circuit", "first_token", "failures", "deployment_count", "has_credential", "trains_on_data",
-        "has_zero_retention", "is_simulated", "is_active",
+        "name", "dialect", "circuit", "first_token", "failures", "deployment_count", "has_credential", "data_policy",
+        "is_simulated", "is_active",
     ]  # fmt: skip
     list_filter = ["is_active", "is_simulated", "dialect", "trains_on_data", "has_zero_retention"]
     actions = ["open_circuits", "close_circuits"]
@@ -62,6 +62,11 @@ class ProviderAdmin(HealthAdmin):
     def deployment_count(self, provider: Any) -> str:
         url = f"{reverse('admin:gateway_deployment_changelist')}?provider__id__exact={provider.pk}"
         return format_html('<a href="{}">{}</a>', url, provider.active_deployments)
+
+    @admin.display(description="dados")
+    def data_policy(self, provider: Provider) -> str:
+        told = ["pode treinar" if provider.trains_on_data else "", "retenção zero" if provider.has_zero_retention else ""]
+        return ", ".join(filter(None, told)) or "—"
 
     @admin.display(description="com chave", boolean=True, ordering="active_credentials")
     def has_credential(self, provider: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -34,7 +34,7 @@ COLOURS = {
 
 
 class HealthAdmin(ModelAdmin):  # type: ignore[misc]
-    """Reads circuits and vitals once per list."""
+    """Reads circuits and vitals once per page."""
 
     _vitals: Mapping[tuple[str, str], VitalsRow] = {}
     _circuits: Mapping[tuple[int, int], CircuitState] = {}
@@ -43,6 +43,17 @@ class HealthAdmin(ModelAdmin):  # type: ignore[misc]
         self._read()
         response: HttpResponse = super().changelist_view(request, extra_context)
         return response
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: dict[str, object] | None = None
+    ) -> HttpResponse:
+        self._read()
+        response: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
+        return response
+
+    def get_readonly_fields(self, request: HttpRequest, obj: object = None) -> Sequence[str]:
+        fields: Sequence[str] = super().get_readonly_fields(request, obj)
+        return fields if obj is None else [*fields, "circuit", "first_token", "failures"]
 
     def _read(self) -> None:
         self._vitals = {(row.provider_slug, row.route_name): row for row in read_vitals(since=clock.now() - RECENT, span=MINUTE)}

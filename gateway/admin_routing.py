@@ -53,6 +53,7 @@ class StepInline(TabularInline):  # type: ignore[misc]
     fields = ["position", "route", "budget_below_ms"]
     autocomplete_fields = ["route"]
     extra = 0
+    hide_title = True
 
 
 @admin.register(RoutingRule)
@@ -108,6 +109,7 @@ class FallbackInline(TabularInline):  # type: ignore[misc]
     fields = ["position", "target", "kinds"]
     autocomplete_fields = ["target"]
     extra = 0
+    hide_title = True
     verbose_name_plural = "substitutos"
 
 

@@ -79,11 +79,10 @@ def headline(report: Report | None) -> tuple[str, str]:
     if clock.now() - measured_at > LATE:
         return "unknown", "Medição atrasada"
     told = [*report["components"], *report.get("providers", ())]
-    for state, one, several in ((DOWN, "{} fora do ar", "{} fora do ar"), (SLOW, "Lentidão em {}", "Lentidão em {}")):
-        names = [item["name"] for item in told if item["state"] == state]
-        if names:
-            return state, (one if len(names) == 1 else several).format(_joined(names))
-    slow = [item["name"] for item in report.get("models", ()) if item["state"] in (SLOW, DOWN)]
+    down, slow = ([item["name"] for item in told if item["state"] == state] for state in (DOWN, SLOW))
+    if down:
+        return DOWN, f"{_joined(down)} fora do ar" + (f"; lentidão em {_joined(slow)}" if slow else "")
+    slow = slow or [item["name"] for item in report.get("models", ()) if item["state"] in (SLOW, DOWN)]
     return (SLOW, f"Lentidão em {_joined(slow)}") if slow else (OK, "Todos os sistemas operando")
 
 

@@ -20,7 +20,7 @@ ROUTE = "anthropic/claude-haiku-4.5"
 ADMIN_PAGES = [
     "accounts/organization", "accounts/apikey", "billing/wallet", "billing/ledgerentry", "billing/charge", "billing/pixnotice",
     "billing/unmatchedpix", "billing/priceversion", "billing/volumeplan", "billing/usagerecord", "gateway/provider",
-    "gateway/route", "gateway/deployment",
+    "gateway/route", "gateway/deployment", "gateway/routingrule", "gateway/feedback",
 ]  # fmt: skip
 
 
@@ -102,3 +102,21 @@ def test_it_shows_every_list_of_the_admin(stack: Stack, visit: Callable[[str], V
     for name in ADMIN_PAGES:
         visitor.go(f"/admin/{name}/")
         visitor.shoot("admin-" + name.replace("/", "-"))
+
+
+def test_it_explains_a_route_and_shows_a_rule(stack: Stack, visit: Callable[[str], Visitor]) -> None:
+    visitor = visit(stack.demo["web_url"])
+    sign_in(visitor, stack.demo["admin_email"], stack.demo["admin_password"])
+    page = visitor.go("/admin/gateway/routingrule/")
+    page.get_by_role("link", name="Explicar rota").click()
+    page.get_by_label("Modelo pedido").fill("tokia/auto")
+    page.get_by_label("Tamanho do texto").fill("60")
+    page.get_by_label("Sem uso para treino").check()
+    page.get_by_role("button", name="Explicar").click()
+    expect(page.get_by_text("pergunta curta em português")).to_be_visible()
+    expect(page.get_by_role("cell", name="qualquer falha").first).to_be_visible()
+    visitor.shoot("admin-explain")
+    page = visitor.go("/admin/gateway/routingrule/")
+    page.get_by_role("link", name="tokia/balanced").click()
+    expect(page.get_by_text("passos da regra", exact=False).first).to_be_visible()
+    visitor.shoot("admin-rule")

@@ -165,6 +165,8 @@ def test_it_shows_how_deployments_do_and_opens_and_closes_circuits(
         url = reverse(f"admin:gateway_{model}_changelist")
         text = staff.get(url).content.decode().replace("\xa0", " ")
         assert "10% de 10" in text and "Fechado" in text and " ms / " in text, model
+        page = staff.get(reverse(f"admin:gateway_{model}_change", args=[row.pk])).content.decode().replace("\xa0", " ")
+        assert "10% de 10" in page and "Fechado" in page, model
         opened = staff.post(url, {"action": "open_circuits", "_selected_action": [row.pk]}, follow=True).content.decode()
         assert "Circuitos abertos por 10 minutos: 1." in opened and "Aberto à mão" in opened.replace("\xa0", " ")
         [(circuit, state)] = [(circuit, state) for circuit, state in read_circuits().items() if circuit[0] == deployment.pk]
