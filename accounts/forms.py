@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
 from accounts.errors import InvalidTaxId
-from accounts.models import Membership, Organization, Role, User
+from accounts.models import ApiKey, Membership, Organization, Role, User
 from accounts.signup import Identity
 from accounts.tax_ids import parse_cnpj, parse_cpf
 from tokia import clock
@@ -131,7 +131,7 @@ class KeyForm(forms.Form):
     )
     cache_seconds = forms.TypedChoiceField(
         label="Repetir respostas de chamadas iguais", choices=CACHES, required=False, coerce=int, empty_value=None,
-        help_text="Uma chamada igual a outra da sua empresa recebe a mesma resposta, na hora e de graça. Ficam cifradas.",
+        help_text="Chamadas iguais da sua empresa recebem a mesma resposta, na hora e de graça. Ela fica cifrada.",
     )  # fmt: skip
     stores_responses = forms.BooleanField(
         required=False,
@@ -160,6 +160,19 @@ class KeyForm(forms.Form):
     def expires_at(self) -> dt.datetime | None:
         days = self.cleaned_data["expires_in"]
         return clock.now() + dt.timedelta(days=int(days)) if days else None
+
+
+class KeyChangeForm(KeyForm):
+    """What may change of a key that is in use. A setting that the admin gave it, and that is no choice here, is kept."""
+
+    def __init__(self, *args: Any, key: ApiKey, **kwargs: Any) -> None:
+        initial = {name: getattr(key, name) for name in ("name", "requests_per_minute", "cache_seconds", "stores_responses")}
+        super().__init__(*args, initial=initial, **kwargs)
+        del self.fields["expires_in"]
+        kept = key.cache_seconds
+        if kept and str(kept) not in dict(self.CACHES):
+            choices = [*self.CACHES, (str(kept), f"Por {kept} segundos")]
+            self.fields["cache_seconds"].choices = choices  # type: ignore[attr-defined]
 
 
 class InviteForm(forms.Form):

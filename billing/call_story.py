@@ -52,13 +52,7 @@ RULES = {
     "models": "lista “models” da chamada",
     "fallback": "substitutos do modelo",
     "experiment": "experimento",
-    "quality": "qualidade pedida",
-}
-# Words of `gateway.auto` and of the rules.
-WHY = {
-    "latency_budget": "orçamento de latência",
-    "experiment": "experimento",
-    "session": "mesma sessão",
+    "cache": "cache de respostas",
 }
 
 
@@ -85,7 +79,7 @@ class Choice:
 
     asked: str  # as the caller named the model; empty: by the name of the one that answered
     rule: str
-    why: tuple[str, ...]
+    why: tuple[str, ...]  # `gateway.auto`'s own words
     session: str
     experiment: str
     arm: str
@@ -123,7 +117,7 @@ def choice_of(record: UsageRecord) -> Choice:
     routing: dict[str, Any] = record.routing or {}
     return Choice(
         asked=str(routing.get("asked") or ""), rule=_word(RULES, routing.get("rule")),
-        why=tuple(_word(WHY, word) for word in routing.get("why") or ()), session=str(routing.get("session") or ""),
+        why=tuple(str(word) for word in routing.get("why") or ()), session=str(routing.get("session") or ""),
         experiment=str(routing.get("experiment") or ""), arm=str(routing.get("arm") or ""),
     )  # fmt: skip
 
