@@ -26,7 +26,7 @@ FAILED: dict[str, Any] = {"provider": "deepseek", "model": "deepseek-chat", "sta
 SERVED: dict[str, Any] = {"provider": "openai", "model": "gpt-4o-mini", "status": 200, "ms": 431, "first_token_ms": 431,
                           "route": "openai/gpt-4o-mini", "circuit": "half_open"}  # fmt: skip
 ROUTING: dict[str, Any] = {
-    "asked": HOSTILE, "rule": "tokia/balanced", "why": ["latency_budget"], "session": "conversa-7",
+    "asked": HOSTILE, "rule": "tokia/balanced", "why": ["tokia/fast", "pergunta curta"], "session": "conversa-7",
     "experiment": "Troca", "arm": "B",
     "skipped": [{"reason": "zdr", "route": "groq/llama", "provider": "groq"}] * 2 + [{"reason": "made_up"}],
 }  # fmt: skip
@@ -65,7 +65,7 @@ def test_it_tells_the_whole_way_in_portuguese(cast: Cast, wallet: Wallet) -> Non
     record = settle(wallet, attempts=(FAILED, SERVED), routing=ROUTING, route_name="openai/gpt-4o-mini", latency_ms=1_300)
     text = read(cast.alice, record)
     for expected in (
-        "Escolha por", "tokia/balanced", "orçamento de latência", "braço", "conversa-7", "2 não perguntados",
+        "Escolha por", "tokia/balanced", "tokia/fast, pergunta curta", "braço", "conversa-7", "2 não perguntados",
         "groq/llama em groq", "ele guarda o que recebe", "made_up", "Falhou", "provedor sobrecarregado", "529", "812 ms", "Atendeu",
         "1º token em", "431 ms", "circuito em teste", "deepseek/v3", "Liquidada por", "Nova tentativa",
     ):  # fmt: skip

@@ -10,9 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
+from cryptography.fernet import Fernet
 
 from gateway import reading
 from gateway.errors import Unavailable
+from gateway.feedback_store import reseal_feedback
 from gateway.models import Deployment, Feedback
 from gateway.secrets import unseal
 from tests.gateway.world import Tenant, World, chat_body
@@ -174,6 +176,27 @@ def test_it_tells_a_hostile_name_as_it_was_and_all_that_routing_kept(world: Worl
     assert (data["router"], data["session_id"], data["total_cost"]) == ("tokia/balanced", "s-1", Decimal("0.000000007"))
 
 
+def test_it_tells_a_hit_of_the_cache_and_other_surfaces(world: World, ready: Tenant, route: str) -> None:
+    cached = {**ready.headers, "x-tokia-cache": "true"}
+    ids = [
+        httpx.post(f"{world.gateway.url}/v1/chat/completions", json=chat_body(route, seed=7), headers=cached).headers[
+            "x-request-id"
+        ]
+        for _ in range(2)
+    ]
+    first, second = (tell(world, ready, id_) for id_ in ids)
+    assert (first["response_cache"], second["response_cache"]) == (None, "HIT")
+    assert first["total_cost"] > 0 and second["total_cost"] == 0 and second["provider_responses"] == []
+    embedded = world.route("openai", "text-embedding-3-small", name="openai/told-embed", surface="embeddings", units={"input": "1"})
+    world.await_served(ready, embedded.name)
+    answer = httpx.post(
+        f"{world.gateway.url}/v1/embeddings", json={"model": embedded.name, "input": "bom dia"}, headers=ready.headers
+    )
+    data = tell(world, ready, answer.headers["x-request-id"])
+    assert (data["api_type"], data["tokens_completion"], len(data["provider_responses"])) == ("embeddings", 0, 1)
+    assert data["generation_time"] == data["latency"] == data["total_time"]
+
+
 # ── Feedback ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 def rate(world: World, tenant: Tenant, body: object) -> httpx.Response:
     return httpx.post(f"{world.gateway.url}{GENERATION}/feedback", json=body, headers=tenant.headers)
@@ -224,3 +247,15 @@ def test_it_says_so_while_the_database_is_away_and_lets_no_crowd_wait(settings: 
 
     codes = asyncio.run(ask())
     assert (codes.count("ledger_unavailable"), codes.count("overloaded")) == (reading.WAITERS_MAX, 1)
+
+
+def test_it_seals_comments_anew_with_the_other_secrets(world: World, ready: Tenant, route: str, settings: Any) -> None:
+    call_id = call(world, ready, route).headers["x-request-id"]
+    rate(world, ready, {"id": call_id, "score": -1, "comment": "Não respondeu."})
+    before = bytes(Feedback.everywhere.get(pk=call_id).comment)
+    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode(), *settings.ENCRYPTION_KEYS]
+    assert reseal_feedback() >= 1
+    settings.ENCRYPTION_KEYS = settings.ENCRYPTION_KEYS[:1]
+    kept = Feedback.everywhere.get(pk=call_id)
+    assert bytes(kept.comment) != before
+    assert unseal(bytes(kept.comment), organization_id=kept.organization_id).decode() == "Não respondeu."

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from gateway.batch_store import reseal_batches
+from gateway.feedback_store import reseal_feedback
 from gateway.file_store import reseal_files
 from gateway.idempotency_store import reseal_idempotent_calls
 from gateway.models import Credential
@@ -25,8 +26,8 @@ class Command(BaseCommand):
         credentials += reseal_own_keys()
         responses = reseal_responses()
         rows = reseal_files() + reseal_batches()
-        answers = reseal_idempotent_calls()
+        answers, comments = reseal_idempotent_calls(), reseal_feedback()
         self.stdout.write(
             f"Recifrados: {credentials} chaves de provedores e {responses} respostas guardadas; {rows} partes de arquivos e lotes;"
-            f" {answers} respostas por Idempotency-Key."
+            f" {answers} respostas por Idempotency-Key; {comments} comentários."
         )
