@@ -91,6 +91,29 @@ def mint_key(
     return key, secret
 
 
+def change_key(
+    key: ApiKey,
+    *,
+    name: str,
+    allowed_routes: Iterable[str],
+    requests_per_minute: int | None,
+    stores_responses: bool,
+    cache_seconds: int | None,
+) -> bool:
+    """What a key may do, from now on; in force in every gateway within two seconds. False where it was revoked meanwhile.
+
+    Its secret, who made it and when it expires never change: that is another key."""
+    changed = ApiKey.everywhere.filter(pk=key.pk, status=ApiKey.Status.ACTIVE).update(
+        name=name,
+        allowed_routes=sorted(set(allowed_routes)),
+        requests_per_minute=requests_per_minute,
+        stores_responses=stores_responses,
+        cache_seconds=cache_seconds,
+    )
+    key.refresh_from_db()
+    return changed == 1
+
+
 def revoke_key(key: ApiKey) -> None:
     """For ever. Every gateway refuses it within two seconds: the row's trigger moves the callers' snapshot version."""
     ApiKey.everywhere.filter(pk=key.pk, status=ApiKey.Status.ACTIVE).update(status=ApiKey.Status.REVOKED, revoked_at=clock.now())

@@ -28,6 +28,7 @@ urlpatterns: list[URLPattern] = [
     path("app/comecar/cnpj/", views.look_up, name="look_up_company"),
     path("app/chaves/", views.keys, name="keys"),
     path("app/chaves/nova/", views.create_key, name="create_key"),
+    path("app/chaves/<int:key_id>/mudar/", views.change, name="change_key"),
     path("app/chaves/<int:key_id>/revogar/", views.revoke, name="revoke_key"),
     path("app/equipe/", views.team, name="team"),
     path("app/equipe/convites/<int:invitation_id>/cancelar/", views.cancel_invitation, name="cancel_invitation"),

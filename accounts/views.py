@@ -14,8 +14,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts import members
 from accounts.errors import AccountsError, ConfirmationMissing, InvalidTaxId, InvitationGone
-from accounts.forms import IdentityForm, InviteForm, KeyForm, role_choices
-from accounts.keys import mint_key, revoke_key
+from accounts.forms import IdentityForm, InviteForm, KeyChangeForm, KeyForm, role_choices
+from accounts.keys import change_key, mint_key, revoke_key
 from accounts.models import ApiKey, Invitation, Membership, User
 from accounts.registry import RegistryAway, look_up_company
 from accounts.roles import MemberRequest, may, requires
@@ -106,6 +106,27 @@ def create_key(request: MemberRequest) -> HttpResponse:
         else:
             return render(request, "accounts/key_created.html", context | {"key": key, "secret": secret, "title": "Chave criada"})
     context["chosen"] = request.POST.getlist("allowed_routes")
+    return render(request, "accounts/create_key.html", context)
+
+
+@requires("keys.manage")
+@require_http_methods(["GET", "POST"])
+def change(request: MemberRequest, key_id: int) -> HttpResponse:
+    key = get_object_or_404(ApiKey.objects.filter(_keys_of(request), status=ApiKey.Status.ACTIVE), pk=key_id)
+    form = KeyChangeForm(request.POST or None, key=key)
+    if request.method == "POST" and form.is_valid():
+        names = ("name", "allowed_routes", "requests_per_minute", "stores_responses", "cache_seconds")
+        if change_key(key, **{name: form.cleaned_data[name] for name in names}):
+            messages.success(request, f"Chave “{key.name}” alterada. Vale nas chamadas em até 2 segundos.")
+        else:
+            messages.error(request, f"A chave “{key.name}” foi revogada.")
+        return redirect("keys")
+    chosen = request.POST.getlist("allowed_routes") if request.method == "POST" else key.allowed_routes
+    context = {
+        "nav": "chaves", "title": "Mudar a chave", "form": form, "key": key, "chosen": chosen,
+        # Unticked by nobody's hand, the last model that is no longer sold would open the key to all.
+        "kept_routes": key.allowed_routes,
+    }  # fmt: skip
     return render(request, "accounts/create_key.html", context)
 
 

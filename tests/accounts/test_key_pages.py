@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
-from accounts.keys import check_key, find_key
+from accounts.keys import change_key, check_key, find_key, revoke_key
 from accounts.models import ApiKey
 from gateway.surfaces.responses_store import KEY_OPTION
 from tests.cast import make_cast
@@ -100,3 +100,50 @@ def test_it_escapes_what_a_customer_writes(client: Client) -> None:
     client.post("/app/configuracoes/empresa/", {"tax_id_kind": "cnpj", "name": nasty, "trade_name": nasty})
     for url in ("/app/chaves/", "/app/", "/app/equipe/", "/app/configuracoes/empresa/"):
         assert "<script>alert(1)" not in client.get(url).content.decode()
+
+
+def test_a_key_may_change_but_not_its_secret(client: Client) -> None:
+    cast = make_cast()
+    client.force_login(cast.alice)
+    key, secret = make_key(organization=cast.acme, user=cast.alice, name="velha", allowed_routes=["gone/model"], cache_seconds=77)
+    url = f"/app/chaves/{key.pk}/mudar/"
+    page = client.get(url).content.decode()
+    assert 'value="velha"' in page and 'value="77" selected' in page and "expires_in" not in page and secret not in page
+    # The last model that is no longer sold stays ticked: without it the key would be open to all.
+    assert 'value="gone/model" checked' in page
+    data = {"name": " nova ", "requests_per_minute": "9", "stores_responses": "on", "cache_seconds": "3600",
+            "allowed_routes": ["tokia/demo", "gone/model"]}  # fmt: skip
+    answer = client.post(url, data, follow=True).content.decode()
+    assert "Chave “nova” alterada" in answer and f'href="{url}"' in answer
+    before = (bytes(key.key_hash), key.prefix, key.expires_at, key.created_by_id)
+    key.refresh_from_db()
+    assert (bytes(key.key_hash), key.prefix, key.expires_at, key.created_by_id) == before
+    assert (key.name, key.requests_per_minute, key.stores_responses, key.cache_seconds) == ("nova", 9, True, 3_600)
+    assert key.allowed_routes == ["gone/model", "tokia/demo"]
+    client.post(url, {"name": "nova"})
+    key.refresh_from_db()
+    assert (key.requests_per_minute, key.stores_responses, key.cache_seconds, key.allowed_routes) == (None, False, None, [])
+    for wrong in ({"name": ""}, {"name": "x", "requests_per_minute": "0"}, {"name": "x", "cache_seconds": "5"},
+                  {"name": "x", "allowed_routes": "'; DROP TABLE"}):  # fmt: skip
+        assert client.post(url, wrong).status_code == 200
+    key.refresh_from_db()
+    assert key.name == "nova"
+
+
+def test_only_who_may_changes_a_key_and_nobody_a_revoked_one(client: Client) -> None:
+    cast = make_cast()
+    key, _ = make_key(organization=cast.acme, user=cast.alice, name="da Alice")
+    url = f"/app/chaves/{key.pk}/mudar/"
+    for person, status in ((cast.bob, 404), (cast.carol, 403), (cast.charlie, 404)):  # Bob develops: only his own
+        client.force_login(person)
+        assert client.get(url).status_code == client.post(url, {"name": "minha"}).status_code == status
+    client.force_login(cast.alice)
+    revoke_key(key)
+    assert client.post(url, {"name": "viva"}).status_code == 404
+    assert "Mudar da Alice" not in client.get("/app/chaves/").content.decode()
+    assert (
+        change_key(key, name="viva", allowed_routes=[], requests_per_minute=None, stores_responses=False, cache_seconds=None)
+        is False
+    )
+    key.refresh_from_db()
+    assert (key.name, key.status) == ("da Alice", "revoked")

@@ -43,7 +43,7 @@ OWN = {
 }  # fmt: skip
 # Named by an id: Acme's are not found.
 OBJECTS = {
-    "app/chaves/<int:key_id>/revogar/", "app/equipe/convites/<int:invitation_id>/cancelar/",
+    "app/chaves/<int:key_id>/mudar/", "app/chaves/<int:key_id>/revogar/", "app/equipe/convites/<int:invitation_id>/cancelar/",
     "app/equipe/convites/<int:invitation_id>/reenviar/", "app/equipe/<int:membership_id>/papel/",
     "app/equipe/<int:membership_id>/remover/", "app/empresas/trocar/", "app/recarregar/<uuid:charge_id>/",
     "app/experimentos/<int:experiment_id>/", "app/experimentos/<int:experiment_id>/mudar/",
