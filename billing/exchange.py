@@ -8,13 +8,16 @@ from __future__ import annotations
 import datetime as dt
 import json
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
-import httpx
 from django.conf import settings
 
 from billing.errors import BillingError, ExchangeRateStale
 from billing.models import ExchangeRate
 from tokia import clock
+
+if TYPE_CHECKING:
+    import httpx
 
 PTAX_SOURCE = "PTAX venda"
 DAYS_BACK = 10  # the longest stretch without a business day, with room
@@ -44,6 +47,8 @@ def current_rate() -> ExchangeRate:
 
 def fetch_rate(*, client: httpx.Client | None = None) -> ExchangeRate:
     """Ask Olinda for the last days' quotations and keep the newest. Raises PtaxUnavailable; safe to repeat."""
+    import httpx  # here: gateways read prices by this module's neighbours and never fetch, and it would be 5 MiB of each of them
+
     today = clock.today_in_brazil()
     url = (
         f"{settings.PTAX_URL}/CotacaoDolarPeriodo(dataInicial=@dataInicial,dataFinalCotacao=@dataFinalCotacao)"

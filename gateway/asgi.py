@@ -12,13 +12,15 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 import django
+from django.apps import apps
+from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tokia.settings")
+if not apps.ready:  # a process of its own, which has no pages: their apps would be a tenth of its memory
+    settings.INSTALLED_APPS = settings.GATEWAY_APPS
 django.setup()
 # uvicorn asks this logger, not its own setting, whether to write a line per request: usage records say more, and cost less.
 logging.getLogger("uvicorn.access").propagate = False
-
-from django.conf import settings  # noqa: E402 - the apps are ready from here on
 
 from gateway import callers, models_list  # noqa: E402
 from gateway.answer_cache import open_turn  # noqa: E402

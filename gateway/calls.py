@@ -210,6 +210,7 @@ class Attempt(msgspec.Struct, omit_defaults=True):
     circuit: str = ""  # its state when it was asked, where that is not closed
     first_token_ms: int = 0
     is_own_key: bool = False
+    is_resent: bool = False  # over a new connection, as the kept one ended at once: the provider may have seen it twice
 
 
 class Skipped(msgspec.Struct, omit_defaults=True):
@@ -290,6 +291,7 @@ class Reply(msgspec.Struct):
     headers: Headers
     body: bytes = b""
     frames: AsyncIterator[bytes] | None = None
+    direct: AsyncIterator[bytes] | None = None  # the same frames, where their relay may push into `CallContext.sink`
 
 
 class AnswerKeeper(Protocol):
@@ -318,11 +320,13 @@ class CallContext(msgspec.Struct, eq=False):
     on_stream: Callable[[], None] | None = None  # told when the answer will be a stream
     watch: Callable[[], None] | None = None  # begins to watch the caller
     is_watched: bool = False
+    sink: Callable[[bytes], bool] | None = None  # takes frames at once, or not at all: then they are yielded
     asked: Mapping[bytes, bytes] = {}  # the request's own headers
     headers: Headers = []  # rate limit headers, for answers and refusals alike
     preferences: Preferences = NO_PREFERENCES
     upstream_headers: Mapping[bytes, bytes] = {}  # of the last answer that an upstream gave
     attempts: int = 0  # that were made for it; what a refusal tells of them
+    resends: int = 0  # requests that were sent again over a new connection
     keeper: AnswerKeeper | None = None  # where the answer is kept
 
     def let_go(self) -> None:

@@ -211,7 +211,8 @@ async def answer_chat(
     relay, first = answer
     open_call.first_token_ns = time.monotonic_ns() - open_call.context.started_ns
     headers = [*STREAM_HEADERS, *answer_headers(open_call)]
-    return Reply(200, headers, frames=relay_frames(process, open_call, call, surface, relay, first))
+    frames = relay_frames(process, open_call, call, surface, relay, first)
+    return Reply(200, headers, frames=frames, direct=frames)
 
 
 # ── Whole answers ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -314,7 +315,8 @@ async def relay_frames(
             yield first
             crashpoint("mid_stream")
         while not relay.has_ended:
-            frames = await relay.next()
+            sink = open_call.context.sink
+            frames = await (relay.next() if sink is None else relay.pump(sink))
             if frames:
                 yield frames
         relay.check_end()

@@ -158,6 +158,8 @@ class Exchange:
         try:
             await self._end_keep_alive()
             await self._commit(reply.headers)
+            if reply.direct is frames:  # nobody listens in between
+                self.context.sink = getattr(getattr(self._send, "__self__", None), "push", None)
             async for frame in frames:
                 await self._send_body(frame, more=True)
         except AnswerBroken:
@@ -165,6 +167,7 @@ class Exchange:
                 await self._send({"type": "http.response.break"})
             return
         finally:
+            self.context.sink = None
             await frames.aclose()
         await self._send_body(b"", more=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 from gateway.calls import ChatCall
 from gateway.dialects.base import ChatReader, Dialect, Tally, malformed
@@ -29,7 +30,8 @@ class Relay:
         self._is_at_end = False
         self._has_begun = False  # frames were handed out
         self._opening_bytes = 0
-        self._failure: UpstreamError | None = None
+        self._failure: Exception | None = None
+        self._left = b""  # frames that a sink did not take
 
     async def first(self) -> bytes:
         """The first frames that say something, with the opening before them (a role, an id): until then nothing was promised to
@@ -58,6 +60,31 @@ class Relay:
             return self.shaper.read(self._read(self._parser.feed(chunk)))
         except LineTooLong:
             raise malformed("A line of the provider's stream is too long.") from None
+
+    async def pump(self, sink: Callable[[bytes], bool]) -> bytes:
+        """Frames go to the sink as they come, while it takes them, in one wait for all of them: waking the task for each would cost
+        more than the rest of it. Gives those that it did not take, or what `next` has to tell. Raises UpstreamError, ClientGone."""
+        answer = self._exchange.answer
+        if self._failure is not None or answer.has_news:
+            return await self.next()
+
+        def take(chunk: bytes) -> bool:
+            try:
+                frames = self.shaper.read(self._read(self._parser.feed(chunk)))
+            except LineTooLong:
+                self._failure = malformed("A line of the provider's stream is too long.")
+                return False
+            except Exception as error:  # the task's to raise: here we are a callback of the connection
+                self._failure = error
+                return False
+            if frames and not sink(frames):
+                self._left = frames
+                return False
+            return self._failure is None and not self.tally.is_complete
+
+        await answer.pump(take)
+        left, self._left = self._left, b""
+        return left
 
     def _read(self, events: list[Event]) -> bytes:
         """What came before an error in the same bytes was counted, so it is delivered too: the error is raised by the next reading.

@@ -116,6 +116,14 @@ class Cycle(RequestResponseCycle):
         if is_last:
             self._end()
 
+    def push(self, body: bytes) -> bool:
+        """A part of a chunked body that has begun, without waiting. False where it would have to wait, or the caller has gone:
+        then nothing was written."""
+        if self.disconnected or self.flow.write_paused or self.response_complete or self._start is not None or self._left >= 0:
+            return False
+        self.transport.write(b"%x\r\n%b\r\n" % (len(body), body))
+        return True
+
     async def receive(self) -> ASGIReceiveEvent:
         if not self.disconnected and not self.response_complete:
             self.flow.resume_reading()

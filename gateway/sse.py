@@ -44,10 +44,23 @@ class SseParser:
             and not self._ended_by_cr
             and b"\r" not in chunk
         ):
-            blocks = chunk[6:-2].split(b"\n\ndata: ")
+            inside = chunk[6:-2]
+            if b"\n" not in inside and len(chunk) <= self._most:  # one event, as most often
+                self._is_first_line = False
+                return [(b"", inside)]
+            blocks = inside.split(b"\n\ndata: ")
             if not any(b"\n" in block for block in blocks) and len(chunk) <= self._most:
                 self._is_first_line = False
                 return [(b"", block) for block in blocks]
+        elif (
+            chunk[:7] == b"event: "
+            and chunk[-2:] == b"\n\n"
+            and not (self._line or self._data or self._name or self._ended_by_cr or len(chunk) > self._most or b"\r" in chunk)
+        ):
+            name, _, rest = chunk[7:-2].partition(b"\n")
+            if rest[:6] == b"data: " and b"\n" not in rest:  # one named event
+                self._is_first_line = False
+                return [(name, rest[6:])]
         return self._feed_slowly(chunk)
 
     def _feed_slowly(self, chunk: bytes) -> list[Event]:

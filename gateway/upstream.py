@@ -10,6 +10,7 @@ import asyncio
 import ssl
 import time
 from collections import deque
+from collections.abc import Callable
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -69,6 +70,16 @@ class Answer:
         """The next bytes as they come; None at the end. Raises UpstreamError, ClientGone."""
         with interruptible(self._context):
             return await self._connection.read()
+
+    @property
+    def has_news(self) -> bool:
+        """`read_some` would not wait."""
+        return self._connection.has_news
+
+    async def pump(self, take: Callable[[bytes], bool]) -> None:
+        """As `Connection.pump`; what it returns for is `read_some`'s to tell. Raises ClientGone."""
+        with interruptible(self._context):
+            await self._connection.pump(take)
 
 
 class interruptible:
@@ -168,14 +179,16 @@ class Upstream:
             self._free -= 1
             try:
                 connection = await self._exchange(
-                    origin, head, request.body, idle_seconds=request.idle_seconds, first_seconds=first_seconds
+                    context, origin, head, request.body, idle_seconds=request.idle_seconds, first_seconds=first_seconds
                 )
             except BaseException:
                 self._leave_place()
                 raise
         return Exchange(self, origin, connection, Answer(connection, context))
 
-    async def _exchange(self, origin: Origin, head: bytes, body: bytes, *, idle_seconds: float, first_seconds: float) -> Connection:
+    async def _exchange(
+        self, context: CallContext, origin: Origin, head: bytes, body: bytes, *, idle_seconds: float, first_seconds: float
+    ) -> Connection:
         """Send over a kept connection or a new one; once more over a new one where the kept one had just ended."""
         for is_second in (False, True):
             connection = None if is_second else self._take_idle(origin)
@@ -191,6 +204,7 @@ class Upstream:
                 connection.abort()
                 if is_second or not (isinstance(error, WireError) and error.is_stale):
                     raise
+                context.resends += 1
         raise AssertionError("unreachable")
 
     def give_back(self, origin: Origin, connection: Connection) -> None:

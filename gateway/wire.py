@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any, cast
 
 import httptools
@@ -15,6 +16,7 @@ import httptools
 HEAD_BYTES_MAX = 65_536
 BUFFER_BYTES_MAX = 262_144  # read ahead of the caller; beyond it the upstream is held back
 BUFFER_BYTES_LOW = 65_536
+STALE_SECONDS = 1.0  # later than that, whoever ended a kept connection had the request: it is not sent again unseen
 
 
 class WireError(OSError):
@@ -52,6 +54,7 @@ class Connection(asyncio.Protocol):
         self._ends_by_eof = False
         self._head_bytes = 0
         self._error: WireError | None = None
+        self._take: Callable[[bytes], bool] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._began = 0.0
         self._heard = 0.0
@@ -113,6 +116,22 @@ class Connection(asyncio.Protocol):
         return data
 
     @property
+    def has_news(self) -> bool:
+        """`read` would not wait."""
+        return bool(self._body) or self.is_complete or self._error is not None
+
+    async def pump(self, take: Callable[[bytes], bool]) -> None:
+        """Give `take` what comes, in the very callback in which it comes: nobody is woken for it. Returns once `take` has
+        had enough (False; it must not raise), and where `read` has something to tell: the end, a failure, bytes held back."""
+        if self.has_news:
+            return
+        self._take = take
+        try:
+            await self._wait()
+        finally:
+            self._take = None
+
+    @property
     def is_reusable(self) -> bool:
         return self.is_complete and self._is_kept and not self.is_closed and not self._body and self._error is None
 
@@ -155,6 +174,14 @@ class Connection(asyncio.Protocol):
         if not self.has_head and self._head_bytes > HEAD_BYTES_MAX:
             self._error = self._error or WireError("The head is too long.")
             self.abort()
+        take = self._take
+        if take is not None and self._body and self._error is None and not self._is_paused:
+            body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+            self._body.clear()
+            self._buffered = 0
+            if take(body) and not self.is_complete:
+                return
+            self._take = None
         self._wake()
 
     def eof_received(self) -> bool:
@@ -168,7 +195,8 @@ class Connection(asyncio.Protocol):
                 self.is_complete = True
                 self._wake()
             else:
-                is_stale = self._exchanges > 1 and self._heard == self._began
+                was_unheard = self._exchanges > 1 and self._heard == self._began
+                is_stale = was_unheard and time.monotonic() - self._began < STALE_SECONDS
                 self._fail(WireError("The connection was lost.", is_stale=is_stale))
 
     # ── httptools ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -91,6 +91,7 @@ INSTALLED_APPS = [
     "gateway",
     "invoices",
 ]
+GATEWAY_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "accounts", "billing", "gateway"]  # all that `/v1` reads by
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -82,3 +83,66 @@ def test_sound_and_pictures_are_something_too() -> None:
 def test_an_answer_of_no_words_is_whole() -> None:
     stop = b'data: {"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
     assert b"assistant" in asyncio.run(relay_of(ROLE, stop, b"data: [DONE]\n\n").first())
+
+
+class Pushing(Answer):
+    """Chunks that come while the relay waits, as a connection gives them."""
+
+    has_news = False
+
+    async def pump(self, take: Callable[[bytes], bool]) -> None:
+        while self._chunks:
+            if not take(self._chunks.pop(0)):
+                return
+        self.has_news = True  # the end of the body
+
+
+def pushing_relay(*chunks: bytes) -> Relay:
+    relay = relay_of()
+    cast(Any, relay)._exchange.answer = Pushing(list(chunks))
+    return relay
+
+
+def taking_all() -> tuple[list[bytes], Callable[[bytes], bool]]:
+    pushed: list[bytes] = []
+
+    def sink(frames: bytes) -> bool:
+        pushed.append(frames)
+        return True
+
+    return pushed, sink
+
+
+def test_it_pushes_frames_as_they_come_and_gives_back_what_is_not_taken() -> None:
+    relay = pushing_relay(TEXT % b"one", TEXT % b"two", TEXT % b"three")
+    pushed: list[bytes] = []
+
+    def sink(frames: bytes) -> bool:
+        if len(pushed) == 2:
+            return False
+        pushed.append(frames)
+        return True
+
+    left = asyncio.run(relay.pump(sink))
+    assert [b"one" in pushed[0], b"two" in pushed[1], b"three" in left] == [True, True, True]
+    assert relay.tally.text == "onetwothree"
+    assert not relay.has_ended
+
+
+def test_what_is_pushed_ends_where_it_would_have_ended() -> None:
+    relay = pushing_relay(TEXT % b"one", b"data: [DONE]\n\n")
+    pushed, sink = taking_all()
+    assert asyncio.run(relay.pump(sink)) == b""
+    assert (len(pushed), relay.has_ended) == (1, True)
+
+
+@pytest.mark.parametrize("broken", [ERROR, b"data: {\n\n", b"data: " + b"x" * 2_000_000])
+def test_an_error_among_what_is_pushed_is_raised_by_the_next_reading(broken: bytes) -> None:
+    relay = pushing_relay(TEXT % b"one", TEXT % b"two" + broken if broken == ERROR else broken, TEXT % b"never")
+    pushed, sink = taking_all()
+    assert asyncio.run(relay.pump(sink)) == b""
+    assert not relay.has_ended
+    with pytest.raises(UpstreamError):
+        asyncio.run(relay.pump(lambda frames: True))
+    assert b"never" not in b"".join(pushed)
+    assert relay.tally.text == ("onetwo" if broken == ERROR else "one")
