@@ -1,15 +1,11 @@
-"""When circuits open and close: by table, and for whatever happens in whatever order."""
+"""When circuits open and close, by table."""
 
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from gateway.calls import ServedDeployment
 from gateway.circuit import Circuits
 from gateway.circuit_board import Force
 from gateway.circuit_rules import (
@@ -25,26 +21,9 @@ from gateway.circuit_rules import (
     Breaker,
     Thresholds,
 )
-from gateway.dialects.base import error_of_status, malformed, timed_out
-from gateway.errors import UpstreamError
-from gateway.relay import cut
+from tests.gateway.circuit_cast import ERRORS, OUTAGES, Clock, make_deployment
 
 RNG = random.Random(1)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def make_deployment(id_: int = 1, credential_id: int = 1, **fields: Any) -> ServedDeployment:
-    return ServedDeployment(
-        id=id_, provider_slug="acme", provider_name="Acme", dialect="openai", base_url="", upstream_model="m", priority=1, weight=1,
-        secret="", is_strict=False, is_simulated=False, credential_id=credential_id, **fields,
-    )  # fmt: skip
 
 
 def run(steps: str, *, every: float = 1.0, rules: Thresholds = DEFAULT) -> tuple[Breaker, float]:
@@ -196,25 +175,6 @@ def test_a_longer_retry_after_is_waited_for() -> None:
     assert breaker.until == 45.0
 
 
-ERRORS: dict[str, UpstreamError] = {
-    "timeout": timed_out(),
-    "500": error_of_status(500, message=""),
-    "503": error_of_status(503, message=""),
-    "malformed": malformed(),
-    "cut": cut(),
-    "unreachable": UpstreamError("x", "x", code="provider_unreachable"),
-    "400": error_of_status(400, message="bad"),
-    "422": error_of_status(422, message="bad"),
-    "context": error_of_status(400, message="prompt is too long"),
-    "policy": UpstreamError("x", "x", code="content_policy_violation", is_retryable=False),
-    "429": error_of_status(429, message="", retry_after="9"),
-    "401": error_of_status(401, message=""),
-    "402": error_of_status(402, message=""),
-    "403": error_of_status(403, message=""),
-}
-OUTAGES = ("timeout", "500", "503", "malformed", "cut", "unreachable")
-
-
 @pytest.mark.parametrize("name", OUTAGES)
 def test_every_outage_counts(name: str) -> None:
     circuits, deployment = Circuits(DEFAULT, clock=Clock()), make_deployment()
@@ -336,107 +296,6 @@ def test_it_forgets_whom_nobody_asks_and_is_bounded(monkeypatch: pytest.MonkeyPa
     for number in range(1_000):
         circuits.note_failure(make_deployment(number), ERRORS["401" if number % 2 else "500"])
         assert len(circuits.breakers) <= 101
-
-
-# ── Whatever happens ─────────────────────────────────────────────────────────────────────────────────────────────────
-EVENTS = st.lists(
-    st.tuples(
-        st.sampled_from(["success", "slow", "probe", "abandon", "wait", *ERRORS]),
-        st.floats(0, 40, allow_nan=False),
-    ),
-    max_size=120,
-)  # fmt: skip
-
-
-@settings(max_examples=150, deadline=None)
-@given(EVENTS)
-def test_there_is_never_more_than_one_probe(events: list[tuple[str, float]]) -> None:
-    clock, deployment = Clock(), make_deployment()
-    circuits = Circuits(DEFAULT, clock=clock)
-    probing_since: float | None = None
-    for event, seconds in events:
-        state = circuits.state(deployment)
-        if event == "wait":
-            clock.now += seconds
-        elif event == "probe":
-            taken = circuits.take_probe(deployment)
-            assert not (taken and state != HALF_OPEN)
-            if taken:
-                assert probing_since is None or clock.now - probing_since >= PROBE_SECONDS
-                probing_since = clock.now
-            elif state == HALF_OPEN:
-                assert probing_since is not None
-        else:
-            if event in ("success", "slow"):
-                circuits.note_success(deployment, first_token_ms=40_000 if event == "slow" else 10)
-            elif event == "abandon":
-                circuits.note_abandoned(deployment)
-            else:
-                circuits.note_failure(deployment, ERRORS[event])
-            probing_since = None  # somebody's result: the probe's, as far as can be told
-        breaker = circuits.breakers.get(deployment.circuit)
-        if breaker is not None and breaker.reason:
-            longest = max(DEFAULT.limit_seconds_max, DEFAULT.pause_seconds_max, DEFAULT.credential_seconds * (1 + JITTER))
-            assert breaker.until - clock.now <= longest
-
-
-@settings(max_examples=100, deadline=None)
-@given(EVENTS)
-def test_whatever_was_before_it_closes_after_a_recovery(events: list[tuple[str, float]]) -> None:
-    clock, deployment = Clock(), make_deployment()
-    circuits = Circuits(DEFAULT, clock=clock)
-    play(circuits, clock, deployment, events)
-    for _ in range(8):
-        clock.now += 661  # the longest pause
-        if circuits.state(deployment) == HALF_OPEN:
-            circuits.take_probe(deployment)
-        circuits.note_success(deployment, first_token_ms=10)
-    assert circuits.state(deployment) == CLOSED
-
-
-@settings(max_examples=100, deadline=None)
-@given(EVENTS, st.sampled_from(OUTAGES), st.integers(1, 100))
-def test_whatever_was_before_it_opens_within_its_window(events: list[tuple[str, float]], outage: str, per_second: int) -> None:
-    clock, deployment = Clock(), make_deployment()
-    circuits = Circuits(DEFAULT, clock=clock)
-    play(circuits, clock, deployment, events)
-    began = clock.now
-    while circuits.state(deployment) != OPEN:
-        circuits.note_failure(deployment, ERRORS[outage])
-        clock.now += 1 / per_second
-    assert clock.now - began <= DEFAULT.failures
-
-
-def play(circuits: Circuits, clock: Clock, deployment: ServedDeployment, events: list[tuple[str, float]]) -> None:
-    for event, seconds in events:
-        clock.now += seconds
-        if event in ("success", "slow"):
-            circuits.note_success(deployment, first_token_ms=40_000 if event == "slow" else 10)
-        elif event == "probe":
-            circuits.take_probe(deployment)
-        elif event == "abandon":
-            circuits.note_abandoned(deployment)
-        elif event in ERRORS:
-            circuits.note_failure(deployment, ERRORS[event])
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.integers(0, 10_000), st.floats(0.5, 0.95), st.integers(2, 50))
-def test_it_opens_within_its_window_where_half_of_all_fails(seed: int, part: float, per_second: int) -> None:
-    rng, clock, deployment = random.Random(seed), Clock(), make_deployment()
-    circuits = Circuits(DEFAULT, clock=clock)
-    failed = 0
-    for asked in range(1, 30 * per_second):
-        clock.now += 1 / per_second
-        if rng.random() < part:
-            failed += 1
-            circuits.note_failure(deployment, ERRORS["500"])
-            if asked >= DEFAULT.requests_min and failed * 2 >= asked:
-                assert circuits.state(deployment) == OPEN
-        else:
-            circuits.note_success(deployment, first_token_ms=10)
-        if circuits.state(deployment) == OPEN:
-            return
 
 
 def test_reasons_are_words_of_failures() -> None:

@@ -15,8 +15,8 @@ from redis import Redis
 from gateway.circuit import CLOSED, HALF_OPEN, OPEN, Circuits
 from gateway.circuit_reports import CircuitsUnavailable, close_circuit, force_circuit, lift_force, read_circuits
 from gateway.circuit_rules import Thresholds
+from tests.gateway.circuit_cast import ERRORS, make_deployment
 from tests.gateway.proxy import Proxy
-from tests.gateway.test_circuit_rules import ERRORS, make_deployment
 
 QUICK = Thresholds(pause_seconds=0.6, pause_seconds_max=5.0)
 DEPLOYMENT = make_deployment(901, 77)

@@ -14,8 +14,8 @@ from pytest_django import Settings
 from gateway import vitals as vitals_module
 from gateway.models import DeploymentVitals
 from gateway.vitals import UNMEASURED, Vitals
+from tests.gateway.circuit_cast import make_deployment
 from tests.gateway.proxy import Proxy
-from tests.gateway.test_circuit_rules import make_deployment
 
 ONE, OTHER, OWN = make_deployment(801), make_deployment(802), make_deployment(803, -4)
 
