@@ -92,6 +92,7 @@ async def ask_in_turn(
             attempt.circuit = turns.state
         open_call.attempts.append(attempt)
         open_call.context.attempts += 1
+        resends = open_call.context.resends
         started_ns = time.monotonic_ns()
         crashpoint("before_upstream")
         try:
@@ -117,6 +118,7 @@ async def ask_in_turn(
         finally:
             elapsed_ns = time.monotonic_ns() - started_ns
             attempt.ms = elapsed_ns // 1_000_000
+            attempt.is_resent = open_call.context.resends > resends
             open_call.upstream_ns += elapsed_ns
         attempt.status = 200
         if open_call.is_stream:

@@ -179,6 +179,7 @@ def show_attempt(attempt: dict[str, Any], row: Row) -> dict[str, Any]:
         "first_token_ms": attempt.get("first_token_ms") or None,
         "circuit": attempt.get("circuit") or "closed",
         "is_byok": attempt.get("is_own_key", False),
+        "is_resent": attempt.get("is_resent", False),
     }
 
 

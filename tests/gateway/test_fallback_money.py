@@ -218,3 +218,30 @@ def test_a_retried_call_with_a_fallback_is_one_call(world: World, models: list[s
     [record] = ready.records()
     assert ready.fresh().posted_nanos == before - record.net_nanos
     assert [call["provider"] for call in world.sandbox.ledger()["calls"][::-1]] == ["anthropic", "openai"]
+
+
+def test_a_request_sent_again_over_a_new_connection_is_told_and_paid_once(
+    world: World, models: list[str], ready: Tenant, tmp_path: Path
+) -> None:
+    """A kept connection that ends as it is used: most often the provider closed it just then, and never saw the request."""
+    fresh = Gateway(tmp_path)
+    fresh.start()
+    world.await_served(ready, *models, gateway=fresh)
+    await_true(lambda: ask(fresh, ready, body_of([CHEAP])).status_code == 200, seconds=20)  # the connection is kept
+    world.sandbox.post("/llm/__reset")
+    before = ready.fresh().posted_nanos
+    world.sandbox.script("openai", "drop")
+    answer = ask(fresh, ready, body_of([CHEAP, DEAR]))
+    assert answer.status_code == 200, answer.text
+    record = ready.records()[-1]
+    assert [(attempt["status"], attempt["is_resent"]) for attempt in record.attempts] == [(200, True)]
+    assert [(call["provider"], call["status"]) for call in world.sandbox.ledger()["calls"][::-1]] == [
+        ("openai", "broken"),
+        ("openai", "finished"),
+    ]
+    assert (record.route_name, ready.fresh().posted_nanos) == (CHEAP, before - record.net_nanos)
+    shown = httpx.get(
+        f"{fresh.url}/v1/generation", params={"id": answer.headers["x-request-id"]}, headers=ready.headers, timeout=10
+    ).json()
+    assert shown["data"]["provider_responses"][0]["is_resent"] is True
+    assert fresh.stop() == 0
