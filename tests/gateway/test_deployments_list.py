@@ -8,9 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.circuit_reports import force_circuit, lift_force
 from gateway.histogram import BUCKETS, place_of
-from gateway.models import Deployment, DeploymentVitals, Provider
-from tests.gateway.world import Tenant, World
+from gateway.models import Credential, Deployment, DeploymentVitals, Provider, Route, RoutingRule, RuleStep
+from tests.gateway.world import Tenant, World, await_true
 from tokia import clock
 
 
@@ -68,3 +69,29 @@ def test_it_knows_no_model_that_the_key_may_not_use(world: World, tenant: Tenant
     assert ask(world, barred, route).json()["error"]["code"] == "model_not_found"
     assert httpx.get(f"{world.gateway.url}/v1/models/{route}/endpoints").status_code == 401
     assert httpx.get(f"{world.gateway.url}/v1/models/{route}", headers=tenant.headers).status_code == 200
+
+
+def test_it_lists_who_stands_behind_a_virtual_model(world: World, tenant: Tenant, route: str) -> None:
+    other = world.route("mistral", "mistral-small", name="listed/other")
+    rule = RoutingRule.objects.create(name="tokia/listed", display_name="Listada")
+    for position, name in enumerate((other.name, route), 1):
+        RuleStep.objects.create(rule=rule, position=position, route=Route.objects.get(name=name))
+    await_true(lambda: ask(world, tenant, "tokia/listed").status_code == 200, seconds=3)
+    listed = ask(world, tenant, "tokia/listed").json()["data"]["endpoints"]
+    assert [(item["model_id"], item["tag"]) for item in listed] == [(other.name, "mistral"), (route, "openai"), (route, "groq")]
+
+
+def test_it_tells_a_circuit_that_an_administrator_opened(world: World, tenant: Tenant, route: str) -> None:
+    deployment = Deployment.objects.get(route__name=route, provider__slug="groq")
+    credential = Credential.objects.get(provider__slug="groq")
+
+    def told() -> tuple[int, str]:
+        item = next(item for item in ask(world, tenant, route).json()["data"]["endpoints"] if item["tag"] == "groq")
+        return item["status"], item["circuit"]
+
+    force_circuit(deployment.pk, credential.pk, "open", 60)
+    try:
+        await_true(lambda: told() == (-2, "open"), seconds=5)
+    finally:
+        lift_force(deployment.pk, credential.pk)
+    await_true(lambda: told() == (0, "closed"), seconds=5)
