@@ -1,9 +1,10 @@
 """What an experiment's sides came to, from the usage records. Reads only.
 
 What counts where (the page says it too): `calls` and `net_nanos` are of all calls, so they equal the ledger's sum to the nano. An
-answer from the cache was given by no model, so it is left out of everything else. Errors are of the calls that a model was asked;
-latency and tokens of those that it finished; the cost per call of those that were delivered at Tokia's prices: a failure costs
-nothing and would make its side look cheap, and the customer's own key pays the provider elsewhere.
+answer from the cache was given by no model: the gateway writes no side on it, and one that had a side would count as a call only.
+Errors are of the calls that a model was asked; latency and tokens of those that it finished; the cost per call of those that were
+delivered at Tokia's prices: a failure costs nothing and would make its side look cheap, and the customer's own key pays the
+provider elsewhere.
 
 One query per experiment, by the partial index of its sides and from the month in which it began; what it found is kept a while.
 """
