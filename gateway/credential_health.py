@@ -13,6 +13,7 @@ from gateway.models import Credential, CredentialHealth, OwnKey, OwnKeyHealth
 from tokia import clock
 
 MAY_BE_OF_ONE_MODEL = "403"
+TAKEN_AGAIN = "200"
 REASONS = {
     "401": "chave inválida ou revogada",
     "402": "sem saldo no provedor",
@@ -27,7 +28,8 @@ def tell_reason(code: str) -> str:
 
 
 def sync(refused: Mapping[int, str], limits: Mapping[int, Mapping[str, int]]) -> frozenset[int]:
-    """Write what a gateway noted; gives who is dead. `refused`: credential → HTTP status; negative: OwnKey."""
+    """Write what a gateway noted; gives who is dead. `refused`: credential → HTTP status; negative: OwnKey,
+    with 200 where it works again."""
     now = clock.now()
     ours = {id_: code for id_, code in refused.items() if id_ > 0}
     for pk in Credential.objects.filter(pk__in=ours).values_list("pk", flat=True):
@@ -39,6 +41,8 @@ def sync(refused: Mapping[int, str], limits: Mapping[int, Mapping[str, int]]) ->
     own = {-id_: code for id_, code in refused.items() if id_ < 0}
     for pk in OwnKey.everywhere.filter(pk__in=own).values_list("pk", flat=True):
         fields = {"refused_at": now, "refused_reason": tell_reason(own[pk])}
+        if own[pk] == TAKEN_AGAIN:
+            fields = {"refused_at": None, "refused_reason": "", "checked_at": now}
         OwnKeyHealth.everywhere.update_or_create(own_key_id=pk, defaults=fields)
     if limits:
         known = Credential.objects.filter(pk__in=limits).values_list("pk", flat=True)

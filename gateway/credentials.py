@@ -82,6 +82,7 @@ class Credentials:
     def __init__(self) -> None:
         self._dead: frozenset[int] = frozenset()
         self._refused: dict[int, str] = {}  # not yet told to the database
+        self._own_refused: set[int] = set()  # customers' own keys, since they last worked here
         self._limits: dict[int, dict[str, int]] = {}  # the same
         self._look_after: dict[int, float] = {}  # monotonic, by credential
         self._budgets: dict[tuple[str, int], Budget] = {}
@@ -213,6 +214,7 @@ class Credentials:
             if now < self._look_after.get(credential_id, 0.0):
                 return
             self._look_after[credential_id] = now + OWN_KEY_SECONDS
+            self._own_refused.add(credential_id)
         elif credential_id in self._dead:
             return
         elif code in SPENT_CODES:
@@ -220,6 +222,15 @@ class Credentials:
             log.error("credential refused by its provider: rotated out", extra={"credential": credential_id, "status": code})
         self._refused[credential_id] = code
         self._hurry.set()
+
+    def note_answer(self, credential_id: int, headers: Mapping[bytes, bytes]) -> None:
+        """Its provider took the key. A customer's own that was refused before is known to work again."""
+        if credential_id in self._own_refused:
+            self._own_refused.discard(credential_id)
+            self._look_after.pop(credential_id, None)
+            self._refused[credential_id] = credential_health.TAKEN_AGAIN
+            self._hurry.set()
+        self.note_limits(credential_id, headers)
 
     def note_limits(self, credential_id: int, headers: Mapping[bytes, bytes]) -> None:
         """What the headers of an answer say of what is left at the provider; looked at once in LIMITS_SECONDS."""

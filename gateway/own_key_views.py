@@ -119,4 +119,6 @@ def _tell_fee() -> str:
     least, most = percents
     if most == 0:
         return "sem taxa"
-    return f"{most} % do preço de tabela" if least == most else f"de {least} a {most} % do preço de tabela, conforme o modelo"
+    if least == most:
+        return f"{most}\u00a0% do preço de tabela"
+    return f"de {least} a {most}\u00a0% do preço de tabela, conforme o modelo"

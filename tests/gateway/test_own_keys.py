@@ -173,6 +173,11 @@ def test_only_never_falls_to_ours_and_says_whose_key_it_was(world: World, models
     record = tenant.records()[-1]
     assert (record.outcome, record.gross_nanos, record.error_code) == ("failed", 0, "own_key_refused")
     assert tenant.fresh().posted_nanos == posted and tenant.fresh().held_nanos == 0
+    health = OwnKeyHealth.everywhere.filter(own_key__organization=tenant.wallet.organization)
+    await_true(lambda: health.filter(refused_reason="sem saldo no provedor").exists(), seconds=5)
+    world.sandbox.post("/llm/__keys", {"key": f"sandbox-openai-{label}"})  # its owner paid the provider
+    assert call(world, tenant, models["openai"]).status_code == 200 and keys_used(world) == [label]
+    await_true(lambda: health.filter(refused_at=None, refused_reason="").exists(), seconds=5)
 
 
 def test_a_reserve_serves_where_ours_is_refused(world: World, models: dict[str, str]) -> None:
