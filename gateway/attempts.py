@@ -124,7 +124,7 @@ async def ask_in_turn(
         if open_call.is_stream:
             attempt.first_token_ms = attempt.ms
         process.circuits.note_success(deployment, first_token_ms=attempt.first_token_ms)
-        process.credentials.note_limits(deployment.credential_id, open_call.context.upstream_headers)
+        process.credentials.note_answer(deployment.credential_id, open_call.context.upstream_headers)
         if spans_models and not open_call.routing.rule and route is not plan.candidates[0].route:
             open_call.routing.rule, open_call.routing.asked = "fallback", plan.candidates[0].route.name
         return answer
