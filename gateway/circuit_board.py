@@ -19,13 +19,13 @@ import msgspec
 BOARD, FORCED, COUNTS, PROBES = "tokia:circuits", "tokia:circuits:forced", "tokia:circuits:counts", "tokia:circuits:probes"
 KEYS = (BOARD, FORCED, COUNTS, PROBES)
 ADMINISTRATOR = "admin"
-COUNTS_SECONDS = 5.0  # older ones are of a process that is gone, or lost
+COUNTS_SECONDS = 10.0  # older ones are of a process that is gone, or lost
 KEPT_SECONDS = 3_600  # a transition that nobody renews is taken off the board
 PROBE_SECONDS = 3.0  # how long a process may try a circuit before another one may
 
 # ARGV: this process, its transitions [circuit, reason, remaining ms, pause ms, level]…, what it knows to be forced
-# [circuit, state, remaining ms]…, its counts (JSON), circuits that it wants to try.
-# Gives the time, the three hashes, and the circuits that it may try.
+# [circuit, state, remaining ms]…, its counts (JSON; empty: not this time), circuits that it wants to try, KEPT_SECONDS,
+# PROBE_SECONDS in ms, and whether it asks for the others' counts. Gives the time, the hashes, and the circuits that it may try.
 SYNC = """
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -38,7 +38,7 @@ for _, force in ipairs(cjson.decode(ARGV[3])) do
   redis.call('HSETNX', KEYS[2], force[1], string.format('%s|%d', force[2], now + force[3]))
   if redis.call('PTTL', KEYS[2]) < force[3] then redis.call('PEXPIRE', KEYS[2], force[3]) end
 end
-redis.call('HSET', KEYS[3], me, string.format('%d|%s', now, ARGV[4]))
+if ARGV[4] ~= '' then redis.call('HSET', KEYS[3], me, string.format('%d|%s', now, ARGV[4])) end
 local granted = {}
 for _, circuit in ipairs(cjson.decode(ARGV[5])) do
   local owner, till = string.match(redis.call('HGET', KEYS[4], circuit) or '', '^(.*)|(%d+)$')
@@ -61,7 +61,8 @@ local function read(key, pattern, age)
   return kept
 end
 local board = read(KEYS[1], '^[^|]*|(%d+)|', ARGV[6] * 1000)
-local forced, counts = read(KEYS[2], '|(%d+)$', 0), read(KEYS[3], '^(%d+)|', 60000)
+local forced, counts = read(KEYS[2], '|(%d+)$', 0), {}
+if ARGV[8] == '1' then counts = read(KEYS[3], '^(%d+)|', 60000) end
 read(KEYS[4], '|(%d+)$', 60000)
 redis.call('EXPIRE', KEYS[1], ARGV[6] * 2)
 redis.call('EXPIRE', KEYS[3], 120)

@@ -33,6 +33,7 @@ HURRY_SECONDS = 0.02  # of transitions in quick succession
 ANSWER_SECONDS = 0.25  # Valkey is away where it takes longer
 PERMIT_SECONDS = board.PROBE_SECONDS / 2  # counted from before it was asked for, so that ours ends before another's begins
 SETTLE_SECONDS = 2.0  # after a circuit closed, others' counts are still of the time before
+COUNT_TURNS = 5  # between two exchanges of counts: a window is long
 FORGET_TURNS = 150
 
 
@@ -47,6 +48,7 @@ class Sharing:
         self._valkey: Redis | None = None
         self._sync: Any = None
         self._hurry = asyncio.Event()
+        self._turns = 0
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -70,7 +72,6 @@ class Sharing:
             self._hurry.set()
 
     async def _run(self) -> None:
-        turns = 0
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TURN_SECONDS):
@@ -81,12 +82,12 @@ class Sharing:
                 await self._turn()
             except Exception:
                 log.exception("circuits not shared")
-            turns += 1
-            if turns % FORGET_TURNS == 0:
+            if self._turns % FORGET_TURNS == 0:
                 self._circuits.forget()
 
     async def _turn(self) -> None:
         circuits, now = self._circuits, self._clock()
+        self._turns += 1
         changed = {circuit: breaker.changes for circuit, breaker in circuits.breakers.items() if breaker.changes != breaker.told}
         wanted = {name_circuit(circuit) for circuit, breaker in circuits.breakers.items() if wants_permit(breaker, now)}
         try:
@@ -106,7 +107,8 @@ class Sharing:
                 breaker.permit_until, breaker.needs_permit = now + PERMIT_SECONDS, False
         self._read_board(board.read_board(board.pairs_of(told), now_ms))
         circuits.force(board.read_forced(board.pairs_of(forced), now_ms))
-        self._read_counts(board.read_counts(board.pairs_of(counts), now_ms, without=self.process))
+        if counts:
+            self._read_counts(board.read_counts(board.pairs_of(counts), now_ms, without=self.process))
 
     def _ask(self, changed: dict[Circuit, int], wanted: set[str], now: float) -> list[bytes | float]:
         """The script's arguments."""
@@ -121,11 +123,15 @@ class Sharing:
             (name_circuit(circuit), state, round((until - now) * 1000))
             for circuit, (state, until) in self._circuits.forced.items() if until > now
         ]  # fmt: skip
-        counts = {name_circuit(circuit): found for circuit, breaker in breakers.items() if any(found := breaker.counts(now))}
+        counts: dict[str, tuple[int, int]] = {}
+        is_counting = self._turns % COUNT_TURNS == 1
+        if is_counting:
+            counts = {name_circuit(circuit): found for circuit, breaker in breakers.items() if any(found := breaker.counts(now))}
+        fails = any(failed for _, failed in counts.values())  # else the others' say nothing to us
         encode = msgspec.json.encode
         return [
-            self.process, encode(transitions), encode(forced), encode(counts), encode(sorted(wanted)), board.KEPT_SECONDS,
-            round(board.PROBE_SECONDS * 1000),
+            self.process, encode(transitions), encode(forced), encode(counts) if is_counting else b"", encode(sorted(wanted)),
+            board.KEPT_SECONDS, round(board.PROBE_SECONDS * 1000), int(fails),
         ]  # fmt: skip
 
     def _read_board(self, seen: dict[Circuit, board.Transition]) -> None:
