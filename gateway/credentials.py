@@ -68,18 +68,18 @@ class Budget:
     def begin(self, minute: int) -> None:
         self.minute, self.granted, self.spent, self.is_used_up = minute, 0, 0, False
 
-    def left(self, limit: int) -> int:
-        """May be less than none."""
-        if self.is_used_up:
-            return self.granted - self.spent
-        ahead = limit * OVERDRAFT_PERCENT // (100 * max(1, settings.GATEWAY_PROCESSES))
-        return self.granted + max(ahead, 0 if self.granted else 1) - self.spent
+    def has_left(self, limit: int, processes: int) -> bool:
+        left = self.granted - self.spent
+        if left > 0 or self.is_used_up:
+            return left > 0
+        return left + (limit * OVERDRAFT_PERCENT // (100 * processes) or not self.granted) > 0
 
 
 class Credentials:
     """The credentials of this process."""
 
     def __init__(self) -> None:
+        self._processes = max(1, settings.GATEWAY_PROCESSES)
         self._dead: frozenset[int] = frozenset()
         self._refused: dict[int, str] = {}  # not yet told to the database
         self._own_refused: set[int] = set()  # customers' own keys, since they last worked here
@@ -117,9 +117,7 @@ class Credentials:
             return False
         if not deployment.requests_per_minute and not deployment.tokens_per_minute:
             return True
-        return self._has_left("requests", deployment, deployment.requests_per_minute) and self._has_left(
-            "tokens", deployment, deployment.tokens_per_minute
-        )
+        return self._has_left(deployment)
 
     def spend(self, deployment: ServedDeployment, tokens: int = 0) -> bool:
         """One request is about to be sent. False, and nothing is spent, where the credential's minute is used up. `tokens`: in and
@@ -127,7 +125,7 @@ class Credentials:
         requests_max, tokens_max = deployment.requests_per_minute, deployment.tokens_per_minute
         if not requests_max and not tokens_max:
             return True
-        if not (self._has_left("requests", deployment, requests_max) and self._has_left("tokens", deployment, tokens_max)):
+        if not self._has_left(deployment):
             return False
         if requests_max:
             self._spend("requests", deployment, 1, requests_max)
@@ -138,14 +136,14 @@ class Credentials:
     def _mean_tokens(self, deployment: ServedDeployment) -> int:
         return int(self._call_tokens.get(deployment.credential_id, min(CALL_TOKENS_FIRST, deployment.tokens_per_minute // 10)))
 
-    def _has_left(self, kind: str, deployment: ServedDeployment, limit: int) -> bool:
-        if not limit:
-            return True
-        budget = self._budget(kind, deployment.credential_id)
-        if budget.left(limit) > 0:
-            return True
-        self._ask_more(kind, deployment.credential_id, budget, limit)
-        return False
+    def _has_left(self, deployment: ServedDeployment) -> bool:
+        for kind, limit in (("requests", deployment.requests_per_minute), ("tokens", deployment.tokens_per_minute)):
+            if limit:
+                budget = self._budget(kind, deployment.credential_id)
+                if not budget.has_left(limit, self._processes):
+                    self._ask_more(kind, deployment.credential_id, budget, limit)
+                    return False
+        return True
 
     def _budget(self, kind: str, credential_id: int) -> Budget:
         budget = self._budgets.get((kind, credential_id))
@@ -190,7 +188,7 @@ class Credentials:
         if budget.minute != minute:
             return
         if granted is None:
-            budget.granted = max(budget.granted, limit // max(1, settings.GATEWAY_PROCESSES), 1)
+            budget.granted = max(budget.granted, limit // self._processes, 1)
             budget.is_used_up = True
         else:
             budget.granted += ahead + granted
