@@ -6,7 +6,7 @@ here: Valkey late, away or full is a miss, never an error.
 
 Two calls are equal where address, the headers that shape an answer, and the body are: its members in any order, without those that
 change nothing (`IDLE`). A whole answer and a stream are two entries. Never kept: what is stored or continued (`store`,
-`previous_response_id`), what broke off, what is larger than ENTRY_BYTES_MAX.
+`previous_response_id`), what broke off, what is larger than BODY_BYTES_MAX or ENTRY_BYTES_MAX.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 ENTRY_BYTES_MAX = 1_048_576  # of an answer
+BODY_BYTES_MAX = 1_048_576  # of a call: comparing a longer one costs more than it is likely to save
 TTL_SECONDS, TTL_SECONDS_MAX = 300, 86_400
 BREAKER_SECONDS = 2.0
 IN_THREAD_BYTES = 65_536  # what is larger is sealed and opened beside the event loop
@@ -176,6 +177,8 @@ class CacheTurn:
 
     def _material(self, body: bytes) -> bytes | None:
         """What makes two calls equal. None: a call that is not to be cached, or none at all."""
+        if len(body) > BODY_BYTES_MAX:
+            return None
         try:
             members: Any = msgspec.json.decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -18,9 +18,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import zlib
 from typing import TYPE_CHECKING
 
 import msgspec
+from django.conf import settings
 
 from billing.pricing import Usage
 from gateway.calls import Caller, Reply
@@ -145,7 +147,7 @@ class OneCall:
     def _tell(self, found: Found, settled: Settled | None) -> Reply:
         """The answer as it was. Raises Conflict where it can't be opened."""
         try:
-            kept = _decode_kept(unseal(found.body, organization_id=self._name.organization_id))
+            kept = _open(found.body, self._name.organization_id)
         except (SecretUnreadable, msgspec.DecodeError):
             log.error("the answer of call %s can't be opened: was a key of ENCRYPTION_KEYS dropped too early?", found.call_id)
             raise self._refuse(_interrupted(found), again=False) from None
@@ -167,6 +169,8 @@ class OneCall:
     async def keep(self, kept: Kept, *, is_whole: bool) -> None:
         """Before the settlement. Raises Unavailable (nothing was delivered yet), SessionLost (a retry has the row by now)."""
         body = await self._seal(kept) if is_whole else b""
+        if not self._store.take_room(self._name.organization_id, len(body)):
+            body = b""
         try:
             is_ours = await self._store.keep(self._name, call_id=self._call_id, status=DRAFTED, status_code=kept.status, body=body)
         except GatewayError:
@@ -204,7 +208,7 @@ class OneCall:
 
     def keep_in_transaction(self, reply: Reply) -> None:
         kept = Kept(self._call_id, reply.status, list(reply.headers), reply.body, is_stream=False, marks=MARKS)
-        sealed = seal(msgspec.msgpack.encode(kept), organization_id=self._name.organization_id)
+        sealed = _seal(kept, self._name.organization_id)
         self._is_done = True
         keep_done(self._name, call_id=self._call_id, status_code=reply.status, body=sealed)
 
@@ -230,7 +234,13 @@ class OneCall:
 
 
 def _seal(kept: Kept, organization_id: int) -> bytes:
-    return seal(msgspec.msgpack.encode(kept), organization_id=organization_id)
+    """Compressed first: what is sealed can't be any more, and a stream's frames are alike."""
+    return seal(zlib.compress(msgspec.msgpack.encode(kept), 1), organization_id=organization_id)
+
+
+def _open(sealed: bytes, organization_id: int) -> Kept:
+    """Raises SecretUnreadable, msgspec.DecodeError."""
+    return _decode_kept(zlib.decompress(unseal(sealed, organization_id=organization_id)))
 
 
 def _digest(head: bytes, body: bytes) -> bytes:
@@ -257,10 +267,12 @@ def _in_progress() -> Conflict:
 
 
 def _too_large(found: Found) -> Conflict:
-    most = ANSWER_BYTES_MAX // 1_048_576
+    most, day = ANSWER_BYTES_MAX // 1_048_576, settings.IDEMPOTENCY_BYTES_MAX // 1_048_576
     error = Conflict(
-        f"A chamada {found.call_id} terminou e foi cobrada, mas sua resposta passa de {most} MiB e não foi guardada.",
-        f"Call {found.call_id} was completed and charged, but its answer exceeds {most} MiB and was not kept.",
+        f"A chamada {found.call_id} terminou e foi cobrada, mas sua resposta não coube no que se guarda para repetir:"
+        f" {most} MiB por resposta, {day} MiB por dia.",
+        f"Call {found.call_id} was completed and charged, but its answer did not fit what is kept for retries:"
+        f" {most} MiB per answer, {day} MiB per day.",
         param="Idempotency-Key", code="idempotency_answer_too_large",
     )  # fmt: skip
     error.usage_raw = _usage_of(found)

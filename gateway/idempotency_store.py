@@ -103,6 +103,8 @@ class IdempotencyStore:
     def __init__(self) -> None:
         self._idle: list[psycopg.AsyncConnection[Any]] = []
         self._slots = asyncio.Semaphore(CONNECTIONS_MAX)
+        self._kept: dict[int, int] = {}  # bytes by organization, on `_kept_on`
+        self._kept_on = clock.today_in_brazil()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def take(self, task: asyncio.Task[None]) -> asyncio.Task[None]:
@@ -117,6 +119,17 @@ class IdempotencyStore:
             with contextlib.suppress(Exception):
                 await connection.close()
         self._idle.clear()
+
+    def take_room(self, organization_id: int, size: int) -> bool:
+        """Whether an answer of so many bytes may be kept today: an organization's retries must not fill our disk."""
+        today = clock.today_in_brazil()
+        if today != self._kept_on:
+            self._kept, self._kept_on = {}, today
+        taken = self._kept.get(organization_id, 0) + size
+        if taken > settings.IDEMPOTENCY_BYTES_MAX:
+            return False
+        self._kept[organization_id] = taken
+        return True
 
     async def claim(self, name: Name, *, fingerprint: bytes, call_id: str, session_id: int) -> bool:
         """False: the key has a row. Raises Unavailable."""
@@ -171,8 +184,8 @@ class IdempotencyStore:
         return row
 
     async def _connect(self) -> psycopg.AsyncConnection[Any]:
-        """Commits do not wait for the disk: what they write stands before the hold's or the settlement's commit in the same log, which
-        do. A crash of the database that loses a claim has lost the call's hold as well, and one that loses an answer its bill."""
+        """Commits do not wait for the disk: what they write stands in the log before the commit of the hold, or of the settlement,
+        which does. A crash of the database that loses a claim has lost the hold too, and one that loses an answer its bill."""
         return await psycopg.AsyncConnection.connect(
             settings.DATABASE_URL, autocommit=True, connect_timeout=2, prepare_threshold=0,
             application_name="tokia-gateway-idempotency",

@@ -302,6 +302,7 @@ BATCH_LINES_AT_ONCE: int = env.int("BATCH_LINES_AT_ONCE", 16)  # of each; one or
 BATCH_LEASE_SECONDS: int = env.int("BATCH_LEASE_SECONDS", 60)  # a line of a worker silent for so long runs again
 RESPONSES_TTL_DAYS: int = env.int("RESPONSES_TTL_DAYS", 30)  # a stored answer of /v1/responses is purged then
 IDEMPOTENCY_TTL_HOURS: int = env.int("IDEMPOTENCY_TTL_HOURS", 24)  # an answer under an Idempotency-Key is told again until then
+IDEMPOTENCY_BYTES_MAX: int = env.int("IDEMPOTENCY_BYTES_MAX", 1_024 * 1_048_576)  # of those, per organization, process and day
 ANSWER_CACHE_BYTES_MAX: int = env.int("ANSWER_CACHE_BYTES_MAX", 64 * 1_048_576)  # of cached answers, per organization and day
 REQUESTS_PER_MINUTE: int = env.int("REQUESTS_PER_MINUTE", 600)  # per key, where neither key nor LimitProfile says
 CRASHPOINT: str = env.str("CRASHPOINT", "")  # tests: the process kills itself at this named point

@@ -309,6 +309,8 @@ def test_what_is_stored_continued_or_broken_is_not_cached(
     assert post(world, ready, {"model": routes["chat"]}).status_code == 400
     assert entries(valkey, ready) == []
     world.sandbox.post("/llm/__reset")
+    long = {"model": routes["embed"], "input": ["x" * 8_000] * 140}
+    assert post(world, ready, long, "/v1/embeddings").headers["x-tokia-cache"] == "BYPASS"
     large = {"model": routes["embed"], "input": ["Oi"] * 60, "encoding_format": "float"}
     answer = post(world, ready, large, "/v1/embeddings")
     assert len(answer.content) > 1_048_576
