@@ -20,7 +20,7 @@ ROUTE = "anthropic/claude-haiku-4.5"
 ADMIN_PAGES = [
     "accounts/organization", "accounts/apikey", "billing/wallet", "billing/ledgerentry", "billing/charge", "billing/pixnotice",
     "billing/unmatchedpix", "billing/priceversion", "billing/volumeplan", "billing/usagerecord", "gateway/provider",
-    "gateway/route", "gateway/deployment", "gateway/routingrule", "gateway/feedback",
+    "gateway/route", "gateway/deployment", "gateway/routingrule", "gateway/feedback", "gateway/credential", "gateway/ownkey",
 ]  # fmt: skip
 
 
