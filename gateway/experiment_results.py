@@ -14,8 +14,9 @@ from __future__ import annotations
 import datetime as dt
 import time
 import uuid
+import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from django.core.cache import cache
@@ -150,12 +151,16 @@ class Results:
         return sum(arm.feedback.n for arm in self.arms)
 
 
+# What another release kept is not read: its fields may be others.
+_SHAPE = zlib.crc32(repr([[field.name for field in fields(kind)] for kind in (Results, ArmResult, Rate, Sample)]).encode())
+
+
 def results_of(experiment: Experiment) -> Results | None:
     """As of RUNNING_SECONDS (ENDED_SECONDS) ago, or longer where it takes long. None where STATEMENT_SECONDS are not enough.
 
     A platform's experiment (no organization) adds up everybody's calls: for staff only.
     """
-    key = f"experiment:{experiment.pk}:{experiment.status}"
+    key = f"experiment:{_SHAPE}:{experiment.pk}:{experiment.status}"
     kept = cache.get(key)
     if isinstance(kept, Results):
         age = (clock.now() - kept.read_at).total_seconds()

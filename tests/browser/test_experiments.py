@@ -104,3 +104,37 @@ def test_it_compares_two_models_on_real_calls(stack: Stack, visit: Callable[[str
     visitor.shoot("experiment-ended")
     visitor.go("/app/experimentos/")
     visitor.shoot("experiments")
+    watch_as_staff(visit(demo["web_url"]), demo)
+
+
+def watch_as_staff(visitor: Visitor, demo: dict[str, str]) -> None:
+    page = visitor.go("/admin/")
+    page.get_by_label("E-mail").fill(demo["admin_email"])
+    page.locator("input[name=password]").fill(demo["admin_password"])
+    page.get_by_role("button", name="Entrar").click()
+    page.wait_for_url("**/admin/")
+    page = visitor.go("/admin/gateway/experiment/")
+    visitor.shoot("admin-gateway-experiment")
+    page.get_by_role("link", name="Dá para usar o menor no resumo?").click()
+    expect(page.get_by_text("Menor custa")).to_contain_text("menos por chamada que Atual")
+    visitor.shoot("admin-experiment")
+    visitor.go("/admin/gateway/experiment/add/")
+    visitor.shoot("admin-experiment-add")
+
+
+def test_a_key_is_changed_where_it_was_made(stack: Stack, visit: Callable[[str], Visitor]) -> None:
+    visitor = visit(stack.demo["web_url"])
+    sign_in(visitor, stack.demo)
+    page = visitor.go("/app/chaves/")
+    visitor.shoot("keys-changeable")
+    page.get_by_role("link", name="Mudar").first.click()
+    expect(page.get_by_role("heading", name="Mudar a chave")).to_be_visible()
+    name = page.locator("input[name=name]").input_value()
+    page.get_by_label("Repetir respostas de chamadas iguais").select_option("3600")
+    visitor.shoot("key-change")
+    page.get_by_role("button", name="Salvar").click()
+    expect(page.get_by_text(f"Chave “{name}” alterada.")).to_be_visible()
+    page.get_by_role("link", name="Mudar").first.click()
+    page.get_by_label("Repetir respostas de chamadas iguais").select_option("")
+    page.get_by_role("button", name="Salvar").click()
+    expect(page.get_by_text(f"Chave “{name}” alterada.")).to_be_visible()
