@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TICKS = os.sysconf("SC_CLK_TCK")
 WORDS = "Resuma em três frases o contrato abaixo, com os prazos, os valores em reais e as multas de cada cláusula. "
 Row = dict[str, Any]
+OURS = ("gateway", "web", "worker", "beat")
 
 
 class Case(NamedTuple):
@@ -121,8 +122,17 @@ def sell_routes(upstream: str, env: dict[str, str]) -> Row:
     return _manage_setup(["sell", upstream], env)
 
 
+def measure_routing(env: dict[str, str]) -> Row:
+    """µs of CPU per call to decide who is asked: see `tests/bench/routing.py`."""
+    return _run_module(["tests.bench.routing"], env)
+
+
 def _manage_setup(words: list[str], env: dict[str, str]) -> Row:
-    done = subprocess.run([sys.executable, "-m", "tests.bench.setup", *words], cwd=ROOT, env=env, capture_output=True, text=True)
+    return _run_module(["tests.bench.setup", *words], env)
+
+
+def _run_module(words: list[str], env: dict[str, str]) -> Row:
+    done = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, env=env, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(done.stderr)
     figures: Row = json.loads(done.stdout.splitlines()[-1])
@@ -153,6 +163,11 @@ def print_table(rows: list[Row]) -> None:
             f"| {row['case']} | {row['cpu_us']:.0f} | {row['per_second']:.0f} | {row['ratio_direct']:.1f}× | "
             f"{row['added_p50_ms']:.2f} | {row['added_p99_ms']:.2f} | {row['memory_mib']:.0f} | {row['bad']} |"
         )
+
+
+def print_rest(routing: Row, memory: Row) -> None:
+    print("\nrouting, CPU µs/call: " + " · ".join(f"{case} {cost:.1f}" for case, cost in routing.items()))
+    print("memory at the end, MiB: " + " · ".join(f"{name} {mib:.0f}" for name, mib in memory.items()))
 
 
 def main() -> None:
@@ -190,6 +205,8 @@ def main() -> None:
                 rows.append(measure(case, home=home, demo=demo, key=key, upstream=upstream, body=body, args=args))
             time.sleep(1)
             print_table(rows)
+            pids: dict[str, int] = json.loads((home / "logs" / "pids.json").read_text())
+            print_rest(measure_routing(stack_env), {name: memory_mib(pids[name]) for name in OURS if name in pids})
             wrong = reconcile(upstream, env=stack_env)
     if wrong or any(row["bad"] for row in rows):
         raise SystemExit("\nThe ledgers disagree:\n" + "\n".join(wrong))
