@@ -29,6 +29,7 @@ class ExperimentForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Experiment
         fields = ["name", "model"]
+        help_texts = {"model": "De todas as empresas sem experimento próprio nele. Depois de salvar, confira e use “Iniciar”."}
 
     def clean_model(self) -> str:
         model = str(self.cleaned_data["model"]).strip()
@@ -58,6 +59,8 @@ class ArmInline(TabularInline):  # type: ignore[misc]
     autocomplete_fields = ["route"]
     extra = 2
     max_num = experiments.ARMS_MAX
+    hide_title = True
+    verbose_name, verbose_name_plural = "lado", "lados"
 
     def get_extra(self, request: HttpRequest, obj: Experiment | None = None, **kwargs: Any) -> int:
         return 0 if obj is not None else self.extra
@@ -75,6 +78,12 @@ class ArmInline(TabularInline):  # type: ignore[misc]
 def is_open(experiment: Experiment | None) -> bool:
     """The platform's, and nothing has begun."""
     return experiment is None or (experiment.organization_id is None and experiment.status == Experiment.Status.DRAFT)
+
+
+def find(object_id: object) -> Experiment | None:
+    """Of an address, as it was typed."""
+    number = str(object_id)
+    return Experiment.everywhere.filter(pk=int(number)).first() if number.isascii() and number.isdecimal() else None
 
 
 @admin.register(Experiment)
@@ -108,8 +117,13 @@ class ExperimentAdmin(ModelAdmin):  # type: ignore[misc]
     def has_delete_permission(self, request: HttpRequest, obj: Experiment | None = None) -> bool:
         return obj is not None and is_open(obj) and bool(super().has_delete_permission(request, obj))
 
-    def has_repair_permission(self, request: HttpRequest, object_id: object = None) -> bool:
-        return may_change(request, self)
+    def has_start_permission(self, request: HttpRequest, object_id: object = None) -> bool:
+        found = find(object_id)
+        return may_change(request, self) and found is not None and is_open(found)
+
+    def has_end_permission(self, request: HttpRequest, object_id: object = None) -> bool:
+        found = find(object_id)
+        return may_change(request, self) and found is not None and found.status == Experiment.Status.RUNNING
 
     def save_model(self, request: HttpRequest, obj: Experiment, form: Any, change: bool) -> None:
         if not change:
@@ -132,19 +146,17 @@ class ExperimentAdmin(ModelAdmin):  # type: ignore[misc]
         told = verdicts(found.arms)
         return mark_safe(render_to_string("admin/gateway/experiment_results.html", {"results": found, "told": told}))  # noqa: S308
 
-    @action(description="Iniciar", url_path="iniciar", permissions=["repair"])  # type: ignore[untyped-decorator]
+    @action(description="Iniciar", url_path="iniciar", permissions=["start"])  # type: ignore[untyped-decorator]
     def start(self, request: HttpRequest, object_id: str) -> HttpResponse:
         experiment = get_object_or_404(Experiment.everywhere, pk=object_id)
 
         def act(data: dict[str, Any]) -> str:
-            if experiment.organization_id is not None:
-                raise ExperimentRefused("Só a própria empresa inicia os experimentos dela.")
             experiments.start_experiment(experiment)
             return "Experimento iniciado. Vale em todos os processos em até 2 segundos."
 
         return self._act(request, experiment, title="Iniciar o experimento", button="Iniciar", act=act)
 
-    @action(description="Encerrar", url_path="encerrar", permissions=["repair"])  # type: ignore[untyped-decorator]
+    @action(description="Encerrar", url_path="encerrar", permissions=["end"])  # type: ignore[untyped-decorator]
     def end(self, request: HttpRequest, object_id: str) -> HttpResponse:
         experiment = get_object_or_404(Experiment.everywhere, pk=object_id)
 
