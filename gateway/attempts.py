@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")  # what a candidate is sent
 T = TypeVar("T")  # what it answers
 ATTEMPTS_MAX = 4
+LAST_RESORTS = (CLOSED, HALF_OPEN, OPEN)  # closed: by another call, while this one waited
 OUTAGE, CREDENTIAL = "outage", "credential"
 OF_THE_CALL = frozenset({"context_window", "content_policy", "refused"})  # every deployment of the model would say the same
 
@@ -138,9 +139,9 @@ async def ask_in_turn(
 class Turns:
     """Whose turn it is, and who is left.
 
-    Those whose circuit is open, or half-open with another call trying it, wait until nobody else is left; then the best of them
-    is asked after all. A fallback's turn comes with a failure that it is for; that its model's own deployments are all open is an
-    outage too."""
+    Those whose circuit is open, or half-open with another call trying it, wait until nobody else is left; then they are asked
+    after all, the half-open first: who has just recovered may be among them, and a customer is not turned away for a guess. A
+    fallback's turn comes with a failure that it is for; that its model's own deployments are all open is an outage too."""
 
     __slots__ = ("_context_tokens", "_first", "_left", "_out", "_seen", "_waiting", "asked", "state")
 
@@ -162,9 +163,13 @@ class Turns:
                 return candidate
             self._waiting.append(candidate)
             self._seen.add(OUTAGE)
-        self.state = OPEN
+        if len(self._waiting) > 1:
+            self._waiting.sort(key=lambda candidate: LAST_RESORTS.index(circuits.state(candidate.deployment)))
         candidate = self._pop(self._waiting)
-        self._waiting.clear()  # once: the others stay unasked
+        if candidate is not None:
+            self.state = circuits.state(candidate.deployment)
+            if self.state == HALF_OPEN:
+                circuits.take_probe(candidate.deployment)  # asked in either case
         return candidate
 
     def _pop(self, candidates: list[Candidate]) -> Candidate | None:
@@ -203,7 +208,7 @@ class Turns:
         return self.asked + 1 < ATTEMPTS_MAX and any(
             candidate.route.name not in self._out
             and (not candidate.kinds or kind in candidate.kinds or candidate.route is self._first)
-            for candidate in self._left
+            for candidate in (*self._left, *self._waiting)
         )
 
 
