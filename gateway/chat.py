@@ -28,9 +28,10 @@ from gateway.errors import ClientGone, GatewayError, SessionLost
 from gateway.keeping import settle_answer
 from gateway.lanes import Settled
 from gateway.metering import Bound, OpenCall
-from gateway.planning import keep_affordable, leave_out_small, plan_call, routes_of
+from gateway.planning import plan_call
 from gateway.pricetag import MARKS, cost_header, with_cost
 from gateway.relay import Relay, cut
+from gateway.shortlist import keep_affordable, leave_out_small, routes_of
 from gateway.surfaces.base import Shaper, Surface
 from gateway.tokens import bound_chat_input, count_chat_input, has_media
 from gateway.upstream import ERROR_BYTES_MAX

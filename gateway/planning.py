@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from billing.pricing import PriceList
 from gateway import routing as arranging
-from gateway.attempts import Plan
 from gateway.auto import Facts, choose_rule
 from gateway.calls import (
     NO_PREFERENCES,
@@ -32,7 +30,6 @@ from gateway.calls import (
 )
 from gateway.catalog import Catalog, route_for, unknown_model, unusable_model
 from gateway.errors import RouteNotFound, Unavailable
-from gateway.metering import Bound
 
 if TYPE_CHECKING:
     from gateway.process import GatewayProcess
@@ -40,7 +37,7 @@ if TYPE_CHECKING:
 Describe = Callable[[], Facts]
 _FIRST_FOUR = itemgetter(0, 1, 2, 3)
 ANY_KIND: frozenset[str] = frozenset()  # may be asked whatever failed
-OUTAGE, CONTEXT = "outage", "context_window"
+OUTAGE = "outage"
 FREE, TIER = "tokia/free", "tokia/"
 SUFFIXES = {"floor": "price", "nitro": "throughput"}
 SKIPPED_MAX = 20  # told of one call
@@ -394,35 +391,3 @@ def route_alone(process: GatewayProcess, caller: Caller, model: str, context: Ca
         return None
     is_alone = not route.fallbacks and (caller.organization_id, model) not in catalog.experiments
     return route if is_alone and (0, model) not in catalog.experiments else None
-
-
-def routes_of(candidates: Sequence[Candidate], *, is_batch: bool = False) -> list[tuple[ServedRoute, PriceList]]:
-    """The models among them, each with what it may cost at most: our price, unless only the caller's own keys serve it."""
-    found: dict[str, tuple[ServedRoute, PriceList]] = {}
-    for candidate in candidates:
-        name = candidate.route.name
-        if name not in found or not candidate.deployment.is_own_key:
-            prices = candidate.prices
-            found[name] = (candidate.route, prices.scaled() if is_batch else prices)
-    return list(found.values())
-
-
-def leave_out_small(candidates: list[Candidate], routing: Routing, tokens: int) -> list[Candidate]:
-    """Those into whose context so many tokens go; all, where that is nobody: they will say it themselves."""
-    fitting = [candidate for candidate in candidates if candidate.route.context_tokens > tokens]
-    if not fitting or not any(not candidate.kinds or CONTEXT in candidate.kinds for candidate in fitting):
-        return candidates
-    small = dict.fromkeys(candidate.route.name for candidate in candidates if candidate.route.context_tokens <= tokens)
-    routing.skipped = (*routing.skipped, *(Skipped("context_window", name) for name in small))
-    return [candidate for candidate in fitting if not candidate.kinds or CONTEXT in candidate.kinds]
-
-
-def keep_affordable(plan: Plan[Any], bounds: Sequence[Bound]) -> None:
-    """Leave out the models that the balance did not cover."""
-    kept = {bound.route.name for bound in bounds}
-    dropped = {candidate.route.name for candidate in plan.candidates} - kept
-    if dropped:
-        plan.routing.skipped = (*plan.routing.skipped, *(Skipped("balance", name) for name in sorted(dropped)))
-        first = plan.candidates[0]
-        plan.candidates = [candidate for candidate in plan.candidates if candidate.route.name in kept]
-        plan.is_first_stale = plan.is_first_stale or plan.candidates[0] is not first

@@ -33,8 +33,9 @@ from gateway.calls import (
 from gateway.catalog import Catalog
 from gateway.errors import BadRequest, Forbidden, RouteNotFound, Unavailable
 from gateway.metering import Bound
-from gateway.planning import keep_affordable, leave_out_small, plan_call, route_alone, route_named
+from gateway.planning import plan_call, route_alone, route_named
 from gateway.process import GatewayProcess
+from gateway.shortlist import keep_affordable, leave_out_small
 from gateway.vitals import Measured
 from tests.gateway.test_routing import Told, make_deployment, make_prices, make_route
 
