@@ -94,7 +94,7 @@ class StateFilter(admin.SimpleListFilter):
 @admin.register(Credential)
 class CredentialAdmin(ModelAdmin):  # type: ignore[misc]
     form = CredentialForm
-    list_display = ["label", "provider", "shown_end", "state", "balance", "left", "limits", "is_active", "created_at"]
+    list_display = ["label", "provider", "shown_end", "state", "balance", "left", "limits", "is_active"]
     list_filter = [StateFilter, "is_active", "provider"]
     list_select_related = ["provider", "health"]
     search_fields = ["label", "provider__name", "last4"]
@@ -109,7 +109,7 @@ class CredentialAdmin(ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description="final")
     def shown_end(self, credential: Credential) -> str:
-        return f"…{credential.last4}"
+        return format_html('<span class="whitespace-nowrap">…{}</span>', credential.last4)
 
     @admin.display(description="situação", ordering="health__dead_at")
     def state(self, credential: Credential) -> str:
@@ -173,7 +173,7 @@ class OwnKeyAdmin(LookOnly):
 
     @admin.display(description="final")
     def shown_end(self, own_key: OwnKey) -> str:
-        return f"…{own_key.last4}"
+        return format_html('<span class="whitespace-nowrap">…{}</span>', own_key.last4)
 
     @admin.display(description="situação")
     def state(self, own_key: OwnKey) -> str:

@@ -12,7 +12,6 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.roles import MemberRequest, may, requires
-from billing.pricebooks import own_key_percents
 from gateway import own_keys
 from gateway.models import OwnKey, OwnKeyHealth
 from gateway.own_key_forms import USES, OwnKeyForm
@@ -35,7 +34,7 @@ def listing(request: MemberRequest) -> HttpResponse:
         "nav": NAV,
         "keys": keys,
         "uses": OwnKey.Use.choices,
-        "fee": _tell_fee(),
+        "fee": own_keys.tell_fee(),
         "can_manage": may(request.membership, "own_keys.manage"),
     }
     return render(request, "gateway/own_keys.html", context)
@@ -65,7 +64,7 @@ def add(request: MemberRequest) -> HttpResponse:
                 )
             return redirect("own_keys")
     status = HTTPStatus.BAD_REQUEST if form.errors else HTTPStatus.OK
-    return render(request, "gateway/own_key_form.html", {"nav": NAV, "form": form, "fee": _tell_fee()}, status=status)
+    return render(request, "gateway/own_key_form.html", {"nav": NAV, "form": form, "fee": own_keys.tell_fee()}, status=status)
 
 
 @require_POST
@@ -109,16 +108,3 @@ def remove(request: MemberRequest, own_key_id: int) -> HttpResponse:
         own_keys.remove_own_key(key)
         messages.success(request, f"Chave de {key.provider.name} removida. Ela deixa de ser usada em até 2 segundos.")
     return redirect("own_keys")
-
-
-def _tell_fee() -> str:
-    """ "5 % do preço de tabela", "de 0 a 5 % …"; empty without a published price."""
-    percents = own_key_percents()
-    if percents is None:
-        return ""
-    least, most = percents
-    if most == 0:
-        return "sem taxa"
-    if least == most:
-        return f"{most}\u00a0% do preço de tabela"
-    return f"de {least} a {most}\u00a0% do preço de tabela, conforme o modelo"

@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from accounts.models import Organization, User
+from billing.pricebooks import own_key_percents
 from gateway.credential_probes import close_circuits
 from gateway.models import OwnKey, OwnKeyHealth, Provider
 from gateway.provider_accounts import REFUSED, TAKEN, Probe, try_key
@@ -119,3 +120,16 @@ def reseal_own_keys() -> int:
         sealed = reseal(bytes(own_key.secret), organization_id=own_key.organization_id)
         count += OwnKey.everywhere.filter(pk=own_key.pk).update(secret=sealed)
     return count
+
+
+def tell_fee() -> str:
+    """ "5 % do preço de tabela", "de 0 a 5 % …"; empty without a published price."""
+    percents = own_key_percents()
+    if percents is None:
+        return ""
+    least, most = percents
+    if most == 0:
+        return "sem taxa"
+    if least == most:
+        return f"{most}\u00a0% do preço de tabela"
+    return f"de {least} a {most}\u00a0% do preço de tabela, conforme o modelo"

@@ -15,6 +15,7 @@ from accounts.roles import MemberRequest, may, requires
 from billing import statements
 from billing.models import Lot, UsageRecord
 from billing.units import media_of, tell_media
+from gateway import own_keys
 from tokia import clock, overview, showcase
 from tokia.templatetags.tokia import brl_fino, num
 
@@ -59,6 +60,7 @@ def catalog(request: HttpRequest) -> HttpResponse:
             (key, label) for key, label in showcase.CAPABILITIES.items() if any(key in offer.capabilities for offer in everything)
         ],
         "orders": ORDERS.items(),
+        "own_key_fee": own_keys.tell_fee(),
         "layout": "app.html" if getattr(request, "membership", None) else "public.html",
     }
     template = "home/_catalog_table.html" if getattr(request, "htmx", False) else "home/catalog.html"
