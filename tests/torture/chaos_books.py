@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -80,6 +82,8 @@ class ChaosBooks:
         record = self.records.get(call.request_id)
         if record is None:
             return ["a call without a record"]
+        if call.has_left:  # hung up in the middle, or just too late
+            return [] if record.outcome in ("cancelled", "completed") else ["left, and recorded otherwise"]
         if not call.is_served:
             if call.status != 200 and (record.net_nanos or record.outcome != "failed"):
                 return ["charged for a refusal"]
@@ -107,17 +111,20 @@ class ChaosBooks:
         return slips
 
     def _slips_of_attempts(self) -> list[str]:
-        """Each request that a provider saw is an attempt of a record, and the other way round."""
-        recorded = Counter(
-            (attempt["provider"].removeprefix(PREFIX), attempt["model"])
-            for record in self.records.values()
-            for attempt in record.attempts
-        )
+        """Each request that a provider saw is an attempt of a record, and the other way round. One that was sent again, as its kept
+        connection had just ended, may have been seen twice, and says so."""
+        recorded: Counter[tuple[str, str]] = Counter()
+        resent: Counter[tuple[str, str]] = Counter()
+        for record in self.records.values():
+            for attempt in record.attempts:
+                asked = (attempt["provider"].removeprefix(PREFIX), attempt["model"])
+                recorded[asked] += 1
+                resent[asked] += attempt.get("is_resent", False)
         seen = Counter((call["provider"], call["model"]) for call in self.upstream)
         return [
-            f"{slug} {model}: {recorded[slug, model]} attempts recorded, {seen[slug, model]} requests seen"
-            for slug, model in sorted(recorded.keys() | seen.keys())
-            if recorded[slug, model] != seen[slug, model]
+            f"{asked}: {recorded[asked]} attempts recorded, {resent[asked]} of them sent twice, {seen[asked]} requests seen"
+            for asked in sorted(recorded.keys() | seen.keys())
+            if not recorded[asked] <= seen[asked] <= recorded[asked] + resent[asked]
         ]
 
     # ── Figures ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -126,6 +133,7 @@ class ChaosBooks:
         return {
             "records": dict(Counter(record.outcome for record in self.records.values())),
             "attempts": len(attempts),
+            "sent again": sum(attempt.get("is_resent", False) for attempt in attempts),
             "per call": dict(sorted(Counter(len(record.attempts) for record in self.records.values()).items())),
             "circuits": dict(Counter(attempt.get("circuit", "closed") for attempt in attempts)),
             "errors": dict(Counter(attempt["error"] for attempt in attempts if attempt.get("error"))),
@@ -145,6 +153,22 @@ class ChaosBooks:
             for attempt in record.attempts
             if attempt["provider"] == PREFIX + slug
         ]
+
+
+def count_sockets(pids: list[int], port: int) -> Counter[str]:
+    """Connections of these processes to a port on this machine, by their state as the kernel names it."""
+    states = {"01": "established", "08": "close wait"}
+    found: Counter[str] = Counter()
+    for pid in pids:
+        inodes = set()
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                inodes.add(link.readlink().name)
+        for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
+            fields = line.split()
+            if f"socket:[{fields[9]}]" in inodes and int(fields[2].rpartition(":")[2], 16) == port:
+                found[states.get(fields[3], fields[3])] += 1
+    return found
 
 
 def find_hidden_attempts(books: ChaosBooks, tenants: list[Tenant], url: str, *, sample: int) -> list[str]:

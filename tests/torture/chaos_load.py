@@ -25,11 +25,12 @@ from tokia.stack import GATEWAY_FLAGS
 
 KEPT_SECONDS = 3.0  # a connection that was silent for longer may just be closed by the gateway
 SESSIONS = 40  # conversations that stay with their provider
-STREAM_SHARE, SESSION_SHARE, MODELS_SHARE = 0.5, 0.3, 0.2
+STREAM_SHARE, SESSION_SHARE, MODELS_SHARE, LEAVER_SHARE = 0.5, 0.3, 0.2, 0.02
+LEAVES_AFTER = 3  # frames
 # Sick providers are given up soon, so that a minute holds many of them.
 IMPATIENCE = {
-    "GATEWAY_FIRST_TOKEN_MS": "800",
-    "GATEWAY_IDLE_TIMEOUT_MS": "1500",
+    "GATEWAY_FIRST_TOKEN_MS": "1500",
+    "GATEWAY_IDLE_TIMEOUT_MS": "2500",
     "GATEWAY_CIRCUIT_WINDOW_SECONDS": "5",
     "GATEWAY_CIRCUIT_PAUSE_SECONDS": "1",
     "GATEWAY_CIRCUIT_PAUSE_SECONDS_MAX": "4",
@@ -114,7 +115,7 @@ class ChaosLoad:
     calls_max: int
     callers: int = 48
     per_second: float = 120.0
-    stream_share: float = STREAM_SHARE
+    leaver_share: float = LEAVER_SHARE
     calls: list[ChaosCall] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -137,15 +138,16 @@ class ChaosLoad:
             await asyncio.sleep(max(0.0, began + number / self.per_second - loop.time()))
             rng = random.Random(f"{self.seed}:{number}")
             tenant = rng.choice(self.tenants)
-            call = ChaosCall(tenant.name, "chaos", rng.random() < self.stream_share)
+            call = ChaosCall(tenant.name, "chaos", rng.random() < STREAM_SHARE)
             if rng.random() < SESSION_SHARE:
                 call.session = f"conversa-{rng.randrange(SESSIONS)}"
             call.has_models = rng.random() < MODELS_SHARE
+            leaves_after = LEAVES_AFTER if call.is_stream and rng.random() < self.leaver_share else 0
             body = write_body(call, rng, number)
             line = rng.choice(lines)
             if loop.time() - used[line] > KEPT_SECONDS:
                 await line.close()
-            await line.call(call, rng.choice(tenant.keys), body)
+            await line.call(call, rng.choice(tenant.keys), body, leaves_after=leaves_after)
             used[line] = loop.time()
             self.calls.append(call)
         for line in lines:
@@ -156,7 +158,7 @@ class ChaosLoad:
         return Counter(
             f"{call.status} {call.error_code or ('hung' if call.is_hung else 'broken')}"
             for call in self.calls
-            if not call.is_served and not call.is_cut_late
+            if not call.is_served and not call.is_cut_late and not call.has_left
         )
 
 

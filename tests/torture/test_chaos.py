@@ -11,12 +11,14 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from gateway.upstream import IDLE_SECONDS
 from tests.conftest import Stack
 from tests.gateway.world import Sandbox
-from tests.torture.chaos_books import ChaosBooks, find_hidden_attempts
+from tests.torture.chaos_books import ChaosBooks, count_sockets, find_hidden_attempts
 from tests.torture.chaos_load import ChaosCall, ChaosLoad, StackGateway, await_served, make_tenants, percentile, run_setup
 from tests.torture.chaos_setup import PROVIDERS
 from tests.torture.stack_books import Arena, await_true
@@ -26,11 +28,11 @@ pytestmark = [pytest.mark.torture, pytest.mark.timeout(300)]
 IS_LONG = os.environ.get("TORTURE") == "long"
 SEEDS = [int(seed) for seed in os.environ.get("CHAOS_SEEDS", "4,5,6,7,8" if IS_LONG else "4").split(",")]
 CALLS = int(os.environ.get("CHAOS_CALLS", "5000"))
-PER_SECOND = 125.0
+PER_SECOND, CALLERS = 125.0, 48
 SERVED_SHARE = 0.999
 OPENS_SECONDS = 1.5  # so soon after the outage begins the circuit is open
 OPENING_REQUESTS_MAX = 60  # those that find it out, and those that were under way
-PROBES_MAX = 20
+PROBES_MAX = 70  # without a circuit it would be asked some 300 times
 CLOSES_SECONDS = 8.0
 HEALTHY_MS = 100
 CALLS_OF_PHASE = 480
@@ -82,7 +84,7 @@ def test_it_serves_through_chaos_and_bills_each_call_once(
     arena: Arena, gateways: list[StackGateway], tenants: list[Tenant], seed: int
 ) -> None:
     print(f"seed {seed}")
-    load = ChaosLoad([gateway.port for gateway in gateways], tenants, seed, CALLS, per_second=PER_SECOND)
+    load = ChaosLoad([gateway.port for gateway in gateways], tenants, seed, CALLS, callers=CALLERS, per_second=PER_SECOND)
     await_served(gateways, tenants)
     schedule = begin_schedule(arena, seed)
     calls = load.run()
@@ -95,6 +97,16 @@ def test_it_serves_through_chaos_and_bills_each_call_once(
     assert unserved.total() <= (1 - SERVED_SHARE) * (len(calls) - len(late)), unserved
     assert find_hidden_attempts(books, tenants, gateways[0].url, sample=40)[:3] == []
     check_circuit(books, schedule["began_at"])
+    check_sockets(arena, gateways)
+
+
+def check_sockets(arena: Arena, gateways: list[StackGateway]) -> None:
+    """Nothing is under way, so what is open is kept for the next call, and for so long only."""
+    pids, port = [gateway.pid for gateway in gateways], urlsplit(arena.stack.demo["sandbox_url"]).port or 80
+    await_true(lambda: not count_sockets(pids, port)["close wait"], seconds=5, why="no half-closed connection is kept")
+    assert count_sockets(pids, port)["established"] <= 2 * CALLERS
+    if IS_LONG:
+        await_true(lambda: not count_sockets(pids, port), seconds=IDLE_SECONDS + 5, why="idle connections are closed")
 
 
 def check_circuit(books: ChaosBooks, began_at: float) -> None:
@@ -138,7 +150,7 @@ def test_a_dead_provider_adds_less_than_one_attempt_to_the_slowest(
     await_served(gateways, tenants)
 
     def play(calls_max: int, seed: int) -> list[ChaosCall]:
-        load = ChaosLoad(ports, tenants, seed, calls_max, per_second=60.0)
+        load = ChaosLoad(ports, tenants, seed, calls_max, per_second=60.0, leaver_share=0)
         calls = load.run()
         assert load.failures() == {}
         return calls

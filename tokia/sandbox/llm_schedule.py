@@ -16,13 +16,13 @@ from tokia.sandbox.faults import Fault, parse_fault
 
 # What a sick provider does, as sets of faults that act together.
 SICKNESSES: tuple[tuple[str, ...], ...] = (
-    ("500",), ("503",), ("429", "retryafter:1"), ("stall",), ("reset:0",), ("truncated",), ("html",), ("errorfirst",),
+    ("500",), ("503",), ("429", "retryafter:1"), ("stall",), ("drop",), ("reset:0",), ("truncated",), ("html",), ("errorfirst",),
     ("slowfirst:4000",), ("reset:3",), ("malformed",), ("errormid:3",),
 )  # fmt: skip
 SICK_SECONDS = (1.0, 4.0)  # shortest and longest phase
 WELL_SECONDS = (2.0, 5.0)
 WELL_SHARE = 0.3  # of the phases in which a provider need not be well
-OVERLAP_SECONDS = 2.5
+OVERLAP_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
