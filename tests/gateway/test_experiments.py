@@ -56,7 +56,9 @@ def test_it_drafts_starts_and_ends(organization: Organization) -> None:
     experiments.start_experiment(experiment)
     assert experiment.status == "running" and experiment.started_at is not None
     served = load().experiments
-    assert [(arm.label, arm.route_name, arm.weight) for found in served.values() for arm in found.arms] == arms
+    assert set(served) == {(organization.pk, A), (organization.pk, "alias-big")}  # by every name of the model
+    for found in served.values():
+        assert [(arm.label, arm.route_name, arm.weight) for arm in found.arms] == arms
     experiments.end_experiment(experiment)
     assert experiment.status == "ended" and experiment.ended_at is not None and experiment.ended_at >= experiment.started_at
     assert load().experiments == {}
