@@ -428,3 +428,27 @@ def test_an_experiments_arm_answers_and_the_record_names_it(world: World, tenant
     settle_catalog(world, stranger)
     with openai.OpenAI(base_url=f"{world.gateway.url}/v1", api_key=stranger.secret, max_retries=0) as other:
         assert ask(other, asked.name)[0]["x-tokia-model"] == asked.name
+
+
+def test_nothing_is_left_out_where_all_parameters_are_required(world: World, tenant: Tenant, client: openai.OpenAI) -> None:
+    claude, well = world.route("anthropic", "claude-haiku-4-5", units=CHEAP), deploy(world, "openai")
+    settle_catalog(world, tenant)
+    seeded = {"seed": 7}
+    headers, _ = ask(client, claude.name, models=[well.name], fields=seeded)
+    assert (headers["x-tokia-model"], headers["x-tokia-dropped-params"]) == (claude.name, "seed")
+    headers, _ = ask(client, claude.name, models=[well.name], fields=seeded, provider={"require_parameters": True})
+    assert (headers["x-tokia-model"], "x-tokia-dropped-params" in headers) == (well.name, False)
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(client, claude.name, fields=seeded, provider={"require_parameters": True})
+    assert refused.value.param == "seed"
+
+
+def test_other_surfaces_take_preferences_and_stay_with_their_model(world: World, tenant: Tenant, client: openai.OpenAI) -> None:
+    route = world.route("openai", "text-embedding-3-small", name="test/embed", units={"input": "1"}, surface="embeddings")
+    Deployment.objects.create(route=route, provider=world.provider("mistral"), upstream_model="mistral-embed", priority=2)
+    settle_catalog(world, tenant, route.name)
+    raw = client.embeddings.with_raw_response.create(model=route.name, input="oi", extra_body={"provider": {"order": ["mistral"]}})
+    assert raw.headers["x-tokia-provider"] == "mistral"
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.embeddings.create(model=route.name, input="oi", extra_body={"models": ["test/other"]})
+    assert refused.value.param == "models"
