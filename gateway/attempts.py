@@ -80,12 +80,14 @@ async def ask_in_turn(
             failure = failure or minute_used_up()
             turns.note_unasked(failure.kind)
             continue
-        open_call.serve_by(candidate)
         try:
             request = plan.first if candidate is plan.candidates[0] and not plan.is_first_stale else compose(candidate)
         except BadRequest:  # this one can't say it: the next
             process.circuits.note_abandoned(deployment)
+            skipped = Skipped("unsupported", route.name, deployment.provider_slug)
+            plan.routing.skipped = (*plan.routing.skipped, skipped)
             continue
+        open_call.serve_by(candidate)
         attempt = Attempt(deployment.provider_slug, deployment.upstream_model, is_own_key=deployment.is_own_key)
         if spans_models:  # the record names only the one that answered
             attempt.route = route.name

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import msgspec
 from django.conf import settings
@@ -417,7 +418,7 @@ def answer_headers(open_call: OpenCall) -> Headers:
     if routing.rule:
         headers.append((b"x-tokia-rule", _plain_names((routing.rule,))))
         if routing.experiment:
-            headers.append((b"x-tokia-experiment", _plain_names((f"{routing.experiment}/{routing.arm}",))))
+            headers.append((b"x-tokia-experiment", quote(f"{routing.experiment}/{routing.arm}", safe="/ ").encode()))
     return headers
 
 

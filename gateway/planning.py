@@ -68,12 +68,17 @@ def plan_call(
     Raises RouteNotFound (404), Forbidden (403), Unavailable (503)."""
     catalog = process.snapshots.catalog
     route = catalog.by_alias.get(model)
-    is_plain = context.preferences is NO_PREFERENCES and not caller.own_keys and not catalog.experiments
-    if is_plain and route is not None and route.prices is not None:
+    is_plain = context.preferences is NO_PREFERENCES and not caller.own_keys and route is not None and route.prices is not None
+    if is_plain and not (catalog.experiments and is_tried(catalog, caller, model)):
         found = plan_plainly(process, route_for(catalog, model, caller=caller, surface=surface), caller, session=session)
         if found is not None:  # as most calls are
             return found, Routing()
     return Planning(process, context.preferences, caller, surface, session=session).plan(model, describe, user)
+
+
+def is_tried(catalog: Catalog, caller: Caller, model: str) -> bool:
+    """An experiment runs on the name."""
+    return (caller.organization_id, model) in catalog.experiments or (0, model) in catalog.experiments
 
 
 def plan_plainly(process: GatewayProcess, route: ServedRoute, caller: Caller, *, session: str) -> list[Candidate] | None:
@@ -389,5 +394,4 @@ def route_alone(process: GatewayProcess, caller: Caller, model: str, context: Ca
     route = catalog.by_alias.get(model)
     if route is None or not route.deployments or (context is not None and context.preferences.models):
         return None
-    is_alone = not route.fallbacks and (caller.organization_id, model) not in catalog.experiments
-    return route if is_alone and (0, model) not in catalog.experiments else None
+    return None if route.fallbacks or is_tried(catalog, caller, model) else route

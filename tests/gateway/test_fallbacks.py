@@ -423,7 +423,7 @@ def test_an_experiments_arm_answers_and_the_record_names_it(world: World, tenant
         assert record.experiment_arm_id == arms[record.route_name].pk
         assert routing_of(record)["asked"] == asked.name
     assert met[0]["x-tokia-rule"] == "experiment"
-    assert met[0]["x-tokia-experiment"].startswith("Menor")
+    assert met[0]["x-tokia-experiment"].startswith("Menor %C3%A9 melhor%3F/")
     stranger = world.tenant()
     settle_catalog(world, stranger)
     with openai.OpenAI(base_url=f"{world.gateway.url}/v1", api_key=stranger.secret, max_retries=0) as other:
