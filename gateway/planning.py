@@ -237,15 +237,20 @@ class Planning:
             raise unusable_model(rule.name, param=param)
         steps = self._steps_of(rule, describe)
         may_use_all = self._caller.may_use(rule.name)
-        found = [route for name in steps if (route := self._catalog.routes.get(name)) is not None]
-        allowed = [route for route in found if may_use_all or self._caller.may_use(route.name)]
-        for route in found:
-            if route not in allowed:
+        refused = ""
+        is_first = not self._choices
+        for name in steps:
+            route = self._catalog.routes.get(name)
+            if route is None:
+                continue
+            if may_use_all or self._caller.may_use(name):
+                self._add(route, None if is_first else ANY_KIND)
+                is_first = False
+            else:
+                refused = refused or name
                 self._skip("key", route)
-        if found and not allowed:
-            route_for(self._catalog, found[0].name, caller=self._caller, surface=self._surface)  # raises Forbidden
-        for place, route in enumerate(allowed):
-            self._add(route, ANY_KIND if place or self._choices else None)
+        if refused and is_first:
+            route_for(self._catalog, refused, caller=self._caller, surface=self._surface)  # raises Forbidden
         if param == "model":
             self._rule = rule
             if not self.routing.rule:
