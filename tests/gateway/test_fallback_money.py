@@ -23,6 +23,16 @@ DEAR, CHEAP = "fall/dear", "fall/cheap"
 PRICES = {DEAR: (100, 300), CHEAP: (10, 30)}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def fresh_gateway(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Its own: wallets' numbers begin anew with each module, and what a gateway remembers of a rich one makes holds larger."""
+    shared, world.gateway = world.gateway, Gateway(tmp_path_factory.mktemp("gateway"))
+    world.gateway.start()
+    yield
+    assert world.gateway.stop() == 0
+    world.gateway = shared
+
+
 @pytest.fixture(scope="module")
 def models(world: World) -> list[str]:
     world.route("anthropic", "claude-haiku-4-5", name=DEAR, units={"input": "100", "output": "300"})
