@@ -22,7 +22,8 @@ def release_file_pages(library: str) -> int:
     released = 0
     for start, end, path, told in _MAPPING.findall(mappings):
         begin, size = int(start, 16), int(end, 16) - int(start, 16)
-        if library in path and _UNWRITTEN.search(told):
-            if madvise(ctypes.c_void_p(begin), ctypes.c_size_t(size), mmap.MADV_DONTNEED) == 0:
-                released += size
+        if library not in path or not _UNWRITTEN.search(told):
+            continue
+        if madvise(ctypes.c_void_p(begin), ctypes.c_size_t(size), mmap.MADV_DONTNEED) == 0:
+            released += size
     return released
