@@ -292,12 +292,19 @@ def test_refusals_have_their_status(
 def test_a_stream_that_breaks_bills_what_was_delivered(
     world: World, ready: Tenant, routes: dict[str, str], fault: str, code: str
 ) -> None:
-    world.sandbox.script("bedrock", fault)
-    events = sse_events(ask(world, ready, chat_body(routes[CLAUDE], stream=True, max_tokens=80)).text)
+    for _ in range(5):
+        world.sandbox.script("bedrock", fault)
+        answer = ask(world, ready, chat_body(routes[CLAUDE], stream=True, max_tokens=80))
+        if answer.status_code == 200:
+            break
+        # On a busy machine the first words and the fault come in the same bytes: nothing was promised, and nothing is charged.
+        assert answer.json()["error"]["code"] == code
+    events = sse_events(answer.text)
     assert "[DONE]" not in events
     assert events[-1]["error"]["code"] == code
     assert "".join(event["choices"][0]["delta"].get("content") or "" for event in events[:-1])
-    [record] = ready.records()
+    *free, record = sorted(ready.records(), key=lambda found: found.id)
+    assert not any(found.net_nanos for found in free)
     assert (record.outcome, record.usage_source) == ("cut", "counted")
     assert record.output_tokens > 0
     assert ready.fresh().held_nanos == 0
