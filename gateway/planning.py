@@ -111,12 +111,12 @@ def plan_plainly(process: GatewayProcess, route: ServedRoute, caller: Caller, *,
 
 def _order_plainly(process: GatewayProcess, deployments: Sequence[ServedDeployment], known_by: str) -> tuple[ServedDeployment, ...]:
     """As `gateway.routing.arrange` where there is no preference."""
-    state, random = process.circuits.state, process.rng.random
+    state, random, seed = process.circuits.state, process.rng.random, arranging.session_seed(known_by) if known_by else 0
     keyed = [
         (
             state(deployment) == arranging.OPEN,
             deployment.priority,
-            arranging.race(arranging.session_draw(known_by, deployment) if known_by else random(), deployment.weight),
+            arranging.race(arranging.seeded_draw(seed, deployment) if seed else random(), deployment.weight),
             deployment.circuit,
             deployment,
         )
@@ -341,7 +341,9 @@ class Planning:
         def key(candidate: Candidate) -> tuple[Any, ...]:
             times = self.times(candidate.deployment)
             is_slow = preferences.budget is not None and arranging.fit_of(times, preferences.budget) == arranging.SLOW
-            metric = arranging.metric_of(candidate.route, candidate.deployment, preferences.sort, times)
+            metric = arranging.metric_of(preferences.sort, times)
+            if preferences.sort == "price":
+                metric = arranging.blend(candidate.prices)
             return (candidate.deployment.is_own_key is False, metric, is_slow)
 
         return sorted(candidates, key=key)

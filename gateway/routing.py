@@ -42,6 +42,7 @@ OWN_FIRST, OURS, OWN_LAST = 0, 1, 2
 RESERVE = 1 << 20  # added to the priority of a customer's own key that is a reserve
 FIT, UNKNOWN, SLOW = 0, 1, 2  # to a latency budget
 NEVER = 1 << 60
+_BITS = (1 << 64) - 1
 
 
 class Times(Protocol):
@@ -78,23 +79,43 @@ def arrange(
     skipped: list[Skipped] | None = None,
 ) -> list[ServedDeployment]:
     """Every deployment that may be asked, once, the best first. `skipped` gets the others. Priced ones only."""
-    kept = []
+    kept, priced = [], (_Priced(route, route.prices, preferences), _Priced(route, route.own_key_prices, preferences))
     for deployment in deployments:
-        reason = refusal_of(route, deployment, preferences, signs)
+        reason = refusal_of(deployment, preferences, signs, priced[deployment.is_own_key])
         if not reason:
             kept.append(deployment)
         elif skipped is not None:
             skipped.append(Skipped(reason, route.name, deployment.provider_slug))
     if len(kept) < 2:
         return kept
-    keys = {deployment.circuit: _key_of(route, deployment, preferences, signs, session, rng) for deployment in kept}
-    return sorted(kept, key=lambda deployment: keys[deployment.circuit])
+    seed = session_seed(session) if session else 0
+    keyed = [
+        (*_key_of(deployment, preferences, signs, priced[deployment.is_own_key], seed, rng), deployment) for deployment in kept
+    ]
+    keyed.sort()  # no two have the same circuit, so that deployments are never compared
+    return [key[-1] for key in keyed]
 
 
-def refusal_of(route: ServedRoute, deployment: ServedDeployment, preferences: Preferences, signs: Signs) -> str:
+class _Priced:
+    """What a price list says of every deployment that asks it, worked out once per call."""
+
+    __slots__ = ("blend", "reason")
+
+    def __init__(self, route: ServedRoute, prices: PriceList | None, preferences: Preferences) -> None:
+        self.reason = ""
+        self.blend: tuple[float, ...] = ()
+        if prices is None:
+            self.reason = "unserved"
+        else:
+            if preferences.max_price and is_dearer(route, prices, preferences.max_price):
+                self.reason = "max_price"
+            if preferences.sort == "price":
+                self.blend = blend(prices)
+
+
+def refusal_of(deployment: ServedDeployment, preferences: Preferences, signs: Signs, priced: _Priced) -> str:
     """A word of REASONS; empty where it may be asked."""
-    prices = prices_of(route, deployment)
-    if prices is None:
+    if priced.reason == "unserved":
         return "unserved"
     if not signs.may_use(deployment):
         return "credential"
@@ -107,8 +128,8 @@ def refusal_of(route: ServedRoute, deployment: ServedDeployment, preferences: Pr
         return "data_collection"
     if preferences.needs_zero_retention and not deployment.has_zero_retention:
         return "zdr"
-    if preferences.max_price and is_dearer(route, prices, preferences.max_price):
-        return "max_price"
+    if priced.reason:
+        return priced.reason
     budget = preferences.budget
     if budget is not None and budget.is_strict:
         fit = fit_of(signs.times(deployment), budget)
@@ -151,7 +172,7 @@ def fit_of(times: Times, budget: LatencyBudget) -> int:
 
 
 def _key_of(
-    route: ServedRoute, deployment: ServedDeployment, preferences: Preferences, signs: Signs, session: str, rng: random.Random
+    deployment: ServedDeployment, preferences: Preferences, signs: Signs, priced: _Priced, seed: int, rng: random.Random
 ) -> tuple[Any, ...]:
     own = OURS
     if deployment.is_own_key:
@@ -160,22 +181,20 @@ def _key_of(
     if preferences.preferred:
         slug = deployment.provider_slug
         place = preferences.preferred.index(slug) if slug in preferences.preferred else len(preferences.preferred)
-    metric: tuple[float, ...] = ()
+    metric = priced.blend
     slow = 0
-    if preferences.sort or preferences.budget is not None or preferences.tokens_per_second_min:
+    if preferences.budget is not None or preferences.tokens_per_second_min or preferences.sort not in ("", "price"):
         times = signs.times(deployment)
-        metric = metric_of(route, deployment, preferences.sort, times)
+        metric = metric or metric_of(preferences.sort, times)
         is_slow = preferences.budget is not None and fit_of(times, preferences.budget) == SLOW
         slow = is_slow or 0 < times.tokens_per_second < preferences.tokens_per_second_min
-    luck = race(session_draw(session, deployment) if session else rng.random(), deployment.weight)
+    luck = race(seeded_draw(seed, deployment) if seed else rng.random(), deployment.weight)
     is_open = signs.state(deployment) == OPEN
     return (is_open, own, place, metric, slow, deployment.priority, luck, deployment.circuit)
 
 
-def metric_of(route: ServedRoute, deployment: ServedDeployment, sort: str, times: Times) -> tuple[float, ...]:
-    if sort == "price":
-        prices = prices_of(route, deployment)
-        return blend(prices) if prices is not None else (NEVER, NEVER)
+def metric_of(sort: str, times: Times) -> tuple[float, ...]:
+    """Of what was measured; a price's is `blend`."""
     if sort == "latency":
         return (times.first_token_p50_ms or times.total_p50_ms or NEVER,)
     if sort == "throughput":
@@ -202,9 +221,17 @@ def race(draw: float, weight: int) -> float:
     return -math.log(draw or 1e-300) / weight if weight > 0 else math.inf
 
 
-def session_draw(session: str, deployment: ServedDeployment) -> float:
-    """Between 0 and 1, the same in every process and for ever."""
-    return hash_draw(f"{session}\0{deployment.id}\0{deployment.credential_id}")
+def session_seed(session: str) -> int:
+    """64 bits, the same in every process and for ever; never 0."""
+    return int.from_bytes(hashlib.blake2b(session.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big") or 1
+
+
+def seeded_draw(seed: int, deployment: ServedDeployment) -> float:
+    """Between 0 and 1, for this session and this circuit: SplitMix64's finalizer (Steele, Lea, Flood 2014), a third of a hash."""
+    bits = (seed ^ (deployment.id * 0x9E3779B97F4A7C15 + deployment.credential_id * 0xD1B54A32D192ED03)) & _BITS
+    bits = ((bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9) & _BITS
+    bits = ((bits ^ (bits >> 27)) * 0x94D049BB133111EB) & _BITS
+    return ((bits ^ (bits >> 31)) + 0.5) / 18_446_744_073_709_551_616
 
 
 def hash_draw(text: str) -> float:
