@@ -71,6 +71,7 @@ class Asked:
     first_token_ms: int
     circuit: str
     is_own_key: bool
+    is_resent: bool  # over a new connection: the provider may have seen it twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ def _read_attempt(number: int, attempt: dict[str, Any], record: UsageRecord) -> 
         route_name=route if route != record.route_name or len(record.attempts) > 1 else "", is_good=not error,
         failure=FAILURES.get(error, error), status=int(attempt.get("status") or 0), ms=int(attempt.get("ms") or 0),
         first_token_ms=int(attempt.get("first_token_ms") or 0), circuit=_word(CIRCUITS, attempt.get("circuit")),
-        is_own_key=bool(attempt.get("is_own_key")),
+        is_own_key=bool(attempt.get("is_own_key")), is_resent=bool(attempt.get("is_resent")),
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from tests.make import make_call, make_price, make_wallet
 pytestmark = pytest.mark.django_db
 HOSTILE = '"><script>alert(1)</script>'
 FAILED: dict[str, Any] = {"provider": "deepseek", "model": "deepseek-chat", "status": 529, "error": "provider_overloaded",
-                          "ms": 812, "route": "deepseek/v3"}  # fmt: skip
+                          "ms": 812, "route": "deepseek/v3", "is_resent": True}  # fmt: skip
 SERVED: dict[str, Any] = {"provider": "openai", "model": "gpt-4o-mini", "status": 200, "ms": 431, "first_token_ms": 431,
                           "route": "openai/gpt-4o-mini", "circuit": "half_open"}  # fmt: skip
 ROUTING: dict[str, Any] = {
@@ -67,7 +67,7 @@ def test_it_tells_the_whole_way_in_portuguese(cast: Cast, wallet: Wallet) -> Non
     for expected in (
         "Escolha por", "tokia/balanced", "tokia/fast, pergunta curta", "braço", "conversa-7", "2 não perguntados",
         "groq/llama em groq", "ele guarda o que recebe", "made_up", "Falhou", "provedor sobrecarregado", "529", "812 ms", "Atendeu",
-        "1º token em", "431 ms", "circuito em teste", "deepseek/v3", "Liquidada por", "Nova tentativa",
+        "1º token em", "431 ms", "circuito em teste", "deepseek/v3", "reenviada por outra conexão", "Liquidada por", "Nova tentativa",
     ):  # fmt: skip
         assert expected in text, expected
     assert text.index("provedor sobrecarregado") < text.index("Atendeu")
