@@ -67,7 +67,8 @@ def test_it_tells_the_whole_way_in_portuguese(cast: Cast, wallet: Wallet) -> Non
     for expected in (
         "Escolha por", "tokia/balanced", "tokia/fast, pergunta curta", "braço", "conversa-7", "2 não perguntados",
         "groq/llama em groq", "ele guarda o que recebe", "made_up", "Falhou", "provedor sobrecarregado", "529", "812 ms", "Atendeu",
-        "1º token em", "431 ms", "circuito em teste", "deepseek/v3", "reenviada por outra conexão", "Liquidada por", "Nova tentativa",
+        "1º token em", "431 ms", "circuito em teste", "deepseek/v3", "reenviada por outra conexão",
+        "Liquidada por", "Nova tentativa",
     ):  # fmt: skip
         assert expected in text, expected
     assert text.index("provedor sobrecarregado") < text.index("Atendeu")
