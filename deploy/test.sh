@@ -45,13 +45,16 @@ elif ! said=$(install_node_packages); then
 fi
 [ $# = 0 ] || exec .venv/bin/python -m pytest ${choice:+-m "$choice"} "$@"
 
-# Two halves side by side, each with servers of its own, since most tests wait: the gateway's, and the rest, which speaks at the end.
+# Two halves side by side, each with servers of its own, since most tests wait: most of the gateway's, and the rest, which speaks at
+# the end.
 rest=$(mktemp)
-.venv/bin/python -m pytest ${choice:+-m "$choice"} --ignore=tests/gateway --ignore=tests/corpus > "$rest" 2>&1 &
+.venv/bin/python -m pytest ${choice:+-m "$choice"} --ignore=tests/corpus \
+    --ignore-glob='tests/gateway/test_[a-q]*' > "$rest" 2>&1 &
 other=$!
 trap 'kill "$other" 2> /dev/null; cat "$rest"; rm -f "$rest"; exit 130' INT TERM HUP
 code=0
-.venv/bin/python -m pytest ${choice:+-m "$choice"} tests/gateway tests/corpus || code=$?
+.venv/bin/python -m pytest ${choice:+-m "$choice"} tests/gateway tests/corpus \
+    --ignore-glob='tests/gateway/test_[r-z]*' || code=$?
 echo "The other half …"
 wait "$other" || code=$?
 cat "$rest"

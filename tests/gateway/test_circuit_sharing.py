@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -19,7 +20,16 @@ from tests.gateway.circuit_cast import ERRORS, make_deployment
 from tests.gateway.proxy import Proxy
 
 QUICK = Thresholds(pause_seconds=0.6, pause_seconds_max=5.0)
-DEPLOYMENT = make_deployment(901, 77)
+NUMBERS = itertools.count(901)
+DEPLOYMENT = make_deployment(900, 900)
+
+
+@pytest.fixture(autouse=True)
+def deployment() -> None:
+    """A circuit of its own for each test: a gateway that runs beside them remembers those of the tests before."""
+    global DEPLOYMENT
+    number = next(NUMBERS)
+    DEPLOYMENT = make_deployment(number, number)
 
 
 @pytest.fixture(autouse=True)
@@ -113,8 +123,7 @@ def test_what_all_count_together_opens_it() -> None:
             all_[0].note_failure(DEPLOYMENT, ERRORS["500"])  # 7 of 10
             await come_true(all_in(all_, OPEN))
             await come_true(lambda: read_circuits()[DEPLOYMENT.circuit].failed == 7, 3)
-            [(circuit, state)] = read_circuits().items()
-            assert circuit == DEPLOYMENT.circuit
+            state = read_circuits()[DEPLOYMENT.circuit]
             assert (state.state, state.reason, state.succeeded) == (OPEN, "outage", 3)
 
     asyncio.run(run())
@@ -148,7 +157,7 @@ def test_a_refused_key_is_known_to_all() -> None:
     async def run() -> None:
         async with started(2) as all_:
             all_[0].note_failure(DEPLOYMENT, ERRORS["401"])
-            other = make_deployment(902, DEPLOYMENT.credential_id)
+            other = make_deployment(next(NUMBERS), DEPLOYMENT.credential_id)
             await come_true(lambda: all_[1].state(other) == OPEN)
             assert read_circuits()[0, DEPLOYMENT.credential_id].reason == "credential"
 
