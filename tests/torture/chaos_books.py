@@ -184,8 +184,24 @@ def find_hidden_attempts(books: ChaosBooks, tenants: list[Tenant], url: str, *, 
             if answer.status_code != 200:
                 hidden.append(f"{record.id}: {answer.status_code} {answer.text[:300]}")
                 continue
-            text = answer.text
-            for attempt in record.attempts:
-                if attempt["model"] not in text:
-                    hidden.append(f"{record.id}: {attempt} is not in {text[:600]}")
+            told = [
+                (
+                    shown["provider_name"],
+                    shown["upstream_model"],
+                    shown["status"],
+                    shown["error"],
+                    shown["latency"],
+                    shown["circuit"],
+                )
+                for shown in answer.json()["data"]["provider_responses"]
+            ]
+            made = [
+                (
+                    attempt["provider"], attempt["model"], attempt.get("status") or None, attempt.get("error") or None,
+                    attempt.get("ms", 0), attempt.get("circuit") or "closed",
+                )
+                for attempt in record.attempts
+            ]  # fmt: skip
+            if told != made:
+                hidden.append(f"{record.id}: told {told}, made {made}")
     return hidden
