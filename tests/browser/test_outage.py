@@ -56,20 +56,24 @@ def test_it_answers_tells_and_turns_when_a_provider_dies(stack: Stack, visit: Ca
                 time.sleep(0.5)
                 state, words = state_of(demo)
             turned_after = time.monotonic() - died_at
-            look_at_the_status(visitor)
+            while "DeepSeek" not in look_at_the_status(visitor):  # between a pause and its probe it may look well
+                assert time.monotonic() - died_at < 2 * TURN_SECONDS, state_of(demo)
+                call(client)
+                time.sleep(0.5)
+            visitor.shoot("status-sick")
             look_at_the_call(visitor, demo, fallen.headers["x-request-id"])
         finally:
             httpx.delete(f"{demo['sandbox_url']}/llm/__script")
     print(f"the status page turned after {turned_after:.1f} s: {words}")
 
 
-def look_at_the_status(visitor: Visitor) -> None:
+def look_at_the_status(visitor: Visitor) -> str:
+    """The page's big line."""
     page = visitor.go("/status/")
-    expect(page.get_by_role("heading", level=1)).to_contain_text("DeepSeek")
     assert page.locator("svg[role=img]").count() > 0
     for label in page.locator("svg[role=img]").evaluate_all("all => all.map(each => each.getAttribute('aria-label'))"):
         assert label
-    visitor.shoot("status-sick")
+    return page.get_by_role("heading", level=1).inner_text()
 
 
 def look_at_the_call(visitor: Visitor, demo: dict[str, str], call_id: str) -> None:
