@@ -82,8 +82,8 @@ class ChaosBooks:
         record = self.records.get(call.request_id)
         if record is None:
             return ["a call without a record"]
-        if call.has_left:  # hung up in the middle, or just too late
-            return [] if record.outcome in ("cancelled", "completed") else ["left, and recorded otherwise"]
+        if call.has_left:  # hung up in the middle, just too late, or as the upstream broke
+            return [] if record.outcome in ("cancelled", "completed", "cut") else ["left, and recorded otherwise"]
         if not call.is_served:
             if call.status != 200 and (record.net_nanos or record.outcome != "failed"):
                 return ["charged for a refusal"]
