@@ -82,17 +82,19 @@ class Bank:
 
 
 _banks: dict[tuple[object, ...], Bank] = {}
+_opening = threading.Lock()  # of two threads that come first, one would lose its connections unclosed
 
 
 def bank() -> Bank:
     """This process's bank; a fork, or other settings, get their own."""
     name = (os.getpid(), settings.PSP_BASE_URL, settings.PSP_CERT_FILE, settings.PSP_CLIENT_ID, settings.PSP_TIMEOUT_SECONDS)
-    if name not in _banks:
-        try:
-            _banks[name] = Bank()
-        except (OSError, ssl.SSLError) as error:
-            raise PspUnavailable(f"certificate: {type(error).__name__}") from error
-    return _banks[name]
+    with _opening:
+        if name not in _banks:
+            try:
+                _banks[name] = Bank()
+            except (OSError, ssl.SSLError) as error:
+                raise PspUnavailable(f"certificate: {type(error).__name__}") from error
+        return _banks[name]
 
 
 # ── The API's verbs ──────────────────────────────────────────────────────────────────────────────────────────────────
