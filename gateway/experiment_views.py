@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from django.contrib import messages
 from django.http import HttpResponse
@@ -113,25 +113,25 @@ def detail(request: MemberRequest, experiment_id: int) -> HttpResponseBase:
 @requires("experiments.manage")
 def start(request: MemberRequest, experiment_id: int) -> HttpResponseBase:
     experiment = get_object_or_404(Experiment.objects, pk=experiment_id)
-    try:
-        experiments.start_experiment(experiment)
-    except ExperimentRefused as refusal:
-        messages.error(request, refusal.message)
-    else:
-        messages.success(request, "Experimento iniciado. Em até 2 segundos as chamadas são divididas.")
-    return redirect("experiment", experiment.pk)
+    told = "Experimento iniciado. Em até 2 segundos as chamadas são divididas."
+    return _move(request, experiment, experiments.start_experiment, told)
 
 
 @require_POST
 @requires("experiments.manage")
 def end(request: MemberRequest, experiment_id: int) -> HttpResponseBase:
     experiment = get_object_or_404(Experiment.objects, pk=experiment_id)
+    told = f"Experimento encerrado. Chamadas a {experiment.model} voltam a ser respondidas por ele."
+    return _move(request, experiment, experiments.end_experiment, told)
+
+
+def _move(request: MemberRequest, experiment: Experiment, move: Callable[[Experiment], object], told: str) -> HttpResponseBase:
     try:
-        experiments.end_experiment(experiment)
+        move(experiment)
     except ExperimentRefused as refusal:
         messages.error(request, refusal.message)
     else:
-        messages.success(request, f"Experimento encerrado. Chamadas a {experiment.model} voltam a ser respondidas por ele.")
+        messages.success(request, told)
     return redirect("experiment", experiment.pk)
 
 

@@ -286,7 +286,7 @@ def keeps(call: ChatCall) -> bool:
 
 
 async def keep(process: GatewayProcess, caller: Caller, call: ChatCall, last: bytes) -> bytes:
-    raise NotImplementedError
+    return last
 
 
 # ── Refused ──────────────────────────────────────────────────────────────────────────────────────────────────────────

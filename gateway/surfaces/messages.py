@@ -126,7 +126,7 @@ class Messages:
         return False
 
     async def keep(self, process: GatewayProcess, caller: Caller, call: ChatCall, last: bytes) -> bytes:
-        raise NotImplementedError
+        return last
 
     # ── Refused ──────────────────────────────────────────────────────────────────────────────────────────────────────
     def reword(self, error: GatewayError) -> GatewayError:
