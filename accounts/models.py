@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from django.contrib.auth.models import AbstractUser, BaseUserManager
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Lower
 
 from accounts.tenancy import TenantManager
@@ -21,6 +22,10 @@ class UserManager(BaseUserManager["User"]):
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
         return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
+
+
+def default_scopes() -> list[str]:
+    return ["call"]
 
 
 class User(AbstractUser):
@@ -53,15 +58,28 @@ class User(AbstractUser):
 
 
 class LimitProfile(models.Model):
-    """Rate limits that many organizations share. The key's own limit, where set, can only be lower."""
+    """What many organizations share: rate limits, bounds of a top-up, a margin. A key's own limit, where set, can only be lower."""
 
     name = models.CharField("nome", max_length=60, unique=True)
     requests_per_minute = models.PositiveIntegerField("requisições por minuto")
     tokens_per_minute = models.PositiveIntegerField("tokens por minuto")
+    concurrent_calls = models.PositiveIntegerField("chamadas ao mesmo tempo", null=True, blank=True)  # empty: no limit
+    # Empty: TOP_UP_MIN_BRL, TOP_UP_MAX_BRL, TOP_UP_OPEN_MAX.
+    top_up_min_nanos = models.BigIntegerField("recarga mínima", null=True, blank=True)
+    top_up_max_nanos = models.BigIntegerField("recarga máxima", null=True, blank=True)
+    open_charges_max = models.PositiveSmallIntegerField("cobranças em aberto", null=True, blank=True)
+    # Added to every price, in hundredths of a percent; negative: a discount on prices, before the one by volume.
+    margin_bps = models.SmallIntegerField("ajuste de margem (centésimos de %)", default=0, db_default=0)
 
     class Meta:
         verbose_name = "perfil de limites"
         verbose_name_plural = "perfis de limites"
+        constraints = [
+            models.CheckConstraint(condition=Q(margin_bps__gt=-10_000), name="limit_profile_margin"),
+            models.CheckConstraint(
+                condition=Q(top_up_min_nanos__isnull=True) | Q(top_up_min_nanos__gt=0), name="limit_profile_top_up_min"
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -160,6 +178,31 @@ class Invitation(models.Model):
         return self.email
 
 
+class Project(models.Model):
+    """A part of an organization with keys, budgets and reports of its own. Archived, its keys no longer serve."""
+
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="projects", verbose_name="empresa")
+    name = models.CharField("nome", max_length=60)
+    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+", verbose_name="criado por")
+    created_at = models.DateTimeField("criado em", auto_now_add=True)
+    archived_at = models.DateTimeField("arquivado em", null=True, blank=True)
+
+    objects = TenantManager["Project"]()
+    everywhere: ClassVar[models.Manager[Project]] = models.Manager()
+
+    class Meta:
+        verbose_name = "projeto"
+        verbose_name_plural = "projetos"
+        default_manager_name = "everywhere"
+        base_manager_name = "everywhere"
+        constraints = [
+            models.UniqueConstraint("organization", Lower("name"), condition=Q(archived_at__isnull=True), name="project_name_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class ApiKey(models.Model):
     """A program's credential: `sk-tokia-` + 43 base62 characters of 32 random bytes + 6 of CRC-32. Stored as SHA-256."""
 
@@ -168,6 +211,9 @@ class ApiKey(models.Model):
         REVOKED = "revoked", "Revogada"  # for ever
 
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="api_keys", verbose_name="empresa")
+    project = models.ForeignKey(
+        Project, models.PROTECT, null=True, blank=True, related_name="api_keys", verbose_name="projeto"
+    )  # empty: none
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+", verbose_name="criada por")
     name = models.CharField("nome", max_length=60)
     key_hash = models.BinaryField(max_length=32, unique=True, editable=False)
@@ -177,7 +223,11 @@ class ApiKey(models.Model):
     expires_at = models.DateTimeField("expira em", null=True, blank=True)
     # Public route names; empty: all of them.
     allowed_routes = ArrayField(models.CharField(max_length=100), default=list, blank=True, verbose_name="modelos permitidos")
+    # What it may do (`accounts.scopes`): "call" serves `/v1`; the others open `/api/v1`.
+    scopes = ArrayField(models.CharField(max_length=30), default=default_scopes, verbose_name="permissões")
     requests_per_minute = models.PositiveIntegerField("requisições por minuto", null=True, blank=True)
+    tokens_per_minute = models.PositiveIntegerField("tokens por minuto", null=True, blank=True)
+    concurrent_calls = models.PositiveIntegerField("chamadas ao mesmo tempo", null=True, blank=True)
     # What `store` means where a call of /v1/responses does not say it. OpenAI's own default is true, and SDKs build on it.
     stores_responses = models.BooleanField("guarda respostas por padrão", default=False, db_default=False)
     # Equal calls are answered from the organization's cache for so long. Empty: only where a call asks for it.

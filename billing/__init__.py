@@ -1,10 +1,11 @@
 """The only floor where money moves: wallets, holds, the ledger, prices, PIX.
 
 Nouns: Wallet, Lot, Hold, LedgerEntry, Posting, UsageRecord, PriceBook, PriceVersion, Price, ProviderCost, ExchangeRate,
-VolumePlan, VolumeTier, Charge, PixNotice, UnmatchedPix, Refund.
+VolumePlan, VolumeTier, Contract, Charge, PixNotice, UnmatchedPix, Refund, Budget, BudgetSpend, UsageDay, TagDay, Event.
 Verbs: `wallets.wallet_of`, `holds.place_holds/settle/expire_holds`, `ledger.post_entry/reverse_entry`,
 `pricing.price_usage/price_ceiling/price_ceiling_of` (pure), `pricebooks.publish_version/prices_for`,
-`costs.import_costs/declare_costs`, `pix.charges.open_charge/confirm_charge`, `statements.*` (reads), `reconcile.find_violations`.
+`costs.import_costs/declare_costs`, `pix.charges.open_charge/confirm_charge`, `statements.*` (reads), `reconcile.find_violations`,
+`events.tell`.
 Money is an integer number of nano-reais; only the SQL functions of `sql/` write a wallet. Called by gateway, invoices and
 the roof; knows accounts, and nothing above.
 """

@@ -1,8 +1,11 @@
 """The nouns of billing, one file per subject. Nothing is defined here."""
 
+from billing.models.budgets import Budget, BudgetSpend
 from billing.models.charges import Charge, PixNotice, Refund, UnmatchedPix
+from billing.models.events import Event
 from billing.models.ledger import LedgerEntry, Posting
 from billing.models.prices import (
+    Contract,
     ExchangeRate,
     Price,
     PriceBook,
@@ -12,11 +15,16 @@ from billing.models.prices import (
     VolumePlan,
     VolumeTier,
 )
+from billing.models.rollups import TagDay, UsageDay
 from billing.models.usage import MonthSpend, SettledBatch, UsageRecord
 from billing.models.wallet import ExpiredHold, GatewaySession, Hold, Lot, UnsettledCall, Wallet
 
 __all__ = [
+    "Budget",
+    "BudgetSpend",
     "Charge",
+    "Contract",
+    "Event",
     "ExchangeRate",
     "ExpiredHold",
     "GatewaySession",
@@ -32,9 +40,11 @@ __all__ = [
     "ProviderCost",
     "Refund",
     "SettledBatch",
+    "TagDay",
     "Unit",
     "UnmatchedPix",
     "UnsettledCall",
+    "UsageDay",
     "UsageRecord",
     "VolumePlan",
     "VolumeTier",

@@ -10,10 +10,11 @@ class LedgerEntry(models.Model):
     """One business event. `reference` comes from the business fact and is unique for ever."""
 
     class Kind(models.TextChoices):
-        TOP_UP = "top_up", "Recarga PIX"  # world:pix → wallet, at the amount received
+        TOP_UP = "top_up", "Recarga"  # world:pix or world:stripe → wallet, at the amount received
         GRANT = "grant", "Bônus"  # promo:grants → wallet
         USAGE = "usage", "Uso"  # wallet → revenue:usage, one per wallet and settled batch
-        REFUND = "refund", "Devolução"  # wallet → world:pix
+        REFUND = "refund", "Devolução"  # wallet → world:pix or world:stripe
+        DISPUTE = "dispute", "Contestação"  # taken back by who paid (MED, chargeback), or given again when it was lost
         EXPIRY = "expiry", "Bônus expirado"  # wallet → promo:expired
         CORRECTION = "correction", "Ajuste"  # by a person, with a reason
         REVERSAL = "reversal", "Estorno"  # the mirror of another entry
@@ -36,8 +37,8 @@ class LedgerEntry(models.Model):
 
 
 class Posting(models.Model):
-    """Money from one book to another. A wallet is the book `wallet:<id>`; the others are `world:pix`, `revenue:usage`,
-    `promo:grants`, `promo:expired`, `overdraft:<wallet id>` (receivable) and `corrections`."""
+    """Money from one book to another. A wallet is the book `wallet:<id>`; the others are `world:pix`, `world:stripe`,
+    `revenue:usage`, `promo:grants`, `promo:expired`, `overdraft:<wallet id>` (receivable) and `corrections`."""
 
     entry = models.ForeignKey(LedgerEntry, models.PROTECT, related_name="postings", verbose_name="lançamento")
     wallet = models.ForeignKey(

@@ -8,6 +8,8 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 
+from accounts.models import Organization
+
 
 class Unit(models.TextChoices):
     """What is priced. The token units are disjoint: one token of a call falls in exactly one of them."""
@@ -186,4 +188,28 @@ class VolumeTier(models.Model):
             models.UniqueConstraint(fields=["plan", "above_nanos"], name="volume_tier_once"),
             models.CheckConstraint(condition=Q(above_nanos__gte=0), name="volume_tier_not_negative"),
             models.CheckConstraint(condition=Q(discount_bps__lte=10_000), name="volume_tier_at_most_all"),
+        ]
+
+
+class Contract(models.Model):
+    """A negotiated volume plan of one organization, in force for whole fiscal months. A month that has begun keeps its plan."""
+
+    organization = models.ForeignKey(Organization, models.PROTECT, related_name="contracts", verbose_name="empresa")
+    plan = models.ForeignKey(VolumePlan, models.PROTECT, related_name="contracts", verbose_name="plano")
+    first_month = models.DateField("do mês")  # its first day
+    last_month = models.DateField("até o mês", null=True, blank=True)  # its first day; empty: until another one
+    note = models.CharField("nota", max_length=300, blank=True)
+    agreed_by = models.CharField("acertado por", max_length=150)
+    created_at = models.DateTimeField("criado em", auto_now_add=True)
+
+    class Meta:
+        verbose_name = "contrato de volume"
+        verbose_name_plural = "contratos de volume"
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "first_month"], name="contract_once_a_month"),
+            models.CheckConstraint(condition=Q(first_month__day=1), name="contract_from_first_day"),
+            models.CheckConstraint(
+                condition=Q(last_month__isnull=True) | Q(last_month__gte=models.F("first_month"), last_month__day=1),
+                name="contract_to_first_day",
+            ),
         ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 
@@ -40,6 +41,9 @@ class UsageRecord(models.Model):
         "billing.Wallet", models.PROTECT, related_name="+", db_constraint=False, db_index=False, verbose_name="carteira"
     )
     api_key_id = models.BigIntegerField("chave")
+    project_id = models.BigIntegerField("projeto", null=True)  # of the key when it was called
+    tags = ArrayField(models.CharField(max_length=64), null=True, verbose_name="etiquetas")  # what the call carried; empty: none
+    margin_bps = models.SmallIntegerField("ajuste de margem", default=0, db_default=0)  # on every price: `LimitProfile.margin_bps`
     month = models.DateField("mês")
     surface = models.CharField("superfície", max_length=20)  # "chat", "embeddings"…; "batch:chat": at its batch price
     is_stream = models.BooleanField("streaming", default=False)

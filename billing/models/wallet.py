@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 
@@ -25,6 +26,7 @@ class Wallet(models.Model):
     # Cumulative consumption per kind of lot; a lot's remaining is derived from them, so no settlement touches a lot row.
     paid_used_nanos = models.BigIntegerField(default=0)
     promo_used_nanos = models.BigIntegerField(default=0)
+    low_balance_nanos = models.BigIntegerField("avisar abaixo de", null=True, blank=True)  # empty: LOW_BALANCE_BRL
     created_at = models.DateTimeField("aberta em", auto_now_add=True)
 
     objects = TenantManager["Wallet"]()
@@ -130,6 +132,8 @@ class Hold(models.Model):
     lot = models.ForeignKey(
         Lot, models.PROTECT, null=True, blank=True, related_name="+", db_constraint=False, db_index=False, verbose_name="lote"
     )  # of a refund
+    # The windows of budgets (BudgetSpend) that hold the same amount; empty: none.
+    spends = ArrayField(models.BigIntegerField(), null=True, blank=True, editable=False)
     created_at = models.DateTimeField("desde", auto_now_add=True)
 
     objects = TenantManager["Hold"]("wallet__organization")
@@ -150,6 +154,7 @@ class ExpiredHold(models.Model):
     wallet = models.ForeignKey(Wallet, models.PROTECT, related_name="+", db_constraint=False, verbose_name="carteira")
     amount_nanos = models.BigIntegerField("valor")
     session = models.ForeignKey(GatewaySession, models.PROTECT, null=True, blank=True, db_constraint=False, verbose_name="processo")
+    spends = ArrayField(models.BigIntegerField(), null=True, blank=True, editable=False)  # of the hold
     created_at = models.DateTimeField("expirou em", auto_now_add=True)
 
     class Meta:

@@ -16,6 +16,7 @@ END $$;
 -- Posts p_amount nanos from p_book into the wallet (> 0, as a lot of p_lot_kind) or out of it (< 0). The same reference with the
 -- same kind, wallet and amount is the same entry, booked once; with others it raises TK004. TK003: no such wallet. TK005: the
 -- wallet does not have what should leave. TK007: the entry to reverse is not there, or was reversed.
+-- A 'dispute' takes back part of the top-up p_reverses, any number of times; one that was lost comes back as a positive entry.
 CREATE OR REPLACE FUNCTION billing_post_entry(
   p_kind text, p_reference text, p_wallet bigint, p_amount bigint, p_book text, p_lot_kind text, p_expires timestamptz,
   p_reason text, p_actor text, p_reverses bigint
@@ -28,7 +29,7 @@ BEGIN
   IF NOT FOUND THEN
     RAISE EXCEPTION 'no wallet %', p_wallet USING ERRCODE = 'TK003';
   END IF;
-  IF p_amount IS NULL OR p_amount = 0 OR p_kind NOT IN ('top_up', 'grant', 'correction', 'reversal') OR p_reference = '' THEN
+  IF p_amount IS NULL OR p_amount = 0 OR p_kind NOT IN ('top_up', 'grant', 'correction', 'reversal', 'dispute') OR p_reference = '' THEN
     RAISE EXCEPTION 'an entry needs an amount, a reference and a kind that people post' USING ERRCODE = '22023';
   END IF;
   IF EXISTS (SELECT 1 FROM billing_ledgerentry WHERE reference = p_reference) THEN
@@ -36,12 +37,12 @@ BEGIN
   END IF;
   IF p_reverses IS NOT NULL AND (
     NOT EXISTS (SELECT 1 FROM billing_posting WHERE entry_id = p_reverses AND wallet_id = p_wallet)
-    OR EXISTS (SELECT 1 FROM billing_ledgerentry WHERE reverses_id = p_reverses)
+    OR p_kind <> 'dispute' AND EXISTS (SELECT 1 FROM billing_ledgerentry WHERE reverses_id = p_reverses)
   ) THEN
     RAISE EXCEPTION 'entry % is not there, or was reversed', p_reverses USING ERRCODE = 'TK007';
   END IF;
   INSERT INTO billing_ledgerentry (kind, reference, reverses_id, reason, actor, created_at)
-  VALUES (p_kind, p_reference, p_reverses, coalesce(p_reason, ''), coalesce(p_actor, ''), clock_timestamp())
+  VALUES (p_kind, p_reference, CASE WHEN p_kind <> 'dispute' THEN p_reverses END, coalesce(p_reason, ''), coalesce(p_actor, ''), clock_timestamp())
   ON CONFLICT DO NOTHING RETURNING id INTO entry;
   IF entry IS NULL THEN  -- committed this instant, for another wallet: the lock was no help
     RETURN billing_same_entry(p_kind, p_reference, p_wallet, p_amount, p_book);

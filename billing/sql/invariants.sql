@@ -151,3 +151,21 @@ SELECT '16 usage owes no more than what went beyond holds', u.wallet_id::text, f
 FROM (SELECT wallet_id, sum(overdraft_nanos)::bigint AS owed, sum(greatest(0, net_nanos - coalesce(hold_nanos, 0)))::bigint AS beyond
       FROM billing_usagerecord GROUP BY wallet_id) u
 WHERE u.owed > u.beyond
+
+UNION ALL
+SELECT '17 a budget''s window holds what calls hold', s.id::text, format('%s, not %s', s.held_nanos, coalesce(h.amount, 0))
+FROM billing_budgetspend s
+LEFT JOIN (SELECT x.spend, sum(b.amount_nanos)::bigint AS amount FROM billing_hold b CROSS JOIN LATERAL unnest(b.spends) AS x (spend)
+           GROUP BY x.spend) h ON h.spend = s.id
+WHERE s.held_nanos <> coalesce(h.amount, 0)
+
+UNION ALL
+SELECT '18 the days add up to the calls', coalesce(d.organization_id, u.organization_id)::text,
+       format('%s: %s calls at %s, not %s at %s', coalesce(d.day, u.day), coalesce(d.calls, 0), coalesce(d.net, 0), coalesce(u.calls, 0), coalesce(u.net, 0))
+FROM (SELECT organization_id, day, sum(calls) AS calls, sum(net_nanos) AS net, sum(gross_nanos) AS gross, sum(cost_nanos) AS cost
+      FROM billing_usageday GROUP BY organization_id, day) d
+FULL JOIN (SELECT organization_id, timezone('America/Sao_Paulo', created_at)::date AS day, count(*) AS calls, sum(net_nanos) AS net,
+                  sum(gross_nanos) AS gross, sum(cost_nanos) AS cost
+           FROM billing_usagerecord GROUP BY 1, 2) u ON u.organization_id = d.organization_id AND u.day = d.day
+WHERE (coalesce(d.calls, 0), coalesce(d.net, 0), coalesce(d.gross, 0), coalesce(d.cost, 0))
+   <> (coalesce(u.calls, 0), coalesce(u.net, 0), coalesce(u.gross, 0), coalesce(u.cost, 0))

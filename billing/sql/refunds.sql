@@ -33,9 +33,12 @@ BEGIN
   UPDATE billing_lot SET reserved_nanos = reserved_nanos + p_amount WHERE id = p_lot;
 END $$;
 
--- The bank returned the money: wallet → world:pix. Returns the entry; again with the same reference, the same one.
+-- The bank (or Stripe: p_book) returned the money: wallet → world:pix. Returns the entry; again with the same reference, the same one.
 -- Raises TK006 when the refund holds nothing (it was released, or never reserved).
-CREATE OR REPLACE FUNCTION billing_settle_refund(p_refund uuid, p_reference text, p_actor text, p_reason text) RETURNS bigint
+DROP FUNCTION IF EXISTS billing_settle_refund(uuid, text, text, text);
+CREATE OR REPLACE FUNCTION billing_settle_refund(
+  p_refund uuid, p_reference text, p_actor text, p_reason text, p_book text DEFAULT 'world:pix'
+) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
   held record;
@@ -57,7 +60,7 @@ BEGIN
     RAISE EXCEPTION 'reference % was booked otherwise', p_reference USING ERRCODE = 'TK004';
   END IF;
   INSERT INTO billing_posting (entry_id, wallet_id, source, destination, amount_nanos)
-  VALUES (entry, held.wallet_id, 'wallet:' || held.wallet_id, 'world:pix', held.amount_nanos);
+  VALUES (entry, held.wallet_id, 'wallet:' || held.wallet_id, p_book, held.amount_nanos);
   UPDATE billing_lot SET reserved_nanos = reserved_nanos - held.amount_nanos, withdrawn_nanos = withdrawn_nanos + held.amount_nanos
   WHERE id = held.lot_id;
   UPDATE billing_wallet SET posted_nanos = posted_nanos - held.amount_nanos, held_nanos = held_nanos - held.amount_nanos

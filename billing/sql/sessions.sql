@@ -69,14 +69,19 @@ BEGIN
   WHERE id IN (SELECT wallet_id FROM billing_hold WHERE id = ANY(p_holds))
   ORDER BY id FOR NO KEY UPDATE;
   WITH gone AS (
-    DELETE FROM billing_hold WHERE id = ANY(p_holds) RETURNING id, wallet_id, amount_nanos, session_id
+    DELETE FROM billing_hold WHERE id = ANY(p_holds) RETURNING id, wallet_id, amount_nanos, session_id, spends
   ), kept AS (
-    INSERT INTO billing_expiredhold (id, wallet_id, amount_nanos, session_id, created_at)
-    SELECT id, wallet_id, amount_nanos, session_id, clock_timestamp() FROM gone
+    INSERT INTO billing_expiredhold (id, wallet_id, amount_nanos, session_id, spends, created_at)
+    SELECT id, wallet_id, amount_nanos, session_id, spends, clock_timestamp() FROM gone
   ), freed AS (
     UPDATE billing_wallet w SET held_nanos = w.held_nanos - f.amount
     FROM (SELECT wallet_id, sum(amount_nanos)::bigint AS amount FROM gone GROUP BY wallet_id) f
     WHERE w.id = f.wallet_id
+  ), left_windows AS (
+    UPDATE billing_budgetspend s SET held_nanos = s.held_nanos - f.amount
+    FROM (SELECT x.spend, sum(g.amount_nanos)::bigint AS amount FROM gone g CROSS JOIN LATERAL unnest(g.spends) AS x (spend)
+          GROUP BY x.spend) f
+    WHERE s.id = f.spend
   )
   SELECT count(*) INTO expired FROM gone;
   RETURN expired;

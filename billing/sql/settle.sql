@@ -40,6 +40,7 @@ DECLARE
   blank bigint[] := array_fill(NULL::bigint, ARRAY[jsonb_array_length(p_calls)]);
   c_organization bigint[] := blank; c_hold bigint[] := blank; c_entry bigint[] := blank; c_before bigint[] := blank;
   c_net bigint[] := blank; c_paid bigint[] := blank; c_promo bigint[] := blank; c_short bigint[] := blank;
+  spends bigint[];  -- the windows of budgets that the call's hold is, or was, taken from
   late_ids uuid[] := '{}';
   held_ids uuid[] := '{}';
 BEGIN
@@ -52,7 +53,7 @@ BEGIN
   FOR c IN
     SELECT i.ord, i.id, i.wallet_id, i.gross_nanos, i.outcome, billing_month_of_id(i.id) AS month,
            w.organization_id, w.posted_nanos - w.held_nanos AS free, w.promo_nanos AS promo,
-           h.amount_nanos AS hold, h.wallet_id AS hold_wallet_id,
+           h.amount_nanos AS hold, h.wallet_id AS hold_wallet_id, h.spends,
            u.wallet_id AS u_wallet_id, u.gross_nanos AS u_gross, u.outcome AS u_outcome, u.net_nanos AS u_net, u.paid_nanos AS u_paid,
            u.promo_nanos AS u_promo, u.overdraft_nanos AS u_short, u.gross_before_nanos AS u_before
     FROM ROWS FROM (jsonb_to_recordset(p_calls) AS (id uuid, wallet_id bigint, gross_nanos bigint, outcome text))
@@ -100,8 +101,15 @@ BEGIN
       free := free + c.hold;
       w_freed[k] := w_freed[k] + c.hold;
       held_ids := held_ids || c.id;
-    ELSIF EXISTS (SELECT 1 FROM billing_expiredhold x WHERE x.id = c.id) THEN
-      late_ids := late_ids || c.id;
+      spends := c.spends;
+    ELSE
+      SELECT x.spends INTO spends FROM billing_expiredhold x WHERE x.id = c.id;
+      IF FOUND THEN
+        late_ids := late_ids || c.id;
+      END IF;
+    END IF;
+    IF spends IS NOT NULL THEN
+      PERFORM billing_spend(spends, coalesce(c.hold, 0), net_nanos);
     END IF;
     paid := least(net_nanos, free);
     free := free - paid;
@@ -156,7 +164,7 @@ BEGIN
   SELECT s.id, s.gross_nanos, s.volume_plan_id INTO id, gross_nanos, plan
   FROM billing_monthspend s WHERE s.wallet_id = p_wallet AND s.month = p_month;
   IF NOT FOUND THEN
-    plan := billing_plan_of(p_wallet);
+    plan := billing_plan_of_month(p_wallet, p_month);
     INSERT INTO billing_monthspend AS s (wallet_id, month, volume_plan_id, gross_nanos, net_nanos, calls)
     VALUES (p_wallet, p_month, plan, 0, 0, 0) RETURNING s.id, s.gross_nanos INTO id, gross_nanos;
   END IF;
@@ -166,7 +174,8 @@ BEGIN
   END IF;
 END $$;
 
--- The UsageRecords of a batch; the arrays hold what was worked out, by place in p_calls, and nothing for calls settled before.
+-- The UsageRecords of a batch; the arrays hold what was worked out, by place in p_calls, and nothing for calls settled before;
+-- in the same statement they are added up by day (rollups.sql).
 -- Texts that come from outside are cut to their columns: money is not lost for a long id. A quantity that is not named is 0
 -- (`requests`: 1), so that the rows of plain chat stay short.
 CREATE OR REPLACE FUNCTION billing_write_usage(
@@ -175,15 +184,16 @@ CREATE OR REPLACE FUNCTION billing_write_usage(
 ) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
+  WITH written AS (
   INSERT INTO billing_usagerecord (
-    id, organization_id, wallet_id, api_key_id, month, surface, is_stream, route_name, provider_name, upstream_model, upstream_id,
+    id, organization_id, wallet_id, api_key_id, project_id, tags, margin_bps, month, surface, is_stream, route_name, provider_name, upstream_model, upstream_id,
     price_version_id, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, requests,
     audio_input_tokens, audio_output_tokens, image_input_tokens, image_output_tokens, images, audio_seconds, characters, searches,
     hold_nanos, gross_nanos, net_nanos, paid_nanos, promo_nanos, overdraft_nanos, cost_nanos, gross_before_nanos, is_late, outcome,
     status_code, error_code, finish_reason, usage_source, attempts, routing, experiment_arm_id, is_own_key, first_token_ms,
     latency_ms, overhead_us, batch_id, entry_id, created_at)
   SELECT
-    i.id, p_organization[i.ord], i.wallet_id, i.api_key_id, billing_month_of_id(i.id), i.surface, coalesce(i.is_stream, false),
+    i.id, p_organization[i.ord], i.wallet_id, i.api_key_id, i.project_id, i.tags, coalesce(i.margin_bps, 0), billing_month_of_id(i.id), i.surface, coalesce(i.is_stream, false),
     left(i.route_name, 100), left(coalesce(i.provider_name, ''), 40), left(coalesce(i.upstream_model, ''), 120),
     left(coalesce(i.upstream_id, ''), 120), i.price_version_id, coalesce(i.input_tokens, 0), coalesce(i.cached_input_tokens, 0),
     coalesce(i.cache_write_tokens, 0), coalesce(i.output_tokens, 0), coalesce(i.reasoning_tokens, 0), coalesce(i.requests, 1),
@@ -202,11 +212,53 @@ BEGIN
          audio_output_tokens int, image_input_tokens int, image_output_tokens int, images int, audio_seconds int, characters int,
          searches int, gross_nanos bigint, cost_nanos bigint, outcome text, status_code smallint, error_code text,
          finish_reason text, usage_source text, attempts jsonb, routing jsonb, experiment_arm_id bigint, is_own_key boolean,
-         first_token_ms int, latency_ms int, overhead_us int)) WITH ORDINALITY AS i (
+         first_token_ms int, latency_ms int, overhead_us int, project_id bigint, tags text[], margin_bps smallint)) WITH ORDINALITY AS i (
          id, wallet_id, api_key_id, surface, is_stream, route_name, provider_name, upstream_model, upstream_id, price_version_id,
          input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, requests, audio_input_tokens,
          audio_output_tokens, image_input_tokens, image_output_tokens, images, audio_seconds, characters, searches, gross_nanos,
          cost_nanos, outcome, status_code, error_code, finish_reason, usage_source, attempts, routing, experiment_arm_id, is_own_key, first_token_ms,
-         latency_ms, overhead_us, ord)
-  WHERE p_net[i.ord] IS NOT NULL;
+         latency_ms, overhead_us, project_id, tags, margin_bps, ord)
+  WHERE p_net[i.ord] IS NOT NULL
+  RETURNING *, timezone('America/Sao_Paulo', created_at)::date AS day
+  ), tagged AS (
+  INSERT INTO billing_tagday AS d (
+    organization_id, day, tag, route_name, calls, failed, gross_nanos, net_nanos, input_tokens, output_tokens)
+  SELECT u.organization_id, u.day, t.tag, u.route_name, count(*), count(*) FILTER (WHERE u.outcome = 'failed'), sum(u.gross_nanos),
+         sum(u.net_nanos),
+         sum(u.input_tokens::bigint + u.cached_input_tokens + u.cache_write_tokens + u.audio_input_tokens + u.image_input_tokens),
+         sum(u.output_tokens::bigint + u.reasoning_tokens + u.audio_output_tokens + u.image_output_tokens)
+  FROM written u CROSS JOIN LATERAL unnest(u.tags) AS t (tag)
+  GROUP BY u.organization_id, u.day, t.tag, u.route_name
+  ON CONFLICT (organization_id, day, tag, route_name) DO UPDATE SET
+    calls = d.calls + excluded.calls, failed = d.failed + excluded.failed, gross_nanos = d.gross_nanos + excluded.gross_nanos,
+    net_nanos = d.net_nanos + excluded.net_nanos, input_tokens = d.input_tokens + excluded.input_tokens,
+    output_tokens = d.output_tokens + excluded.output_tokens
+  )
+  INSERT INTO billing_usageday AS d (
+    organization_id, day, api_key_id, project_id, route_name, provider_name, is_own_key, calls, failed, gross_nanos, net_nanos,
+    paid_nanos, promo_nanos, overdraft_nanos, cost_nanos, latency_ms, input_tokens, cached_input_tokens, cache_write_tokens,
+    output_tokens, reasoning_tokens, audio_input_tokens, audio_output_tokens, image_input_tokens, image_output_tokens, images,
+    audio_seconds, characters, searches)
+  SELECT u.organization_id, u.day, u.api_key_id, coalesce(u.project_id, 0), u.route_name, u.provider_name, u.is_own_key, count(*),
+         count(*) FILTER (WHERE u.outcome = 'failed'), sum(u.gross_nanos), sum(u.net_nanos), sum(u.paid_nanos), sum(u.promo_nanos),
+         sum(u.overdraft_nanos), sum(u.cost_nanos), sum(u.latency_ms), sum(u.input_tokens), sum(u.cached_input_tokens),
+         sum(u.cache_write_tokens), sum(u.output_tokens), sum(u.reasoning_tokens), sum(u.audio_input_tokens),
+         sum(u.audio_output_tokens), sum(u.image_input_tokens), sum(u.image_output_tokens), sum(u.images), sum(u.audio_seconds),
+         sum(u.characters), sum(u.searches)
+  FROM written u
+  GROUP BY u.organization_id, u.day, u.api_key_id, coalesce(u.project_id, 0), u.route_name, u.provider_name, u.is_own_key
+  ON CONFLICT (organization_id, day, api_key_id, project_id, route_name, provider_name, is_own_key) DO UPDATE SET
+    calls = d.calls + excluded.calls, failed = d.failed + excluded.failed, gross_nanos = d.gross_nanos + excluded.gross_nanos,
+    net_nanos = d.net_nanos + excluded.net_nanos, paid_nanos = d.paid_nanos + excluded.paid_nanos,
+    promo_nanos = d.promo_nanos + excluded.promo_nanos, overdraft_nanos = d.overdraft_nanos + excluded.overdraft_nanos,
+    cost_nanos = d.cost_nanos + excluded.cost_nanos, latency_ms = d.latency_ms + excluded.latency_ms,
+    input_tokens = d.input_tokens + excluded.input_tokens, cached_input_tokens = d.cached_input_tokens + excluded.cached_input_tokens,
+    cache_write_tokens = d.cache_write_tokens + excluded.cache_write_tokens, output_tokens = d.output_tokens + excluded.output_tokens,
+    reasoning_tokens = d.reasoning_tokens + excluded.reasoning_tokens,
+    audio_input_tokens = d.audio_input_tokens + excluded.audio_input_tokens,
+    audio_output_tokens = d.audio_output_tokens + excluded.audio_output_tokens,
+    image_input_tokens = d.image_input_tokens + excluded.image_input_tokens,
+    image_output_tokens = d.image_output_tokens + excluded.image_output_tokens, images = d.images + excluded.images,
+    audio_seconds = d.audio_seconds + excluded.audio_seconds, characters = d.characters + excluded.characters,
+    searches = d.searches + excluded.searches;
 END $$;

@@ -49,6 +49,7 @@ DECLARE
   free bigint;   -- posted − held, and what this call holds
   promo bigint;
   hold bigint;
+  windows bigint[];  -- of budgets
   month_id bigint;
   above bigint[];
   bps int[];
@@ -65,7 +66,7 @@ BEGIN
   -- A hold that is there says that the call is neither settled nor expired: the three are never there together.
   IF month_id IS NOT NULL THEN
     DELETE FROM billing_hold h WHERE h.id = call_id AND h.purpose = 'call' AND h.wallet_id = wallet
-    RETURNING h.amount_nanos INTO hold;
+    RETURNING h.amount_nanos, h.spends INTO hold, windows;
   END IF;
   IF hold IS NULL THEN
     SELECT b.id, b.net_nanos, b.paid_nanos, b.promo_nanos, b.overdraft_nanos, b.gross_before_nanos
@@ -93,6 +94,9 @@ BEGIN
       promo_used_nanos = w.promo_used_nanos + billing_settle_call.promo_nanos,
       overdraft_nanos = w.overdraft_nanos + billing_settle_call.overdraft_nanos
   WHERE w.id = wallet;
+  IF windows IS NOT NULL THEN
+    PERFORM billing_spend(windows, hold, billing_settle_call.net_nanos);
+  END IF;
   UPDATE billing_monthspend s
   SET gross_nanos = s.gross_nanos + gross, net_nanos = s.net_nanos + billing_settle_call.net_nanos, calls = s.calls + 1
   WHERE s.id = month_id;

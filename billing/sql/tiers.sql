@@ -32,6 +32,20 @@ LANGUAGE sql STABLE AS $$
                         (SELECT id FROM billing_volumeplan WHERE is_default))
 $$;
 
+-- The same for a month: what was negotiated for it goes first.
+CREATE OR REPLACE FUNCTION billing_plan_of_month(p_wallet bigint, p_month date) RETURNS bigint
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  plan bigint;
+BEGIN
+  SELECT c.plan_id INTO plan
+  FROM billing_contract c JOIN billing_wallet w ON w.organization_id = c.organization_id
+  JOIN billing_volumeplan p ON p.id = c.plan_id AND p.published_at IS NOT NULL
+  WHERE w.id = p_wallet AND c.first_month <= p_month AND (c.last_month IS NULL OR c.last_month >= p_month)
+  ORDER BY c.first_month DESC LIMIT 1;
+  RETURN coalesce(plan, billing_plan_of(p_wallet));
+END $$;
+
 -- Puts a published plan (NULL: the one in force) on a wallet; it counts from the next month's first call.
 CREATE OR REPLACE FUNCTION billing_set_volume_plan(p_wallet bigint, p_plan bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
