@@ -145,3 +145,47 @@ def test_it_refuses_embeddings_of_nothing(given_input: Any) -> None:
 def test_it_counts_inputs_and_tokens(given_input: Any, inputs: int, tokens: int) -> None:
     call = parse_embeddings(json.dumps({"model": "a/b", "input": given_input}).encode())
     assert (call.inputs, call.token_count) == (inputs, tokens)
+
+
+class Pairs(list[tuple[str, Any]]):
+    """An object's members, which may come twice."""
+
+
+def _object(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(st.tuples(st.sampled_from(["a", "b", 'q"', "é"]), inner), max_size=3).map(Pairs)
+
+
+VALUES = st.recursive(
+    st.one_of(st.none(), st.integers(-9, 9), st.text('"\\/uné\n02', max_size=6)),
+    lambda inner: st.lists(inner, max_size=3) | _object(inner),
+    max_leaves=8,
+)
+
+
+def _write(value: Any, *, is_ascii: bool, escapes_quotes: bool) -> str:
+    if isinstance(value, list):
+        by = {"is_ascii": is_ascii, "escapes_quotes": escapes_quotes}
+        if isinstance(value, Pairs):
+            return "{" + ", ".join(f"{_write(name, **by)} : {_write(inner, **by)}" for name, inner in value) + "}"
+        return "[" + ",\n".join(_write(item, **by) for item in value) + "]"
+    text = json.dumps(value, ensure_ascii=is_ascii)
+    return text.replace('\\"', "\\u0022") if escapes_quotes and "\\\\" not in text else text
+
+
+@given(VALUES, st.booleans(), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_a_key_that_comes_twice_is_seen_however_the_body_is_written(value: Any, is_ascii: bool, escapes_quotes: bool) -> None:
+    written = _write(value, is_ascii=is_ascii, escapes_quotes=escapes_quotes)
+    seen: list[bool] = []
+
+    def look(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        seen.append(len(dict(pairs)) != len(pairs))
+        return dict(pairs)
+
+    decoded = json.loads(written, object_pairs_hook=look)
+    body = f'{{"model":"a/b","messages":[{{"role":"user","content":"oi"}}],"metadata": {written}}}'.encode()
+    if any(seen):
+        with pytest.raises(BadRequest, match="duas vezes"):
+            parse_chat(body)
+    else:
+        assert parse_chat(body).decoded["metadata"] == decoded
