@@ -36,6 +36,7 @@ class Exchange:
     """Scope, receive and send of one request, with what was read from its headers."""
 
     __slots__ = (
+        "_cycle",
         "_keep_alive",
         "_receive",
         "_send",
@@ -51,7 +52,9 @@ class Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
-        self.context = CallContext(id=new_id(), started_ns=time.monotonic_ns(), task=asyncio.current_task())
+        self._cycle: Any = getattr(send, "__self__", None)  # `gateway.server` knows the task, and takes answers in one piece
+        task = getattr(self._cycle, "task", None) or asyncio.current_task()
+        self.context = CallContext(id=new_id(), started_ns=time.monotonic_ns(), task=task)
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.is_committed = False
         self.on_body: Callable[[bytes], Awaitable[None]] | None = None  # may end the request once its body is there
@@ -148,6 +151,9 @@ class Exchange:
     async def _send_whole(self, status: int, headers: Headers, body: bytes) -> None:
         context = self.context
         all_headers = [*headers, (b"content-length", b"%d" % len(body)), (b"x-request-id", context.id.encode()), *context.headers]
+        answer = getattr(self._cycle, "answer", None)
+        if answer is not None and answer(status, all_headers, body):
+            return
         await self._send({"type": "http.response.start", "status": status, "headers": all_headers})
         context.waits_since = time.monotonic()
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
@@ -159,7 +165,7 @@ class Exchange:
             await self._end_keep_alive()
             await self._commit(reply.headers)
             if reply.direct is frames:  # nobody listens in between
-                self.context.sink = getattr(getattr(self._send, "__self__", None), "push", None)
+                self.context.sink = getattr(self._cycle, "push", None)
             async for frame in frames:
                 await self._send_body(frame, more=True)
         except AnswerBroken:

@@ -116,6 +116,19 @@ class Cycle(RequestResponseCycle):
         if is_last:
             self._end()
 
+    def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
+        """A whole answer at once, without waiting; `headers` tell its length. False where it would have to wait, or the caller has
+        gone: then nothing was written."""
+        if self.response_started or self.disconnected or self.flow.write_paused:
+            return False
+        head = self._begin(status, headers)
+        if self._left != len(body):
+            raise RuntimeError("The answer is not as long as its Content-Length.")
+        self.response_started = True
+        self.transport.write(head + body)
+        self._end()
+        return True
+
     def push(self, body: bytes) -> bool:
         """A part of a chunked body that has begun, without waiting. False where it would have to wait, or the caller has gone:
         then nothing was written."""
