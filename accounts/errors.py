@@ -8,7 +8,9 @@ TokiaError
     ├── LastOwner            409  an organization keeps at least one owner
     ├── AlreadyMember        409
     ├── TooMany              409  keys, invitations or organizations
-    └── ConfirmationMissing  400  the name typed to confirm is another
+    ├── ConfirmationMissing  400  the name typed to confirm is another
+    ├── UnknownScope         400  a key's scope that isn't in the table
+    └── ScopeMissing         403  the giver of a scope, or the caller of an operation, hasn't got it
 """
 
 from __future__ import annotations
@@ -52,3 +54,12 @@ class TooMany(AccountsError):
 
 class ConfirmationMissing(AccountsError):
     code = "confirmation_missing"
+
+
+class UnknownScope(AccountsError):
+    code = "unknown_scope"
+
+
+class ScopeMissing(AccountsError):
+    code = "scope_missing"
+    status = 403

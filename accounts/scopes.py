@@ -1,0 +1,89 @@
+"""What an API key may do: "call" serves `/v1`, every other scope opens operations of `/api/v1`.
+
+| scope              | opens                                                | given by whoever may (`accounts.roles`) |
+|--------------------|------------------------------------------------------|------------------------------|
+| call               | `/v1`: calls of models, paid by the wallet           | keys.manage                  |
+| organization.read  | the organization's data                              | usage.read                   |
+| organization.write | change them                                          | organization.fiscal          |
+| projects.read      | projects                                             | usage.read                   |
+| projects.write     | create, rename, archive, restore them                | organization.manage          |
+| keys.read          | keys, never their secrets                            | keys.manage                  |
+| keys.write         | create, change, rotate, revoke them                  | keys.manage                  |
+| members.read       | members and invitations                              | team.manage                  |
+| members.write      | invite, change roles, remove                         | team.manage                  |
+| budgets.read       | budgets and what is spent of them                    | usage.read                   |
+| budgets.write      | create, change, stop them                            | organization.manage          |
+| billing.read       | wallet, statement, top-ups, refunds                  | billing.statement            |
+| billing.top_up     | open PIX charges                                     | billing.top_up               |
+| usage.read         | usage and calls                                      | usage.read                   |
+| hooks.read         | hooks, their deliveries, events                      | organization.manage          |
+| hooks.write        | create, change, remove hooks; deliver again          | organization.manage          |
+
+A key acts in the name of who created it: it may do what its scopes say and what that person's role still allows, so a demotion
+reaches the keys too. A person who left leaves keys that call, never keys that manage.
+Who creates a key gives it at most what they may do themselves; a key at most what it may do itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from accounts.errors import ScopeMissing, UnknownScope
+from accounts.models import Membership
+from accounts.roles import may
+
+CALL = "call"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """`label` and `text` are for the keys page; `permission` is what the person who gives it needs."""
+
+    name: str
+    label: str
+    text: str
+    permission: str
+
+
+_TABLE = (
+    Scope(CALL, "Chamar modelos", "Usa /v1 e gasta o saldo.", "keys.manage"),
+    Scope("organization.read", "Ver dados da empresa", "Nome, documento e endereço.", "usage.read"),
+    Scope("organization.write", "Mudar dados da empresa", "Nome fantasia, e-mail de notas e endereço.", "organization.fiscal"),
+    Scope("projects.read", "Ver projetos", "Lista e detalhes.", "usage.read"),
+    Scope("projects.write", "Mudar projetos", "Criar, renomear, arquivar e restaurar.", "organization.manage"),
+    Scope("keys.read", "Ver chaves", "Nunca o segredo.", "keys.manage"),
+    Scope("keys.write", "Mudar chaves", "Criar, mudar, trocar e revogar.", "keys.manage"),
+    Scope("members.read", "Ver a equipe", "Membros e convites.", "team.manage"),
+    Scope("members.write", "Mudar a equipe", "Convidar, mudar papéis e remover.", "team.manage"),
+    Scope("budgets.read", "Ver orçamentos", "Limites e o que já foi gasto.", "usage.read"),
+    Scope("budgets.write", "Mudar orçamentos", "Criar, mudar e parar.", "organization.manage"),
+    Scope("billing.read", "Ver saldo e extrato", "Saldo, extrato, recargas e devoluções.", "billing.statement"),
+    Scope("billing.top_up", "Recarregar", "Gerar cobranças PIX.", "billing.top_up"),
+    Scope("usage.read", "Ver uso", "Uso somado e cada requisição.", "usage.read"),
+    Scope("hooks.read", "Ver webhooks", "Endereços, entregas e acontecimentos.", "organization.manage"),
+    Scope("hooks.write", "Mudar webhooks", "Criar, mudar, remover e entregar de novo.", "organization.manage"),
+)
+SCOPES: dict[str, Scope] = {scope.name: scope for scope in _TABLE}
+
+
+def scopes_of(membership: Membership) -> frozenset[str]:
+    """All that a person may do and so give to a key."""
+    return frozenset(scope.name for scope in _TABLE if may(membership, scope.permission))
+
+
+def check_scopes(wanted: Iterable[str], *, allowed: Collection[str]) -> list[str]:
+    """The scopes to store: in the table's order, each once. `allowed` is what the giver may do (`scopes_of` for a person).
+
+    Raises UnknownScope for none at all or one that isn't in the table, ScopeMissing for one that the giver hasn't.
+    """
+    asked = set(wanted)
+    unknown = sorted(asked - SCOPES.keys())
+    if unknown or not asked:
+        raise UnknownScope(
+            f"Permissão desconhecida: {unknown[0]}." if unknown else "Escolha ao menos uma permissão.", param="scopes"
+        )
+    missing = [name for name in SCOPES if name in asked and name not in allowed]
+    if missing:
+        raise ScopeMissing(f"Você não pode dar uma permissão que não tem: {missing[0]}.", param="scopes")
+    return [name for name in SCOPES if name in asked]
