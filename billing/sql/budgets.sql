@@ -6,19 +6,14 @@ CREATE OR REPLACE FUNCTION billing_window_start(p_window text, p_at timestamptz)
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN date_trunc(p_window, timezone('America/Sao_Paulo', p_at))::date;
 
--- The window's row, opened with what its days came to so far (calls that were under way before the budget was made are not in it).
-CREATE OR REPLACE FUNCTION billing_open_spend(p_budget bigint, p_starts date) RETURNS bigint
-LANGUAGE plpgsql AS $$
+-- What the calls that a budget covers came to in its window from p_starts on, by the days' rollups.
+CREATE OR REPLACE FUNCTION billing_spent_of(p_budget bigint, p_starts date) RETURNS bigint
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
-  spend bigint;
   b record;
   before_on date;
   spent bigint;
 BEGIN
-  SELECT s.id INTO spend FROM billing_budgetspend s WHERE s.budget_id = p_budget AND s.starts_on = p_starts;
-  IF FOUND THEN
-    RETURN spend;
-  END IF;
   SELECT x.organization_id, x.scope, x.subject_id, x.tag, x."window" INTO b FROM billing_budget x WHERE x.id = p_budget;
   before_on := (p_starts + ('1 ' || b."window")::interval)::date;
   IF b.scope = 'tag' THEN
@@ -30,17 +25,50 @@ BEGIN
       WHEN 'organization' THEN true
       WHEN 'project' THEN u.project_id = b.subject_id
       WHEN 'key' THEN u.api_key_id = b.subject_id
-      WHEN 'member' THEN u.api_key_id IN (SELECT k.id FROM accounts_apikey k WHERE k.created_by_id = b.subject_id)
+      WHEN 'member' THEN u.api_key_id IN (
+        SELECT k.id FROM accounts_apikey k WHERE k.organization_id = b.organization_id AND k.created_by_id = b.subject_id)
     END;
   END IF;
-  INSERT INTO billing_budgetspend AS s (budget_id, starts_on, spent_nanos, held_nanos, alerted_percent)
-  VALUES (p_budget, p_starts, coalesce(spent, 0), 0, 0)
-  ON CONFLICT (budget_id, starts_on) DO UPDATE SET held_nanos = s.held_nanos RETURNING s.id INTO spend;
+  RETURN coalesce(spent, 0);
+END $$;
+
+-- The window's row, opened with what its days came to so far. Under the wallet's lock, so that nothing is settled meanwhile.
+CREATE OR REPLACE FUNCTION billing_open_spend(p_budget bigint, p_starts date) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+  spend bigint;
+BEGIN
+  SELECT s.id INTO spend FROM billing_budgetspend s WHERE s.budget_id = p_budget AND s.starts_on = p_starts;
+  IF NOT FOUND THEN
+    INSERT INTO billing_budgetspend (budget_id, starts_on, spent_nanos, held_nanos, alerted_percent)
+    VALUES (p_budget, p_starts, billing_spent_of(p_budget, p_starts), 0, 0) RETURNING id INTO spend;
+  END IF;
   RETURN spend;
 END $$;
 
--- Like billing_hold_call, for a call that budgets cover. result 6: the hard budget `budget_id` has only `left_nanos` left, nothing was
--- held. Budgets of another organization, or out of force, are not looked at.
+-- Opens today's windows of an organization's budgets in force, and counts again, from the days' rollups, what was spent in them: calls
+-- that were under way when a budget was made, or that a gateway admitted in the second before it knew, were not taken from it.
+-- Returns how many windows that changed. For whoever makes a budget, and for a task.
+CREATE OR REPLACE FUNCTION billing_count_spends(p_organization bigint) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+  changed int;
+BEGIN
+  PERFORM 1 FROM billing_wallet w WHERE w.organization_id = p_organization FOR NO KEY UPDATE;
+  PERFORM billing_open_spend(x.id, billing_window_start(x."window", clock_timestamp()))
+  FROM billing_budget x WHERE x.organization_id = p_organization AND x.is_active;
+  UPDATE billing_budgetspend s SET spent_nanos = n.spent
+  FROM (SELECT y.id, billing_spent_of(x.id, y.starts_on) AS spent
+        FROM billing_budget x JOIN billing_budgetspend y ON y.budget_id = x.id
+          AND y.starts_on = billing_window_start(x."window", clock_timestamp())
+        WHERE x.organization_id = p_organization AND x.is_active) n
+  WHERE s.id = n.id AND s.spent_nanos <> n.spent;
+  GET DIAGNOSTICS changed = ROW_COUNT;
+  RETURN changed;
+END $$;
+
+-- Like billing_hold_call, for a call that budgets cover. result 6: the hard budget `budget_id` (of several, the one with the least
+-- left) has only `left_nanos` left; nothing was held. Budgets of another organization, or out of force, are not looked at.
 CREATE OR REPLACE FUNCTION billing_hold_budgeted(p_session bigint, p_id uuid, p_wallet bigint, p_amount bigint, p_budgets bigint[],
   OUT result smallint, OUT available_nanos bigint, OUT budget_id bigint, OUT left_nanos bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp
@@ -50,6 +78,8 @@ AS $$
 DECLARE
   organization bigint;
   b record;
+  spend bigint;
+  rest bigint;
   windows bigint[] := '{}';
 BEGIN
   PERFORM 1 FROM billing_gatewaysession s WHERE s.id = p_session AND s.state = 'live' FOR KEY SHARE;
@@ -58,25 +88,28 @@ BEGIN
   END IF;
   SELECT w.organization_id, w.posted_nanos - w.held_nanos INTO organization, available_nanos
   FROM billing_wallet w WHERE w.id = p_wallet FOR NO KEY UPDATE;
-  IF NOT EXISTS (SELECT 1 FROM billing_hold h WHERE h.id = p_id) AND NOT EXISTS (SELECT 1 FROM billing_usagerecord u WHERE u.id = p_id)
+  -- A replay, or a clock that is off, takes nothing from windows and opens none: billing_hold_one says what it is.
+  IF abs(billing_ms_of_id(p_id) - extract(epoch FROM clock_timestamp()) * 1000) <= 60000
+     AND NOT EXISTS (SELECT 1 FROM billing_hold h WHERE h.id = p_id)
+     AND NOT EXISTS (SELECT 1 FROM billing_usagerecord u WHERE u.id = p_id)
      AND NOT EXISTS (SELECT 1 FROM billing_expiredhold e WHERE e.id = p_id) THEN
     FOR b IN
-      SELECT x.id AS budget, x.is_hard, x.limit_nanos - s.spent_nanos - s.held_nanos AS rest, s.id AS spend
-      FROM billing_budget x
-      JOIN LATERAL (SELECT billing_open_spend(x.id, billing_window_start(x."window", billing_instant_of_id(p_id))) AS id) o ON true
-      JOIN billing_budgetspend s ON s.id = o.id
-      WHERE x.id = ANY(p_budgets) AND x.organization_id = organization AND x.is_active
-      ORDER BY x.id
+      SELECT x.id, x."window", x.is_hard, x.limit_nanos FROM billing_budget x
+      WHERE x.id = ANY(p_budgets) AND x.organization_id = organization AND x.is_active ORDER BY x.id
     LOOP
-      windows := windows || b.spend;
-      IF b.is_hard AND b.rest < p_amount AND (left_nanos IS NULL OR b.rest < left_nanos) THEN
-        budget_id := b.budget;
-        left_nanos := greatest(b.rest, 0);
+      spend := billing_open_spend(b.id, billing_window_start(b."window", billing_instant_of_id(p_id)));
+      windows := windows || spend;
+      -- a statement of its own: it sees the row that was opened just now
+      SELECT b.limit_nanos - s.spent_nanos - s.held_nanos INTO rest FROM billing_budgetspend s WHERE s.id = spend;
+      IF b.is_hard AND rest < p_amount AND (left_nanos IS NULL OR rest < left_nanos) THEN
+        budget_id := b.id;
+        left_nanos := greatest(rest, 0);
       END IF;
     END LOOP;
   END IF;
   IF budget_id IS NOT NULL THEN
     result := 6;
+    left_nanos := greatest(left_nanos, 0);
     RETURN;
   END IF;
   SELECT h.result, h.available_nanos INTO result, available_nanos FROM billing_hold_one(p_session, p_id, p_wallet, p_amount) h;
@@ -86,7 +119,8 @@ BEGIN
   END IF;
 END $$;
 
--- billing_hold_batch for calls of which some are covered by budgets: p_budgets holds a bigint[] literal for each call, '' for none.
+-- billing_hold_batch for calls of which some are covered by budgets: p_budgets holds a bigint[] literal for each call, '' for none. Per
+-- wallet, first those with budgets, then the others, each in their order.
 CREATE OR REPLACE FUNCTION billing_hold_batch_v2(p_session bigint, p_ids uuid[], p_wallets bigint[], p_amounts bigint[], p_budgets text[])
 RETURNS TABLE (ord int, result smallint, available_nanos bigint, budget_id bigint, left_nanos bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp
@@ -101,12 +135,13 @@ BEGIN
     RAISE EXCEPTION 'session % is fenced', p_session USING ERRCODE = 'TK001';
   END IF;
   PERFORM 1 FROM billing_wallet w WHERE w.id = ANY(p_wallets) ORDER BY w.id FOR NO KEY UPDATE;
-  FOR ord IN SELECT i.ord FROM unnest(p_budgets) WITH ORDINALITY AS i (budgets, ord) WHERE i.budgets <> '' ORDER BY i.ord LOOP
+  FOR ord IN SELECT i.ord FROM unnest(p_budgets) WITH ORDINALITY AS i (budgets, ord) WHERE coalesce(i.budgets, '') <> '' ORDER BY i.ord LOOP
     SELECT h.result, h.available_nanos, h.budget_id, h.left_nanos INTO result, available_nanos, budget_id, left_nanos
     FROM billing_hold_budgeted(p_session, p_ids[ord], p_wallets[ord], p_amounts[ord], p_budgets[ord]::bigint[]) h;
     RETURN NEXT;
   END LOOP;
-  SELECT array_agg(i.ord ORDER BY i.ord) INTO plain FROM unnest(p_budgets) WITH ORDINALITY AS i (budgets, ord) WHERE i.budgets = '';
+  SELECT array_agg(i.ord ORDER BY i.ord) INTO plain FROM unnest(p_budgets) WITH ORDINALITY AS i (budgets, ord)
+  WHERE coalesce(i.budgets, '') = '';
   IF plain IS NOT NULL THEN
     RETURN QUERY
     SELECT plain[h.ord], h.result, h.available_nanos, NULL::bigint, NULL::bigint
