@@ -327,7 +327,7 @@ class Money(RuleBasedStateMachine):
 def test_money_is_where_the_model_has_it_whatever_happens(seed: int) -> None:
     print(f"seed {seed}, {EXAMPLES} sequences")
     machine = seeded(seed)(Money)
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=EXAMPLES, stateful_step_count=30, deadline=None, database=None, suppress_health_check=list(HealthCheck)
