@@ -9,6 +9,7 @@ TokiaError
     ├── AlreadyMember        409
     ├── TooMany              409  keys, invitations or organizations
     ├── ConfirmationMissing  400  the name typed to confirm is another
+    ├── ProjectArchived      409  keys can't come into it
     ├── UnknownScope         400  a key's scope that isn't in the table
     └── ScopeMissing         403  the giver of a scope, or the caller of an operation, hasn't got it
 """
@@ -54,6 +55,11 @@ class TooMany(AccountsError):
 
 class ConfirmationMissing(AccountsError):
     code = "confirmation_missing"
+
+
+class ProjectArchived(AccountsError):
+    code = "project_archived"
+    status = 409
 
 
 class UnknownScope(AccountsError):

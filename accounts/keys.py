@@ -12,12 +12,14 @@ import hmac
 import re
 import secrets
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import TypedDict, Unpack
 
 from django.db import transaction
 
-from accounts.errors import TooMany
-from accounts.models import ApiKey, Organization, User
+from accounts.errors import NotAllowed, ProjectArchived, TooMany
+from accounts.models import ApiKey, Organization, Project, User
+from accounts.scopes import CALL, check_scopes
 from tokia import clock
 
 PREFIX = "sk-tokia-"
@@ -64,54 +66,109 @@ def mint_key(
     *,
     user: User | None,
     name: str,
+    project: Project | None = None,
+    scopes: Iterable[str] = (CALL,),
     expires_at: dt.datetime | None = None,
     allowed_routes: Iterable[str] = (),
     requests_per_minute: int | None = None,
+    tokens_per_minute: int | None = None,
+    concurrent_calls: int | None = None,
     stores_responses: bool = False,
     cache_seconds: int | None = None,
 ) -> tuple[ApiKey, str]:
-    """A new key and its secret, which is never to be had again. Raises TooMany."""
+    """A new key and its secret, which is never to be had again. `scopes` as `accounts.scopes.check_scopes` gives them.
+
+    Raises TooMany, ProjectArchived.
+    """
+    check_project(organization, project)
     Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)  # two presses at once count each other
     if ApiKey.everywhere.filter(organization=organization, status=ApiKey.Status.ACTIVE).count() >= KEYS_MAX:
         raise TooMany(f"A empresa já tem {KEYS_MAX} chaves ativas. Revogue alguma antes de criar outra.")
     secret = new_secret()
     key = ApiKey.everywhere.create(
         organization=organization,
+        project=project,
         created_by=user,
         name=name,
+        scopes=list(scopes),
         key_hash=hashlib.sha256(secret.encode()).digest(),
         prefix=secret[:12],
         suffix=secret[-4:],
         expires_at=expires_at,
         allowed_routes=sorted(set(allowed_routes)),
         requests_per_minute=requests_per_minute,
+        tokens_per_minute=tokens_per_minute,
+        concurrent_calls=concurrent_calls,
         stores_responses=stores_responses,
         cache_seconds=cache_seconds,
     )
     return key, secret
 
 
-def change_key(
-    key: ApiKey,
-    *,
-    name: str,
-    allowed_routes: Iterable[str],
-    requests_per_minute: int | None,
-    stores_responses: bool,
-    cache_seconds: int | None,
-) -> bool:
+def check_project(organization: Organization, project: Project | None) -> None:
+    """Raises ProjectArchived, and Project.DoesNotExist for another organization's."""
+    if project is None:
+        return
+    found = Project.everywhere.get(pk=project.pk, organization=organization)
+    if found.archived_at is not None:
+        raise ProjectArchived("Este projeto está arquivado. Restaure-o ou escolha outro.", param="project")
+
+
+class KeyChanges(TypedDict, total=False):
+    """What may change of a key; what is left out stays."""
+
+    name: str
+    project: Project | None
+    scopes: list[str]
+    allowed_routes: Iterable[str]
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    concurrent_calls: int | None
+    stores_responses: bool
+    cache_seconds: int | None
+
+
+def change_key(key: ApiKey, **changes: Unpack[KeyChanges]) -> bool:
     """What a key may do, from now on; in force in every gateway within two seconds. False where it was revoked meanwhile.
 
-    Its secret, who made it and when it expires never change: that is another key."""
-    changed = ApiKey.everywhere.filter(pk=key.pk, status=ApiKey.Status.ACTIVE).update(
-        name=name,
-        allowed_routes=sorted(set(allowed_routes)),
-        requests_per_minute=requests_per_minute,
-        stores_responses=stores_responses,
-        cache_seconds=cache_seconds,
-    )
+    `scopes` as `new_scopes` gives them. Its secret, who made it and when it expires never change: that is another key.
+    Raises ProjectArchived.
+    """
+    if "project" in changes and (changes["project"] is None or changes["project"].pk != key.project_id):
+        check_project(key.organization, changes["project"])
+    if "allowed_routes" in changes:
+        changes["allowed_routes"] = sorted(set(changes["allowed_routes"]))
+    active = ApiKey.everywhere.filter(pk=key.pk, status=ApiKey.Status.ACTIVE)
+    changed = active.update(**changes) if changes else active.count()
     key.refresh_from_db()
     return changed == 1
+
+
+def new_scopes(key: ApiKey, wanted: Iterable[str], *, by: User, allowed: Collection[str]) -> list[str]:
+    """The scopes to give a key that exists. A key acts in the name of who created it, so only they add what manages;
+    others may take away, and give or take "call".
+
+    Raises UnknownScope, ScopeMissing.
+    """
+    kept = set(key.scopes)
+    return check_scopes(wanted, allowed=kept | set(allowed) if key.created_by_id == by.pk else kept | ({CALL} & set(allowed)))
+
+
+def rotate_key(key: ApiKey, *, by: User) -> str:
+    """A new secret for the same key: limits, budgets and history go on; the old secret is refused within two seconds.
+
+    Raises NotAllowed for a revoked key, and for one that manages and that somebody else created: its secret acts in their name.
+    """
+    if set(key.scopes) != {CALL} and key.created_by_id != by.pk:
+        raise NotAllowed("Esta chave administra em nome de quem a criou: só essa pessoa troca o segredo. Você pode revogá-la.")
+    secret = new_secret()
+    changed = ApiKey.everywhere.filter(pk=key.pk, status=ApiKey.Status.ACTIVE).update(
+        key_hash=hashlib.sha256(secret.encode()).digest(), prefix=secret[:12], suffix=secret[-4:]
+    )
+    if not changed:
+        raise NotAllowed("Esta chave foi revogada. Crie outra.")
+    key.refresh_from_db()
+    return secret
 
 
 def revoke_key(key: ApiKey) -> None:
