@@ -1,6 +1,7 @@
 """The nouns of billing, one file per subject. Nothing is defined here."""
 
 from billing.models.budgets import Budget, BudgetSpend
+from billing.models.cards import AutoTopUp, Card, CardHolder, CardPayment, Dispute, StripeEvent
 from billing.models.charges import Charge, PixNotice, Refund, UnmatchedPix
 from billing.models.events import Event
 from billing.models.ledger import LedgerEntry, Posting
@@ -20,10 +21,15 @@ from billing.models.usage import MonthSpend, SettledBatch, UsageRecord
 from billing.models.wallet import ExpiredHold, GatewaySession, Hold, Lot, UnsettledCall, Wallet
 
 __all__ = [
+    "AutoTopUp",
     "Budget",
     "BudgetSpend",
+    "Card",
+    "CardHolder",
+    "CardPayment",
     "Charge",
     "Contract",
+    "Dispute",
     "Event",
     "ExchangeRate",
     "ExpiredHold",
@@ -40,6 +46,7 @@ __all__ = [
     "ProviderCost",
     "Refund",
     "SettledBatch",
+    "StripeEvent",
     "TagDay",
     "Unit",
     "UnmatchedPix",

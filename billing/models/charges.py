@@ -116,7 +116,13 @@ class Refund(models.Model):
     id = models.UUIDField(primary_key=True)  # also the hold's id; its hex is the devolução's id at the bank
     lot = models.ForeignKey("billing.Lot", models.PROTECT, null=True, related_name="refunds", verbose_name="lote")
     unmatched = models.ForeignKey(UnmatchedPix, models.PROTECT, null=True, related_name="refunds", verbose_name="PIX")
-    end_to_end_id = models.CharField("E2E", max_length=32)
+    card_payment = models.ForeignKey(
+        "billing.CardPayment", models.PROTECT, null=True, blank=True, related_name="refunds", verbose_name="recarga pela Stripe"
+    )
+    end_to_end_id = models.CharField("E2E", max_length=32, blank=True)  # empty: by card
+    stripe_id = models.CharField(
+        "na Stripe", max_length=64, unique=True, null=True, blank=True
+    )  # re_…; empty: by PIX, or not yet told
     amount_nanos = models.BigIntegerField("valor")
     status = models.CharField("situação", max_length=10, choices=Status.choices, default=Status.HELD)
     reason = models.CharField("motivo", max_length=140)
@@ -125,6 +131,8 @@ class Refund(models.Model):
     created_at = models.DateTimeField("pedida em", auto_now_add=True)
     asked_at = models.DateTimeField("consultada em", null=True, blank=True)
     done_at = models.DateTimeField("concluída em", null=True, blank=True)
+    # Of a card: the bank took it and gave it back to us later; the wallet has it again.
+    returned_at = models.DateTimeField("voltou em", null=True, blank=True)
 
     class Meta:
         verbose_name = "devolução"
