@@ -4,7 +4,9 @@ from billing.models.budgets import Budget, BudgetSpend
 from billing.models.cards import AutoTopUp, Card, CardHolder, CardPayment, Dispute, StripeEvent
 from billing.models.charges import Charge, PixNotice, Refund, UnmatchedPix
 from billing.models.events import Event
+from billing.models.hooks import AlertChoice, AlertState, EventMail, Hook, HookDelivery
 from billing.models.ledger import LedgerEntry, Posting
+from billing.models.price_guard import PriceApproval, PriceNotice, RateAlarm
 from billing.models.prices import (
     Contract,
     ExchangeRate,
@@ -16,11 +18,22 @@ from billing.models.prices import (
     VolumePlan,
     VolumeTier,
 )
+from billing.models.promotions import (
+    CodeGuess,
+    Coupon,
+    CouponRedemption,
+    PromotionRules,
+    Referral,
+    ReferralCode,
+    WelcomeGrant,
+)
 from billing.models.rollups import TagDay, UsageDay
 from billing.models.usage import MonthSpend, SettledBatch, UsageRecord
 from billing.models.wallet import ExpiredHold, GatewaySession, Hold, Lot, UnsettledCall, Wallet
 
 __all__ = [
+    "AlertChoice",
+    "AlertState",
     "AutoTopUp",
     "Budget",
     "BudgetSpend",
@@ -28,22 +41,34 @@ __all__ = [
     "CardHolder",
     "CardPayment",
     "Charge",
+    "CodeGuess",
     "Contract",
+    "Coupon",
+    "CouponRedemption",
     "Dispute",
     "Event",
+    "EventMail",
     "ExchangeRate",
     "ExpiredHold",
     "GatewaySession",
     "Hold",
+    "Hook",
+    "HookDelivery",
     "LedgerEntry",
     "Lot",
     "MonthSpend",
     "PixNotice",
     "Posting",
     "Price",
+    "PriceApproval",
     "PriceBook",
+    "PriceNotice",
     "PriceVersion",
+    "PromotionRules",
     "ProviderCost",
+    "RateAlarm",
+    "Referral",
+    "ReferralCode",
     "Refund",
     "SettledBatch",
     "StripeEvent",
@@ -56,4 +81,5 @@ __all__ = [
     "VolumePlan",
     "VolumeTier",
     "Wallet",
+    "WelcomeGrant",
 ]

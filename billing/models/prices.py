@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
@@ -35,6 +36,7 @@ class ExchangeRate(models.Model):
 
     rate = models.DecimalField("R$ por US$", max_digits=12, decimal_places=6, validators=[MinValueValidator(Decimal("0.01"))])
     source = models.CharField("fonte", max_length=40)  # "PTAX venda" or who typed it
+    reason = models.CharField("motivo", max_length=200, blank=True)  # why it was typed
     quoted_at = models.DateTimeField("cotado em")
     fetched_at = models.DateTimeField("obtido em", auto_now_add=True)
 
@@ -91,17 +93,36 @@ class PriceBook(models.Model):
         return self.name
 
 
+DRIFT_ALARM_BPS = 500
+
+
 class PriceVersion(models.Model):
-    """A whole edition of a price book. Frozen once published (a database trigger says so), in force from `effective_at`."""
+    """A whole edition of a price book. Frozen once published (a database trigger says so), in force from `effective_at`.
+
+    Its prices stand at its exchange rate until another version, whatever the dollar does; the policy says when staff are told.
+    """
 
     class Status(models.TextChoices):
         DRAFT = "draft", "Rascunho"  # may change, is never served
         PUBLISHED = "published", "Publicada"  # frozen
 
+    class RatePolicy(models.TextChoices):
+        LOCKED = "locked", "Travado, com alarme"  # a draft is proposed once PTAX is `drift_alarm_bps` away
+        FOLLOWED = "followed", "Acompanhado"  # a draft is proposed at every other PTAX
+        FIXED = "fixed", "Travado, sem alarme"  # nobody is told, but for prices below their cost
+
     book = models.ForeignKey(PriceBook, models.PROTECT, related_name="versions", verbose_name="livro")
     number = models.PositiveIntegerField("número")
     status = models.CharField("situação", max_length=9, choices=Status.choices, default=Status.DRAFT)
     exchange_rate = models.ForeignKey(ExchangeRate, models.PROTECT, null=True, blank=True, verbose_name="câmbio")
+    rate_policy = models.CharField(
+        "política de câmbio", max_length=8, choices=RatePolicy.choices, default=RatePolicy.LOCKED, db_default=RatePolicy.LOCKED
+    )
+    drift_alarm_bps = models.PositiveIntegerField(
+        "alarme de variação (centésimos de %)", default=DRIFT_ALARM_BPS, db_default=DRIFT_ALARM_BPS
+    )
+    # The users who drafted it or edited its lines: none of them may approve it.
+    author_ids = ArrayField(models.BigIntegerField(), default=list, db_default=[], blank=True, verbose_name="autores")
     note = models.CharField("nota", max_length=200, blank=True)
     effective_at = models.DateTimeField("vigente desde", null=True, blank=True)
     published_at = models.DateTimeField("publicada em", null=True, blank=True)
@@ -157,9 +178,13 @@ class Price(models.Model):
 
 
 class VolumePlan(models.Model):
-    """A frozen edition of the discounts by volume. One is in force for everybody."""
+    """A frozen edition of the discounts by volume. One is in force for everybody, others by contract."""
 
     name = models.CharField("nome", max_length=60, unique=True)
+    # Negotiated with one organization: never in force for everybody, and in nobody else's contract.
+    organization = models.ForeignKey(
+        Organization, models.PROTECT, null=True, blank=True, related_name="volume_plans", verbose_name="só desta empresa"
+    )
     is_default = models.BooleanField("em vigor para todos", default=False)
     created_at = models.DateTimeField("criado em", auto_now_add=True)
     published_at = models.DateTimeField("publicado em", null=True, blank=True)
@@ -167,7 +192,10 @@ class VolumePlan(models.Model):
     class Meta:
         verbose_name = "plano de volume"
         verbose_name_plural = "planos de volume"
-        constraints = [models.UniqueConstraint(fields=["is_default"], condition=Q(is_default=True), name="volume_plan_one_default")]
+        constraints = [
+            models.UniqueConstraint(fields=["is_default"], condition=Q(is_default=True), name="volume_plan_one_default"),
+            models.CheckConstraint(condition=Q(is_default=False) | Q(organization__isnull=True), name="volume_plan_default_is_nobodys"),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -201,15 +229,24 @@ class Contract(models.Model):
     note = models.CharField("nota", max_length=300, blank=True)
     agreed_by = models.CharField("acertado por", max_length=150)
     created_at = models.DateTimeField("criado em", auto_now_add=True)
+    ended_by = models.CharField("encerrado por", max_length=150, blank=True)
+    ended_at = models.DateTimeField("encerrado em", null=True, blank=True)
+    end_reason = models.CharField("motivo do fim", max_length=300, blank=True)
+    is_cancelled = models.BooleanField("cancelado", default=False, db_default=False)  # before its first month began: it never counted
 
     class Meta:
         verbose_name = "contrato de volume"
         verbose_name_plural = "contratos de volume"
         constraints = [
-            models.UniqueConstraint(fields=["organization", "first_month"], name="contract_once_a_month"),
+            models.UniqueConstraint(
+                fields=["organization", "first_month"], condition=Q(is_cancelled=False), name="contract_once_a_month"
+            ),
             models.CheckConstraint(condition=Q(first_month__day=1), name="contract_from_first_day"),
             models.CheckConstraint(
                 condition=Q(last_month__isnull=True) | Q(last_month__gte=models.F("first_month"), last_month__day=1),
                 name="contract_to_first_day",
             ),
         ]
+
+    def __str__(self) -> str:
+        return f"{self.organization}: {self.plan}"

@@ -41,7 +41,7 @@ BEGIN
   SELECT c.plan_id INTO plan
   FROM billing_contract c JOIN billing_wallet w ON w.organization_id = c.organization_id
   JOIN billing_volumeplan p ON p.id = c.plan_id AND p.published_at IS NOT NULL
-  WHERE w.id = p_wallet AND c.first_month <= p_month AND (c.last_month IS NULL OR c.last_month >= p_month)
+  WHERE w.id = p_wallet AND NOT c.is_cancelled AND c.first_month <= p_month AND (c.last_month IS NULL OR c.last_month >= p_month)
   ORDER BY c.first_month DESC LIMIT 1;
   RETURN coalesce(plan, billing_plan_of(p_wallet));
 END $$;
