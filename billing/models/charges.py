@@ -105,7 +105,8 @@ class UnmatchedPix(models.Model):
 
 
 class Refund(models.Model):
-    """A devolução: money held first, asked at the bank, settled on DEVOLVIDO, released on NAO_REALIZADO."""
+    """Money on its way back to who paid: held first, asked at the bank (a devolução) or at Stripe, settled when it was returned,
+    released when it was not. `billing/refunds.py` decides; `billing/refund_books.py` moves the status with the money."""
 
     class Status(models.TextChoices):
         HELD = "held", "Reservada"  # not yet acknowledged by the bank; asked again with the same id
@@ -137,4 +138,13 @@ class Refund(models.Model):
     class Meta:
         verbose_name = "devolução"
         verbose_name_plural = "devoluções"
-        constraints = [models.CheckConstraint(condition=Q(amount_nanos__gt=0), name="refund_amount_positive")]
+        constraints = [
+            models.CheckConstraint(condition=Q(amount_nanos__gt=0), name="refund_amount_positive"),
+            models.CheckConstraint(condition=Q(card_payment__isnull=False) | ~Q(end_to_end_id=""), name="refund_of_a_pix_names_it"),
+        ]
+        indexes = [models.Index(fields=["status", "asked_at"], name="refund_due", condition=Q(status__in=("held", "processing")))]
+
+    @property
+    def paid_by(self) -> str:
+        """ "pix" or "card"."""
+        return "card" if self.card_payment_id else "pix"
