@@ -53,7 +53,9 @@ class PriceApproval(models.Model):
     reason = models.CharField("motivo do pedido", max_length=300)
     asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", verbose_name="pedida por")
     asked_at = models.DateTimeField("pedida em", auto_now_add=True)
-    decided_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+", verbose_name="decidida por")
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+", verbose_name="decidida por"
+    )
     decided_at = models.DateTimeField("decidida em", null=True)
     decision_reason = models.CharField("motivo da decisão", max_length=300, blank=True)
 

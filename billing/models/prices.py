@@ -194,7 +194,9 @@ class VolumePlan(models.Model):
         verbose_name_plural = "planos de volume"
         constraints = [
             models.UniqueConstraint(fields=["is_default"], condition=Q(is_default=True), name="volume_plan_one_default"),
-            models.CheckConstraint(condition=Q(is_default=False) | Q(organization__isnull=True), name="volume_plan_default_is_nobodys"),
+            models.CheckConstraint(
+                condition=Q(is_default=False) | Q(organization__isnull=True), name="volume_plan_default_is_nobodys"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -232,7 +234,8 @@ class Contract(models.Model):
     ended_by = models.CharField("encerrado por", max_length=150, blank=True)
     ended_at = models.DateTimeField("encerrado em", null=True, blank=True)
     end_reason = models.CharField("motivo do fim", max_length=300, blank=True)
-    is_cancelled = models.BooleanField("cancelado", default=False, db_default=False)  # before its first month began: it never counted
+    # Before its first month began: it never counted.
+    is_cancelled = models.BooleanField("cancelado", default=False, db_default=False)
 
     class Meta:
         verbose_name = "contrato de volume"
