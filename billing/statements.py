@@ -8,49 +8,67 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import connection
 
-from accounts.models import ApiKey
 from accounts.tenancy import current_tenant
 from billing.models import LedgerEntry, Lot, MonthSpend, UsageRecord, VolumeTier, Wallet
-from billing.pricing import MEDIA, Tier, next_tier, tier_at
+from billing.pricing import Tier, next_tier, tier_at
 from billing.units import media_from, tell_media
+from billing.usage_sums import MEDIA_SUMS, UsageFilter, UsageLine, usage_by
 from billing.wallets import wallet_of
 from tokia import clock
 from tokia.clock import SAO_PAULO, Month
 
+__all__ = ["Balance", "LotLine", "MonthToDate", "Statement", "StatementRow", "UsageFilter", "UsageLine", "balance", "calls", "lots",
+           "month_to_date", "spend_by_day", "statement", "usage_by"]  # fmt: skip
+
 Parameter = int | str | dt.date | dt.datetime
 
-_MEDIA_SUMS = ", ".join(f"sum({name})::bigint" for name, _ in MEDIA)
+# How an entry is told, by its kind, the book on the other side, and whether money comes in. Others go by their kind's name.
+DESCRIPTIONS = {
+    ("top_up", "world:pix", True): "Recarga PIX",
+    ("top_up", "world:stripe", True): "Recarga com cartão",
+    ("refund", "world:pix", False): "Devolução por PIX",
+    ("refund", "world:stripe", False): "Devolução no cartão",
+    ("dispute", "world:pix", False): "Contestação de PIX",
+    ("dispute", "world:stripe", False): "Contestação no cartão",
+    ("dispute", "world:pix", True): "Contestação de PIX encerrada a seu favor",
+    ("dispute", "world:stripe", True): "Contestação no cartão encerrada a seu favor",
+    ("reversal", "world:pix", False): "Estorno de recarga PIX",
+    ("reversal", "world:stripe", False): "Estorno de recarga com cartão",
+}
+
+# Usage after the period: the rest of its last month by day, then by month: nets, less what the wallet did not have.
 _STATEMENT = f"""
 WITH usage AS (
-  SELECT (created_at AT TIME ZONE 'America/Sao_Paulo')::date AS day, sum(paid_nanos + promo_nanos)::bigint AS used,
-         sum(overdraft_nanos)::bigint AS owed, count(*) AS calls,
-         ARRAY[{_MEDIA_SUMS}] AS media
-  FROM billing_usagerecord
-  WHERE organization_id = %(organization)s AND wallet_id = %(wallet)s AND id >= billing_first_id_of_month(%(month)s)
-    AND created_at >= %(from)s
+  SELECT day, sum(paid_nanos + promo_nanos)::bigint AS used, sum(overdraft_nanos)::bigint AS owed, sum(calls)::bigint AS calls,
+         ARRAY[{MEDIA_SUMS}] AS media
+  FROM billing_usageday
+  WHERE organization_id = %(organization)s AND day BETWEEN %(first)s AND %(last)s
   GROUP BY day
+), later AS (
+  SELECT coalesce((SELECT sum(paid_nanos + promo_nanos) FROM billing_usageday
+                   WHERE organization_id = %(organization)s AND day > %(last)s AND day < %(month_after)s), 0)
+       + coalesce((SELECT sum(net_nanos) FROM billing_monthspend WHERE wallet_id = %(wallet)s AND month >= %(month_after)s), 0)
+       - coalesce((SELECT sum(overdraft_nanos) FROM billing_usageday
+                   WHERE organization_id = %(organization)s AND day >= %(month_after)s AND overdraft_nanos > 0), 0) AS used
 )
-SELECT 'wallet', NULL, NULL, posted_nanos, NULL, NULL, NULL, NULL::bigint, NULL::bigint[] FROM billing_wallet WHERE id = %(wallet)s
+SELECT '' AS kind, NULL::timestamptz, NULL::date, (w.posted_nanos + later.used)::bigint, NULL, NULL, NULL::bigint, NULL, NULL,
+       NULL::bigint, NULL::bigint[]
+FROM billing_wallet w, later WHERE w.id = %(wallet)s
 UNION ALL
 SELECT e.kind, e.created_at, (e.created_at AT TIME ZONE 'America/Sao_Paulo')::date,
        CASE WHEN p.destination = 'wallet:' || %(wallet)s THEN p.amount_nanos ELSE -p.amount_nanos END,
-       CASE WHEN p.destination LIKE 'overdraft:%%' THEN 'overdraft' ELSE '' END, e.id, e.reason, NULL::bigint, NULL::bigint[]
+       p.source, p.destination, e.id, e.reference, e.reason, NULL, NULL
 FROM billing_posting p JOIN billing_ledgerentry e ON e.id = p.entry_id
-WHERE p.wallet_id = %(wallet)s AND e.kind <> 'usage' AND e.created_at >= %(from)s
+WHERE p.wallet_id = %(wallet)s AND p.destination <> 'revenue:usage' AND e.kind <> 'usage' AND e.created_at >= %(from)s
   AND 'wallet:' || %(wallet)s IN (p.source, p.destination)
 UNION ALL
-SELECT 'usage', NULL, day, -used, NULL, NULL, owed::text, calls, media FROM usage
+SELECT 'usage', NULL, day, -used, NULL, NULL, NULL, NULL, owed::text, calls, media FROM usage
 """  # noqa: S608
-_GROUPS = {
-    "day": "(created_at AT TIME ZONE 'America/Sao_Paulo')::date",
-    "route": "route_name",
-    "key": "api_key_id",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +92,16 @@ class StatementRow:
     out_nanos: int
     balance_nanos: int = 0  # after it
     entry_id: int | None = None
+    reference: str = ""  # of the entry
     reason: str = ""
     calls: int = 0  # of a day's usage
     media: str = ""  # of a day's usage: images, sound and the like, in words
     overdraft_nanos: int = 0  # of a day's usage: not paid by the wallet, owed
+
+    @property
+    def has_recibo(self) -> bool:
+        """Money that the customer paid in has a recibo; what it settled of a debt is part of the same payment."""
+        return self.kind == LedgerEntry.Kind.TOP_UP and self.in_nanos > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,27 +113,6 @@ class Statement:
     in_nanos: int
     out_nanos: int
     closing_nanos: int
-
-
-@dataclass(frozen=True, slots=True)
-class UsageLine:
-    """What a day, a model or a key used; failed calls count as calls."""
-
-    group: Any  # a date, a route's name or a key's id
-    label: str
-    calls: int
-    failed: int
-    gross_nanos: int
-    net_nanos: int
-    input_tokens: int  # all of the prompt, cached or not, of whatever kind
-    cached_input_tokens: int
-    output_tokens: int  # reasoning, sound and pictures included
-    latency_ms: int  # mean
-    media: dict[str, int] = field(default_factory=dict)  # quantities that are no text tokens, by bucket; none that is zero
-
-    @property
-    def media_text(self) -> str:
-        return tell_media(self.media)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +149,8 @@ def balance() -> Balance:
 def statement(*, first_on: dt.date, last_on: dt.date, kinds: Sequence[str] = ()) -> Statement:
     """The wallet's movements from the first to the last day, both included; usage as one row per day, at the day's end."""
     wallet = wallet_of(current_tenant())
-    posted, rows = _read_rows(wallet, first_on)
-    opening = posted - sum(row.in_nanos - row.out_nanos for row in rows)
+    after, rows = _read_rows(wallet, first_on=first_on, last_on=last_on)
+    opening = after - sum(row.in_nanos - row.out_nanos for row in rows)
     period: list[StatementRow] = []
     running = opening
     for row in rows:
@@ -163,16 +166,19 @@ def statement(*, first_on: dt.date, last_on: dt.date, kinds: Sequence[str] = ())
     )
 
 
-def _read_rows(wallet: Wallet, first_on: dt.date) -> tuple[int, list[StatementRow]]:
-    """What the wallet has now, and all that moved it since a day, in one snapshot; so a period's opening needs no older row."""
-    arguments: dict[str, Parameter] = {"wallet": wallet.pk, "organization": wallet.organization_id, "from": _starts_at(first_on),
-                 "month": first_on.replace(day=1)}  # fmt: skip
+def _read_rows(wallet: Wallet, *, first_on: dt.date, last_on: dt.date) -> tuple[int, list[StatementRow]]:
+    """What the wallet would have now without the usage after the period, and all else that moved it since the first day, in one
+    snapshot; so a period's opening needs no older row, and no usage record."""
+    arguments: dict[str, Parameter] = {
+        "wallet": wallet.pk, "organization": wallet.organization_id, "from": _starts_at(first_on), "first": first_on,
+        "last": last_on, "month_after": (last_on.replace(day=1) + dt.timedelta(days=31)).replace(day=1),
+    }  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute(_STATEMENT, arguments)
-        (_, _, _, posted, *_), *found = sorted(cursor.fetchall(), key=lambda row: row[0] != "wallet")
+        (_, _, _, after, *_), *found = sorted(cursor.fetchall(), key=lambda row: row[0] != "")
     rows = [_statement_row(*row) for row in found]
     rows.sort(key=lambda row: (row.on, row.at is None, row.at or row.on, row.entry_id, row.out_nanos))
-    return posted, rows
+    return after, rows
 
 
 def _statement_row(
@@ -180,59 +186,27 @@ def _statement_row(
     at: dt.datetime | None,
     on: dt.date,
     amount: int,
-    book: str | None,
+    source: str | None,
+    destination: str | None,
     entry_id: int | None,
+    reference: str | None,
     text: str,
     calls: int | None,
     media: list[int] | None,
 ) -> StatementRow:
     row = StatementRow(
         on=on, at=at, kind=kind, description=str(LedgerEntry.Kind(kind).label), in_nanos=max(amount, 0), out_nanos=max(-amount, 0),
-        entry_id=entry_id,
+        entry_id=entry_id, reference=reference or "",
     )  # fmt: skip
     if calls is not None and media is not None:
         number = f"{calls:,}".replace(",", ".")
         noun = "requisição" if calls == 1 else "requisições"
         return replace(row, description=f"Uso de {on:%d/%m} — {number} {noun}", calls=calls, media=tell_media(media_from(media)),
                        overdraft_nanos=int(text))  # fmt: skip
-    if book == "overdraft":
+    if (destination or "").startswith("overdraft:"):
         return replace(row, description="Acerto de saldo devedor")
-    return replace(row, reason=text)
-
-
-def usage_by(
-    group: str, *, first_on: dt.date, last_on: dt.date, route_name: str = "", api_key_id: int | None = None
-) -> list[UsageLine]:
-    """Usage from the first to the last day, both included, by "day", "route" or "key"; days in order, others dearest first."""
-    conditions = ["organization_id = %s", "created_at >= %s", "created_at < %s", "id >= billing_first_id_of_month(%s)"]
-    ends_at = _starts_at(last_on + dt.timedelta(days=1))
-    arguments: list[Parameter] = [current_tenant().pk, _starts_at(first_on), ends_at, first_on.replace(day=1)]
-    if route_name:
-        conditions.append("route_name = %s")
-        arguments.append(route_name)
-    if api_key_id is not None:
-        conditions.append("api_key_id = %s")
-        arguments.append(api_key_id)
-    query = (
-        f"SELECT {_GROUPS[group]} AS line, count(*), count(*) FILTER (WHERE outcome = 'failed'), sum(gross_nanos)::bigint,"  # noqa: S608
-        " sum(net_nanos)::bigint AS net,"
-        " sum(input_tokens::bigint + cached_input_tokens + cache_write_tokens + audio_input_tokens + image_input_tokens)::bigint,"
-        " sum(cached_input_tokens)::bigint,"
-        " sum(output_tokens::bigint + reasoning_tokens + audio_output_tokens + image_output_tokens)::bigint,"
-        f" round(avg(latency_ms))::int, ARRAY[{_MEDIA_SUMS}] FROM billing_usagerecord WHERE {' AND '.join(conditions)}"
-        f" GROUP BY line ORDER BY {'line' if group == 'day' else 'net DESC, line'}"
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(query, arguments)
-        found = cursor.fetchall()
-    names = dict(ApiKey.objects.values_list("id", "name")) if group == "key" else {}
-    return [UsageLine(line, _label(line, names), *[*figures, media_from(media)]) for line, *figures, media in found]
-
-
-def _label(line: Any, names: dict[int, str]) -> str:
-    if isinstance(line, dt.date):
-        return f"{line:%d/%m}"
-    return names.get(line, "Chave removida") if isinstance(line, int) else str(line)
+    book = source if amount > 0 else destination
+    return replace(row, description=DESCRIPTIONS.get((kind, book or "", amount > 0), row.description), reason=text)
 
 
 def calls() -> Any:

@@ -1,33 +1,27 @@
-"""The figures of an organization's overview. Reads only; every figure is exact, and drawn from usage records."""
+"""The figures of an organization's overview, from the days that usage is added up by; only latencies come from the last calls."""
 
 from __future__ import annotations
 
 import datetime as dt
-import uuid
 from collections import defaultdict
 from dataclasses import dataclass
 
-from django.db.models import Aggregate, Count, FloatField, Q, Sum
-from django.db.models.functions import TruncDate
+from django.db import connection
 
 from accounts.models import Organization
+from accounts.tenancy import tenant
 from billing import statements
-from billing.models import UsageRecord
+from billing.usage_sums import totals
 from tokia import clock
 
 TOP_ROUTES = 5
 OTHERS = "outros"
-
-
-class Percentile(Aggregate):
-    function = "PERCENTILE_CONT"
-    template = "%(function)s(%(fraction)s) WITHIN GROUP (ORDER BY %(expressions)s)"
-    output_field = FloatField()
+LATENCIES_OF = 1_000  # the newest calls
 
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """The last 30 days."""
+    """The last 30 days of Brasília's calendar, today included; latencies of the newest LATENCIES_OF calls among them."""
 
     calls: int
     success_bps: int | None
@@ -52,38 +46,34 @@ class Day:
         return sum(self.by_route.values())
 
 
-def first_id_at(moment: dt.datetime) -> uuid.UUID:
-    """No id made later is smaller: UsageRecord is partitioned and ordered by its UUIDv7."""
-    return uuid.UUID(int=int(moment.timestamp() * 1000) << 80)
+# A percentile has no sum, so it can't be added up by day: it is of the newest calls, which the index has at hand.
+_LATENCIES = """
+    SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY c.first_token_ms),
+           percentile_cont(0.95) WITHIN GROUP (ORDER BY c.first_token_ms),
+           percentile_cont(0.5) WITHIN GROUP (ORDER BY c.overhead_us) / 1000
+    FROM (SELECT first_token_ms, overhead_us FROM billing_usagerecord
+          WHERE organization_id = %s AND id >= billing_first_id_of_month(%s) AND created_at >= %s
+          ORDER BY id DESC LIMIT %s) c
+"""
 
 
 def recent(organization: Organization) -> Recent:
-    since = clock.now() - dt.timedelta(days=30)
-    row = UsageRecord.everywhere.filter(organization=organization, id__gte=first_id_at(since)).aggregate(
-        calls=Count("id"),
-        good=Count("id", filter=Q(status_code__lt=400)),
-        fresh=Sum("input_tokens"),
-        cached=Sum("cached_input_tokens"),
-        written=Sum("cache_write_tokens"),
-        output=Sum("output_tokens"),
-        reasoning=Sum("reasoning_tokens"),
-        sound_in=Sum("audio_input_tokens"),
-        sound_out=Sum("audio_output_tokens"),
-        pictures_in=Sum("image_input_tokens"),
-        pictures_out=Sum("image_output_tokens"),
-        p50=Percentile("first_token_ms", fraction=0.5),
-        p95=Percentile("first_token_ms", fraction=0.95),
-        overhead=Percentile("overhead_us", fraction=0.5),
-    )
-    calls = row["calls"]
+    today = clock.today_in_brazil()
+    first_on = today - dt.timedelta(days=29)
+    with tenant(organization):
+        month = totals(first_on=first_on, last_on=today)
+    since = dt.datetime.combine(first_on, dt.time(), clock.SAO_PAULO)
+    with connection.cursor() as cursor:
+        cursor.execute(_LATENCIES, [organization.pk, first_on.replace(day=1), since, LATENCIES_OF])
+        [(p50, p95, overhead)] = cursor.fetchall()
     return Recent(
-        calls=calls,
-        success_bps=row["good"] * 10_000 // calls if calls else None,
-        input_tokens=sum(row[name] or 0 for name in ("fresh", "cached", "written", "sound_in", "pictures_in")),
-        output_tokens=sum(row[name] or 0 for name in ("output", "reasoning", "sound_out", "pictures_out")),
-        first_token_ms=_rounded(row["p50"]),
-        first_token_p95_ms=_rounded(row["p95"]),
-        overhead_ms=_rounded(row["overhead"] / 1_000) if row["overhead"] is not None else None,
+        calls=month.calls,
+        success_bps=(month.calls - month.failed) * 10_000 // month.calls if month.calls else None,
+        input_tokens=month.input_tokens,
+        output_tokens=month.output_tokens,
+        first_token_ms=_rounded(p50),
+        first_token_p95_ms=_rounded(p95),
+        overhead_ms=_rounded(overhead),
     )
 
 
@@ -95,19 +85,18 @@ def spend_by_day(organization: Organization, *, days: int) -> list[Day]:
     """The last `days` days of Brasília's calendar, today included, empty ones too; beyond the top five routes: "outros"."""
     today = clock.today_in_brazil()
     first_on = today - dt.timedelta(days=days - 1)
-    since = dt.datetime.combine(first_on, dt.time(), clock.SAO_PAULO)
-    rows = (
-        UsageRecord.everywhere.filter(organization=organization, id__gte=first_id_at(since))
-        .annotate(on=TruncDate("created_at", tzinfo=clock.SAO_PAULO))
-        .values("on", "route_name")
-        .annotate(net=Sum("net_nanos"))
-        .filter(net__gt=0)
-    )
-    totals: dict[str, int] = defaultdict(int)
-    found = [(row["on"], row["route_name"], int(row["net"])) for row in rows]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT day, route_name, sum(net_nanos)::bigint FROM billing_usageday"
+            " WHERE organization_id = %s AND day BETWEEN %s AND %s"
+            " GROUP BY day, route_name HAVING sum(net_nanos) > 0 ORDER BY day, route_name",
+            [organization.pk, first_on, today],
+        )
+        found = cursor.fetchall()
+    spent: dict[str, int] = defaultdict(int)
     for _, route, net in found:
-        totals[route] += net
-    top = set(sorted(totals, key=lambda route: -totals[route])[:TOP_ROUTES])
+        spent[route] += net
+    top = set(sorted(spent, key=lambda route: -spent[route])[:TOP_ROUTES])
     by_day: dict[dt.date, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for on, route, net in found:
         by_day[on][route if route in top else OTHERS] += net

@@ -76,7 +76,8 @@ def test_usage_by_day_route_and_key(wallet: Wallet, key: ApiKey) -> None:
     with tenant(wallet.organization):
         by_day = statements.usage_by("day", first_on=first_on, last_on=last_on)
         by_route = statements.usage_by("route", first_on=first_on, last_on=last_on)
-        by_key = statements.usage_by("key", first_on=first_on, last_on=last_on, route_name="acme/one")
+        only = statements.UsageFilter(route_name="acme/one")
+        by_key = statements.usage_by("key", first_on=first_on, last_on=last_on, only=only)
         spent = statements.spend_by_day(days=7)
     assert [(line.calls, line.failed, line.net_nanos // BRL) for line in by_day] == [(3, 1, 63)]
     assert [(line.label, line.net_nanos // BRL, line.input_tokens) for line in by_route] == [
