@@ -56,7 +56,7 @@ def check_key(secret: str) -> bytes | None:
 
 def find_key(key_hash: bytes) -> ApiKey | None:
     """The key with this digest, in whatever state it is."""
-    key = ApiKey.everywhere.select_related("organization").filter(key_hash=key_hash).first()
+    key = ApiKey.everywhere.select_related("organization", "project").filter(key_hash=key_hash).first()
     return key if key is not None and hmac.compare_digest(bytes(key.key_hash), key_hash) else None
 
 

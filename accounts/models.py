@@ -258,6 +258,29 @@ class PasswordFailure(models.Model):
         indexes = [models.Index(fields=["email", "failed_at"], name="password_failure_by_email")]
 
 
+class IdempotentRequest(models.Model):
+    """A creating request of the management API under an Idempotency-Key, and the answer it got (`accounts.idempotency`)."""
+
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="+", verbose_name="empresa")
+    caller = models.CharField(max_length=30)  # "key:7" or "user:3"
+    key_digest = models.BinaryField(max_length=32)  # SHA-256 of the header
+    body_digest = models.BinaryField(max_length=32)  # SHA-256 of operation and body
+    answer = models.BinaryField(null=True)  # JSON, sealed under the organization's key; empty while it runs
+    started_at = models.DateTimeField(db_index=True)
+    answered_at = models.DateTimeField(null=True)
+
+    objects = TenantManager["IdempotentRequest"]()
+    everywhere: ClassVar[models.Manager[IdempotentRequest]] = models.Manager()
+
+    class Meta:
+        default_manager_name = "everywhere"
+        base_manager_name = "everywhere"
+        constraints = [models.UniqueConstraint(fields=["organization", "caller", "key_digest"], name="idempotent_request_once")]
+
+    def __str__(self) -> str:
+        return f"{self.caller} {self.started_at:%d/%m %H:%M}"
+
+
 class SnapshotVersion(models.Model):
     """A number that moves, in the same commit, with what gateways keep in memory ('callers', 'catalog').
 

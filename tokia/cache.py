@@ -49,6 +49,18 @@ class ForgivingCache(RedisCache):
     def delete(self, key: Any, version: int | None = None) -> bool:
         return self._try(lambda: super(ForgivingCache, self).delete(key, version), False)
 
+    def count(self, key: str, *, seconds: int) -> int | None:
+        """How often this was asked for the key within its window, this time included; None where Valkey does not answer."""
+        name = self.make_and_validate_key(key)
+
+        def ask() -> int:
+            with self._cache.get_client(name, write=True).pipeline() as pipeline:
+                pipeline.incr(name)
+                pipeline.expire(name, seconds, nx=True)
+                return int(pipeline.execute()[0])
+
+        return self._try(ask, None)
+
     def ping(self) -> bool:
         """Whether Valkey answers now; asks it even while it is being left alone."""
         try:

@@ -85,6 +85,8 @@ INSTALLED_APPS = [
     "allauth.account",
     "csp",
     "django_htmx",
+    "rest_framework",
+    "drf_spectacular",
     "tokia",
     "accounts",
     "billing",
@@ -224,6 +226,31 @@ SECURE_SSL_REDIRECT = IS_PRODUCTION
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
 
+# ── Management API (`/api/v1`; its manners are in `tokia.api`) ───────────────────────────────────────────────────────
+API_REQUESTS_PER_MINUTE: int = env.int("API_REQUESTS_PER_MINUTE", 240)  # per key, person or, for strangers, address
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.KeyAuthentication", "accounts.authentication.MemberAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "DEFAULT_PARSER_CLASSES": ["tokia.api.StrictJson"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_METADATA_CLASS": None,
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "tokia.api.tell_problem",
+    "COERCE_DECIMAL_TO_STRING": True,
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Tokia — API de administração",
+    "DESCRIPTION": "",  # tokia.openapi tells it
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SCHEMA_PATH_PREFIX": r"/api/v1",
+    "SERVERS": [{"url": WEB_URL}],
+    "SERVE_INCLUDE_SCHEMA": False,
+    "POSTPROCESSING_HOOKS": ["tokia.openapi.finish"],
+    "COMPONENT_SPLIT_REQUEST": False,
+}
+
 # ── Money ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 TOP_UP_MIN_BRL: int = env.int("TOP_UP_MIN_BRL", 10)
 TOP_UP_MAX_BRL: int = env.int("TOP_UP_MAX_BRL", 50_000)
@@ -259,6 +286,10 @@ PTAX_URL: str = env.str(
     else f"{SANDBOX_URL}/olinda/servico/PTAX/versao/v1/odata",
 )
 CNPJ_URL: str = env.str("CNPJ_URL", "" if IS_PRODUCTION else f"{SANDBOX_URL}/cnpj")  # `/{cnpj}` is added; empty: no look-up
+
+# ── Calls to customers' addresses ────────────────────────────────────────────────────────────────────────────────────
+# Receivers on loopback that the sandbox's webhooks may call, as "host:port" (`tokia.outbound`).
+OUTBOUND_LOOPBACK: list[str] = env.list("OUTBOUND_LOOPBACK", default=[urlsplit(SANDBOX_URL).netloc] if SANDBOX_URL else [])
 
 # ── The gateway's numbers, side by side ──────────────────────────────────────────────────────────────────────────────
 GATEWAY_BODY_BYTES_MAX: int = env.int("GATEWAY_BODY_BYTES_MAX", 20 * 1_048_576)
@@ -351,8 +382,8 @@ if IS_PRODUCTION:
         _missing.append("EMAIL_URL")
     if _missing:
         raise ImproperlyConfigured(f"Production needs: {', '.join(_missing)}.")
-    if DEBUG or SANDBOX_URL or CRASHPOINT:
-        raise ImproperlyConfigured("DEBUG, SANDBOX_URL and CRASHPOINT have no place in production.")
+    if DEBUG or SANDBOX_URL or CRASHPOINT or OUTBOUND_LOOPBACK:
+        raise ImproperlyConfigured("DEBUG, SANDBOX_URL, CRASHPOINT and OUTBOUND_LOOPBACK have no place in production.")
     if len(SECRET_KEY) < 50 or len(PSP_WEBHOOK_SECRET) < 32:
         raise ImproperlyConfigured("SECRET_KEY needs 50 characters or more, PSP_WEBHOOK_SECRET 32.")
     if not all(url.startswith("https://") for url in (WEB_URL, GATEWAY_URL, PSP_BASE_URL, PSP_TOKEN_URL)):

@@ -1,0 +1,218 @@
+"""One operation of the management API, declared once: what it needs (scope), takes (query, body) and gives, in code and in OpenAPI.
+
+    class Keys(Resource):
+        @operation("list_keys", scope="keys.read", summary="Listar chaves", text="…", query=PageQuery, answer=page_shape(KeyAnswer))
+        def get(self, call: ApiCall) -> Any: …
+
+A handler gets an ApiCall and the path's parameters, runs as the caller's organization (`accounts.tenancy`) and returns what its
+answer's shape tells.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts import idempotency
+from accounts.authentication import ApiCaller, caller_in
+from accounts.models import Organization
+from accounts.scopes import SCOPES
+from accounts.tenancy import tenant
+from accounts.throttle import Turn, take_turn
+from tokia import clock
+from tokia.api import PROBLEM, TITLES, ApiError, Problem, Shape
+
+PUBLIC = ""
+ATOMIC, STEPS = "atomic", "steps"  # how `accounts.idempotency` runs what creates
+Handler = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """`scope` is PUBLIC where nobody needs to sign in. `creates` is ATOMIC or STEPS for what takes an Idempotency-Key."""
+
+    name: str
+    scope: str
+    tag: str
+    summary: str
+    text: str
+    status: int = 200
+    query: type[Shape] | None = None
+    body: type[Shape] | None = None
+    answer: type[Shape] | None = None
+    creates: str = ""
+    problems: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ApiCall:
+    """One request, authenticated and read. Only public operations have no caller."""
+
+    request: HttpRequest
+    caller_or_none: ApiCaller | None
+    query: dict[str, Any] = field(default_factory=dict)
+    body: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def caller(self) -> ApiCaller:
+        assert self.caller_or_none is not None
+        return self.caller_or_none
+
+    @property
+    def organization(self) -> Organization:
+        return self.caller.organization
+
+
+class Resource(APIView):  # type: ignore[misc]
+    """An address of `/api/v1`. Its methods are operations; anything else is 405."""
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        found: Request = super().initialize_request(request, *args, **kwargs)
+        found.request_id = str(clock.new_id())
+        return found
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        with ExitStack() as self.running:
+            response: HttpResponseBase = super().dispatch(request, *args, **kwargs)
+            return response
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Before any handler: who calls, whether it is their turn, and their tenant."""
+        address = f"address:{request.META.get('REMOTE_ADDR', '')}"
+        try:
+            self.perform_content_negotiation(request)
+            self.perform_authentication(request)
+        except ApiError:
+            take_turn(address, limit=settings.API_REQUESTS_PER_MINUTE)
+            raise
+        caller = caller_in(request)
+        self.turn: Turn | None = take_turn(caller.name if caller else address, limit=settings.API_REQUESTS_PER_MINUTE)
+        if caller is not None:
+            self.running.enter_context(tenant(caller.organization))
+        negotiated = self.perform_content_negotiation(request)
+        request.accepted_renderer, request.accepted_media_type = negotiated
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        response = super().finalize_response(request, response, *args, **kwargs)
+        response["x-request-id"] = getattr(request, "request_id", "")
+        if "Cache-Control" not in response:
+            response["Cache-Control"] = "no-store"
+        for name, value in (self.turn.headers() if getattr(self, "turn", None) else {}).items():
+            response[name] = value
+        return response
+
+
+class Elsewhere(Resource):
+    """Every other address under `/api/v1/`."""
+
+    schema = None
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        raise ApiError(404, "Não há nada com este endereço.")
+
+
+def operation(name: str, *, scope: str, tag: str, summary: str, text: str, **given: Any) -> Callable[[Handler], Handler]:
+    """Makes a handler an operation (`Operation` has the names of `given`). Raises KeyError for a scope that isn't in the table."""
+    told = Operation(name, scope, tag, summary, text, **given)
+    if scope != PUBLIC:
+        _ = SCOPES[scope]
+
+    def decorate(handler: Handler) -> Handler:
+        @wraps(handler)
+        def handle(self: Resource, request: Request, **path: Any) -> Response:
+            caller = caller_in(request)
+            if told.scope != PUBLIC:
+                if caller is None:
+                    text = "Falta a chave de API: envie o cabeçalho 'Authorization: Bearer sk-tokia-…'."
+                    raise ApiError(401, text, code="missing_api_key")
+                caller.require(told.scope)
+            call = ApiCall(request._request, caller, _read_query(told, request), _read_body(told, request))
+
+            def work() -> Any:
+                found = handler(self, call, **path)
+                return told.answer(found).data if told.answer is not None else None
+
+            key = request.headers.get("Idempotency-Key") if told.creates and caller is not None else None
+            if key is None or caller is None:
+                return Response(work(), status=told.status)
+            where = f"{told.name} {sorted(path.items())}"
+            done = idempotency.once(
+                caller, key, operation=where, body=dict(request.data), is_atomic=told.creates == ATOMIC, work=work
+            )
+            headers = {"Idempotent-Replayed": "true"} if done.is_replay else {}
+            return Response(done.answer, status=told.status, headers=headers)
+
+        handle.operation = told  # type: ignore[attr-defined]  # for the house's tests
+        return _tell_schema(told)(handle)  # type: ignore[no-any-return]
+
+    return decorate
+
+
+def _read_query(told: Operation, request: Request) -> dict[str, Any]:
+    """Raises ValidationError, for unknown parameters too."""
+    asked = {name: values[-1] for name, values in request.query_params.lists()}
+    shape = (told.query or Shape)(data=asked)
+    shape.is_valid(raise_exception=True)
+    return dict(shape.validated_data)
+
+
+def _read_body(told: Operation, request: Request) -> dict[str, Any]:
+    if told.body is None:
+        if request.method not in ("GET", "HEAD") and request.META.get("CONTENT_LENGTH") not in (None, "", "0"):
+            (Shape)(data=request.data).is_valid(raise_exception=True)
+        return {}
+    shape = told.body(data=request.data, partial=request.method == "PATCH")
+    shape.is_valid(raise_exception=True)
+    return dict(shape.validated_data)
+
+
+# ── What OpenAPI is told ─────────────────────────────────────────────────────────────────────────────────────────────
+def _tell_schema(told: Operation) -> Callable[[Handler], Handler]:
+    statuses = {400, 429, *told.problems}
+    if told.scope != PUBLIC:
+        statuses |= {401, 403}
+    if told.body is not None:
+        statuses |= {413, 415}
+    if told.creates:
+        statuses |= {409, 422}
+    responses: dict[Any, Any] = {(status, PROBLEM): OpenApiResponse(Problem, TITLES[status][1]) for status in sorted(statuses)}
+    responses[told.status] = OpenApiResponse(told.answer, told.summary) if told.answer else OpenApiResponse(None, "Feito")
+    examples = []
+    if told.body is not None and told.body.example is not None:
+        examples.append(OpenApiExample(f"{told.name} request", told.body.example, request_only=True))
+    if told.answer is not None and told.answer.example is not None:
+        shown = OpenApiExample(f"{told.name} answer", told.answer.example, response_only=True, status_codes=[str(told.status)])
+        examples.append(shown)
+    parameters: list[Any] = [told.query] if told.query is not None else []
+    if told.creates:
+        text = "Repete a resposta da primeira requisição com esta chave e o mesmo corpo, por 24 horas."
+        parameters.append(OpenApiParameter("Idempotency-Key", OpenApiTypes.STR, OpenApiParameter.HEADER, description=text))
+    needs = (
+        f"{told.text}\n\nPermissão: `{told.scope}`." if told.scope != PUBLIC else f"{told.text}\n\nPública: não precisa de chave."
+    )
+    auth = [{"key": [told.scope]}, {"session": [told.scope]}] if told.scope != PUBLIC else []
+    schema = extend_schema(
+        operation_id=told.name, summary=told.summary, description=f"{told.text}\n\n{needs}", request=told.body, responses=responses,
+        parameters=parameters, examples=examples, auth=auth, tags=[told.tag],
+    )  # fmt: skip
+    return schema  # type: ignore[no-any-return]
+
+
+def read_uuid(part: Any) -> uuid.UUID:
+    """A cursor's position among rows with UUIDs. Raises ValueError."""
+    if not isinstance(part, str):
+        raise ValueError
+    return uuid.UUID(part)

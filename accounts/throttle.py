@@ -1,0 +1,57 @@
+"""Requests per minute of the management API, by caller: a key, a person, or an address that nobody signed in from.
+
+Counted in Valkey, for all processes; while it is away each process counts for itself.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+from django.core.cache import cache
+
+from tokia.api import ApiError
+
+WINDOW_SECONDS = 60
+CALLERS_MAX = 10_000
+_local: dict[str, tuple[int, int]] = {}  # caller → its minute, what it asked in it
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One request that may go on, and where its caller stands."""
+
+    limit: int
+    remaining: int
+    reset_seconds: int
+
+    def headers(self) -> dict[str, str]:
+        return {
+            "x-ratelimit-limit-requests": str(self.limit),
+            "x-ratelimit-remaining-requests": str(self.remaining),
+            "x-ratelimit-reset-requests": f"{self.reset_seconds}s",
+        }
+
+
+def take_turn(caller: str, *, limit: int) -> Turn:
+    """Raises ApiError 429 once a caller asked more than `limit` times in this minute of the clock."""
+    now = time.time()
+    minute = int(now // WINDOW_SECONDS)
+    asked: int | None = cache.count(f"api:{caller}:{minute}", seconds=2 * WINDOW_SECONDS)  # type: ignore[attr-defined]
+    if asked is None:
+        asked = _count_here(caller, minute)
+    reset = math.ceil((minute + 1) * WINDOW_SECONDS - now)
+    if asked > limit:
+        raise ApiError(429, f"São {limit} requisições por minuto. Tente de novo em {reset} segundos.", retry_after=reset)
+    return Turn(limit, limit - asked, reset)
+
+
+def _count_here(caller: str, minute: int) -> int:
+    if len(_local) >= CALLERS_MAX:
+        for other in [other for other, (then, _) in _local.items() if then != minute] or list(_local):
+            _local.pop(other, None)
+    then, asked = _local.get(caller, (minute, 0))
+    asked = asked + 1 if then == minute else 1
+    _local[caller] = (minute, asked)
+    return asked
