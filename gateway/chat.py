@@ -18,7 +18,7 @@ from urllib.parse import quote
 import msgspec
 from django.conf import settings
 
-from billing.pricing import Usage
+from billing.pricing import PriceList, Usage
 from gateway.abilities import check_abilities, refuse_dropped
 from gateway.attempts import OUTAGE, Plan, ask_in_turn, note_cut, prepare
 from gateway.auto import read_facts
@@ -160,17 +160,11 @@ async def hold_chat(process: GatewayProcess, open_call: OpenCall, call: ChatCall
     if call.is_stream and open_call.context.on_stream is not None:
         open_call.context.on_stream()
 
-    named = {candidate.route.name for candidate in plan.candidates if not candidate.kinds} or {plan.candidates[0].route.name}
-    bounds = [
-        Bound(
-            route=route, prices=prices, output_tokens=open_call.outputs[route.name],
-            input_tokens=partial(_count_input, call, route),
-            has_media_input=prices.has_dearer_media and has_media(call),
-            has_media_output=prices.has_dearer_media and call.decoded.get("modalities") != ["text"],  # some draw unasked
-            is_fallback=route.name not in named,
-        )
-        for route, prices in routes_of(plan.candidates, is_batch=open_call.is_batch)
-    ]  # fmt: skip
+    bounds = [bound_of(open_call, call, route, prices) for route, prices in routes_of(plan.candidates, is_batch=open_call.is_batch)]
+    if len(bounds) > 1:
+        named = {candidate.route.name for candidate in plan.candidates if not candidate.kinds} or {plan.candidates[0].route.name}
+        for bound in bounds:
+            bound.is_fallback = bound.route.name not in named
     await process.meter.hold_for(
         open_call,
         bounds,
@@ -185,6 +179,18 @@ async def hold_chat(process: GatewayProcess, open_call: OpenCall, call: ChatCall
             open_call.outputs[bound.route.name] = bound.output_tokens
             plan.is_first_stale = True
     open_call.output_tokens = bounds[0].output_tokens
+
+
+def bound_of(open_call: OpenCall, call: ChatCall, route: ServedRoute, prices: PriceList) -> Bound:
+    """What the call may come to if this model answers it."""
+    has_media_input = has_media_output = False
+    if prices.has_dearer_media:
+        has_media_input = has_media(call)
+        has_media_output = call.decoded.get("modalities") != ["text"]  # some draw unasked
+    return Bound(
+        route=route, prices=prices, output_tokens=open_call.outputs[route.name], input_tokens=partial(_count_input, call, route),
+        has_media_input=has_media_input, has_media_output=has_media_output,
+    )  # fmt: skip
 
 
 def _count_input(call: ChatCall, route: ServedRoute) -> int:

@@ -17,6 +17,9 @@ CONTEXT = "context_window"
 
 def routes_of(candidates: Sequence[Candidate], *, is_batch: bool = False) -> list[tuple[ServedRoute, PriceList]]:
     """The models among them, each with what it may cost at most: our price, unless only the caller's own keys serve it."""
+    if len(candidates) == 1:  # as most plans are
+        prices = candidates[0].prices
+        return [(candidates[0].route, prices.scaled() if is_batch else prices)]
     found: dict[str, tuple[ServedRoute, PriceList]] = {}
     for candidate in candidates:
         name = candidate.route.name

@@ -73,11 +73,14 @@ def _merge(partial: Usage, counted: Usage) -> Usage:
 
 def _clamp(call: ChatCall, tally: Tally, usage: Usage, output_tokens: int) -> Usage:
     """A token is at least a byte of what went up, or a part of a character of what came down (or of what was allowed)."""
+    up = call.body_bytes + HIDDEN_TOKENS
+    down = max(output_tokens * call.choices, tally.delivered_bytes * TOKENS_PER_CHARACTER) + OUTPUT_SLACK_TOKENS
+    if usage.prompt_tokens <= up and usage.completion_tokens <= down:
+        return usage
     images = sum(
         part.image_url is not None for message in call.messages if isinstance(message.content, list) for part in message.content
     )
-    up = call.body_bytes + HIDDEN_TOKENS + images * IMAGE_TOKENS_BOUND
-    down = max(output_tokens * call.choices, tally.delivered_bytes * TOKENS_PER_CHARACTER) + OUTPUT_SLACK_TOKENS
+    up += images * IMAGE_TOKENS_BOUND
     if usage.prompt_tokens <= up and usage.completion_tokens <= down:
         return usage
     return replace(usage, **_fit(usage, WENT_UP, up), **_fit(usage, CAME_DOWN, down))
