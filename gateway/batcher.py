@@ -20,7 +20,7 @@ import msgspec
 import psycopg
 from django.conf import settings
 
-from gateway.statements import Connection, Statement
+from gateway.statements import SILENCE_SECONDS, Connection, Statement
 
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
@@ -28,7 +28,6 @@ Result = TypeVar("Result")
 
 STATEMENT_TIMEOUT_MS = 5_000
 LOCK_TIMEOUT_MS = 2_000
-SILENCE_SECONDS = 6.0  # longer than any statement may take: the connection is dead
 RETRY_SECONDS = 0.05
 PATIENCE_SECONDS = 2.0  # one broken connection is repaired unseen; more, or longer than this, is an outage
 RECONNECT_SECONDS = 0.25
@@ -82,7 +81,7 @@ class Lane(ABC, Generic[Item, Result]):
     # ── for subclasses ───────────────────────────────────────────────────────────────────────────────────────────────
     @abstractmethod
     async def send(self, connection: Connection, batch: Sequence[Entry[Item, Result]], key: str) -> list[Result]:
-        """One statement for the batch; `key` is the same when the same batch is sent again."""
+        """One `Statement` for the batch, which bounds its own wait; `key` is the same when the same batch is sent again."""
 
     @abstractmethod
     def new_key(self) -> str:
@@ -110,10 +109,11 @@ class Lane(ABC, Generic[Item, Result]):
             raise QueueFull(self.name)
         loop = self._loop or asyncio.get_running_loop()
         answer: asyncio.Future[Result] = loop.create_future()
-        self._queue.append(Entry(item, answer, time.monotonic()))
-        self._idle.clear()
-        if not self._wake.is_set():
+        if not self._queue:
             self._wake.set()
+            if not self._in_flight:
+                self._idle.clear()
+        self._queue.append(Entry(item, answer, time.monotonic()))
         return answer
 
     @property
@@ -175,8 +175,7 @@ class Lane(ABC, Generic[Item, Result]):
         while batch:
             try:
                 connection = self._connection or await self._connect()
-                async with asyncio.timeout(SILENCE_SECONDS):
-                    results = await self.send(connection, batch, key)
+                results = await self.send(connection, batch, key)
             except (psycopg.Error, OSError, TimeoutError) as error:
                 sqlstate = getattr(error, "sqlstate", None) or ""
                 if sqlstate == "TK001":

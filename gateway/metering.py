@@ -167,7 +167,7 @@ class Meter:
         cover leave `bounds`. Where it covers none, and the caller named no maximum (`is_ceiling_ours`), the outputs are cut to what
         it affords, down to OUTPUT_TOKENS_FLOOR; `output_tokens` of the bounds tell what they came to.
         """
-        by_bytes = max(bound.ceiling(input_bytes, bound.output_tokens, choices) for bound in bounds)
+        by_bytes = max([bound.ceiling(input_bytes, bound.output_tokens, choices) for bound in bounds])
         if by_bytes * RICH_FACTOR < self._available.get(call.caller.wallet_id, 0):
             placed = await self._place(call, by_bytes)
             if placed.result in (PLACED, ALREADY_PLACED):
@@ -246,34 +246,21 @@ class Meter:
         """
         if call.settling is None:
             crashpoint("before_settle")
-            call.settling = self._submit(call, usage, outcome, source, status, error_code, finish_reason, upstream_id)
+            if call.session_id != self.session.id:
+                raise SessionLost
+            if call.deployment is not None and call.deployment.tokens_per_minute:
+                self.note_tokens(call.deployment, usage.prompt_tokens + usage.completion_tokens)
+            gross = price_usage(call.prices, usage)
+            row = _row(
+                call, usage, gross, cost_of(call.prices, usage), outcome=outcome, status=status, error_code=error_code,
+                source=source, finish_reason=finish_reason, upstream_id=upstream_id,
+            )  # fmt: skip
+            call.settling = self._settlements.submit(SettleItem(call.context.id, row, gross))
         settled = await call.settling  # a caller that is cancelled meanwhile does not stop it: the lane goes on
         if call.deployment is not None and call.deployment.is_own_key:
             settled = msgspec.structs.replace(settled, is_own_key=True)
         crashpoint("after_settle")
         return settled
-
-    def _submit(
-        self,
-        call: OpenCall,
-        usage: Usage,
-        outcome: str,
-        source: str,
-        status: int,
-        error_code: str,
-        finish_reason: str,
-        upstream_id: str,
-    ) -> asyncio.Future[Settled]:
-        if call.session_id != self.session.id:
-            raise SessionLost
-        gross = price_usage(call.prices, usage)
-        if call.deployment is not None and call.deployment.tokens_per_minute:
-            self.note_tokens(call.deployment, usage.prompt_tokens + usage.completion_tokens)
-        row = _row(
-            call, usage, gross, cost_of(call.prices, usage), outcome=outcome, status=status, error_code=error_code, source=source,
-            finish_reason=finish_reason, upstream_id=upstream_id,
-        )  # fmt: skip
-        return self._settlements.submit(SettleItem(call.context.id, row, gross))
 
     async def release_for(self, call: OpenCall, *, status: int, error_code: str, outcome: str = "failed") -> None:
         """Nothing was delivered: a usage record at zero, and the hold goes back."""

@@ -13,6 +13,7 @@ import psycopg
 from psycopg import pq
 
 Connection = psycopg.AsyncConnection[Any]
+SILENCE_SECONDS = 6.0  # longer than any statement may take: the connection is dead
 
 
 class Statement:
@@ -29,9 +30,10 @@ class Statement:
         await _read_result(connection.pgconn)
 
     async def ask(self, connection: Connection, params: Sequence[bytes | None]) -> list[tuple[bytes | None, ...]]:
-        """The rows. Whoever cancels this, or gets an OSError or a psycopg.Error without a sqlstate, closes the connection.
+        """The rows. Whoever cancels this, or gets an OSError (a TimeoutError after SILENCE_SECONDS among them) or a psycopg.Error
+        without a sqlstate, closes the connection.
 
-        Raises psycopg.Error.
+        Raises psycopg.Error, TimeoutError.
         """
         connection.pgconn.send_query_prepared(self.name, params)
         result = await _read_result(connection.pgconn)
@@ -40,7 +42,7 @@ class Statement:
 
 
 async def _read_result(pgconn: pq.abc.PGconn) -> pq.abc.PGresult:
-    """What was sent goes out, and its one result comes in, by the event loop alone. Raises psycopg.Error."""
+    """What was sent goes out, and its one result comes in, by the event loop alone. Raises psycopg.Error, TimeoutError."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
     results: list[pq.abc.PGresult] = []
@@ -67,14 +69,20 @@ async def _read_result(pgconn: pq.abc.PGconn) -> pq.abc.PGresult:
             if not ended.done():
                 ended.set_exception(error)
 
+    def expire() -> None:
+        if not ended.done():
+            ended.set_exception(TimeoutError())
+
     descriptor = pgconn.socket
     is_waiting_to_write = bool(pgconn.flush())
     loop.add_reader(descriptor, read)
     if is_waiting_to_write:
         loop.add_writer(descriptor, write)
+    silence = loop.call_later(SILENCE_SECONDS, expire)
     try:
         await ended
     finally:
+        silence.cancel()
         loop.remove_reader(descriptor)
         if is_waiting_to_write:
             loop.remove_writer(descriptor)
