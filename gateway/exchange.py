@@ -79,6 +79,18 @@ class Exchange:
         length = self.headers.get(b"content-length", b"")
         if length.isdigit() and int(length) > limit:
             raise _too_large(limit)
+        take = getattr(self._cycle, "take_body", None)
+        body = take() if take is not None else None
+        if body is None:
+            body = await self._receive_body(limit)
+        elif len(body) > limit:
+            raise _too_large(limit)
+        if self.on_body is not None:
+            await self.on_body(body)
+        return body
+
+    async def _receive_body(self, limit: int) -> bytes:
+        """As its parts come. Raises BodyTooLarge, ClientGone."""
         context = self.context
         began = time.monotonic()
         context.is_reading, context.waits_since = True, began
@@ -101,8 +113,6 @@ class Exchange:
         if len(body) > limit:
             raise _too_large(limit)
         context.is_reading, context.waits_since = False, 0.0
-        if self.on_body is not None:
-            await self.on_body(body)
         return body
 
     def expect_long(self) -> None:

@@ -149,6 +149,15 @@ class Cycle(RequestResponseCycle):
         body, self.body = bytes(self.body), bytearray()
         return {"type": "http.request", "body": body, "more_body": self.more_body}
 
+    def take_body(self) -> bytes | None:
+        """The body, where all of it came with the head, as most do; None where `receive` has to be asked."""
+        if self.more_body or self.disconnected or self.response_complete:
+            return None
+        self.flow.resume_reading()
+        self.message_event.is_set = False
+        body, self.body = bytes(self.body), bytearray()
+        return body
+
     def _begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
         """The head, and how the body is framed. Raises RuntimeError for a header that would break out of its line."""
         assert self._protocol is not None
