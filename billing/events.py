@@ -15,6 +15,9 @@ Types, and what their payload holds (money as strings in reais, instants in ISO 
 | `credit.granted`, `credit.expiring` | amount, expires_at, reason |
 | `prices.changed` | effective_at, routes |
 | `organization.suspended` | reason |
+| `hook.disabled` | hook_id, name, url, reason |
+
+Whoever tells a type that is not here adds it to the table, to LEVELS, to KINDS, and its words to `billing/event_texts.py`.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from typing import Any
 from django.db import transaction
 
 from accounts.models import Organization
-from billing.models import Event
+from billing.models import Event, Hook, HookDelivery
 from tokia import clock
 
 LEVELS: dict[str, Event.Level] = {
@@ -45,7 +48,34 @@ LEVELS: dict[str, Event.Level] = {
     "credit.expiring": Event.Level.WARNING,
     "prices.changed": Event.Level.INFO,
     "organization.suspended": Event.Level.ERROR,
+    "hook.disabled": Event.Level.ERROR,
 }
+# What mails are chosen by: kind → its name, and whether it may be turned off.
+KINDS: dict[str, tuple[str, bool]] = {
+    "balance": ("Saldo baixo ou zerado", True),
+    "budgets": ("Orçamentos", True),
+    "unusual": ("Gasto fora do comum", True),
+    "top_ups": ("Recargas e recarga automática", True),
+    "refunds": ("Devoluções e contestações", True),
+    "promotions": ("Crédito promocional", True),
+    "prices": ("Mudanças de preço", True),
+    "hooks": ("Webhooks desligados por falhas", True),
+    "organization": ("Suspensão da conta", False),
+}
+_KIND_OF = {
+    "wallet.low_balance": "balance",
+    "wallet.empty": "balance",
+    "wallet.top_up": "top_ups",
+    "auto_top_up": "top_ups",
+    "budget": "budgets",
+    "usage": "unusual",
+    "refund": "refunds",
+    "dispute": "refunds",
+    "credit": "promotions",
+    "prices": "prices",
+    "hook": "hooks",
+}
+SHOWN_DAYS = 14  # an alert that nobody dismissed leaves the overview then
 
 
 def tell(
@@ -68,4 +98,37 @@ def tell(
             reference=reference[:120],
             defaults={"organization": organization, "type": type, "level": level, "payload": payload, "mail_due_at": due_at},
         )
+        if is_new:
+            _fan_out(event)
     return event if is_new else None
+
+
+def _fan_out(event: Event) -> None:
+    """A message for every address of the organization that wants it, due at once, in the transaction of the fact."""
+    hooks = Hook.everywhere.filter(organization_id=event.organization_id, is_active=True)
+    HookDelivery.everywhere.bulk_create(
+        HookDelivery(hook=hook, event=event, due_at=clock.now()) for hook in hooks if not hook.types or event.type in hook.types
+    )
+
+
+def kind_of(type: str) -> str:
+    """The kind of mail that an event is. What no kind names concerns the organization itself and is always sent."""
+    return _KIND_OF.get(type) or _KIND_OF.get(type.split(".")[0]) or "organization"
+
+
+def list_events(organization: Organization, *, before_id: int | None = None, limit: int = 50) -> list[Event]:
+    """The newest first; `before_id` is the last one of the page before."""
+    found = Event.everywhere.filter(organization=organization).order_by("-id")
+    return list(found.filter(pk__lt=before_id)[:limit] if before_id else found[:limit])
+
+
+def open_alerts(organization: Organization, *, limit: int = 5) -> list[Event]:
+    """What somebody should look at: warnings and errors of the last days that nobody dismissed, the newest first."""
+    since = clock.now() - dt.timedelta(days=SHOWN_DAYS)
+    found = Event.everywhere.filter(organization=organization, seen_at=None, created_at__gt=since)
+    return list(found.exclude(level=Event.Level.INFO).order_by("-id")[:limit])
+
+
+def dismiss(event: Event) -> None:
+    """Off the overview, for everybody of the organization; the history keeps it."""
+    Event.everywhere.filter(pk=event.pk, seen_at=None).update(seen_at=clock.now())

@@ -25,6 +25,7 @@ class Event(models.Model):
     payload = models.JSONField("conteúdo", default=dict)  # what outgoing webhooks carry as `data`; money as strings in reais
     created_at = models.DateTimeField("em", auto_now_add=True)
     mail_due_at = models.DateTimeField("enviar e-mail em", null=True, blank=True)  # empty: none, or sent
+    mail_attempts = models.PositiveSmallIntegerField("tentativas de e-mail", default=0, db_default=0)
     mailed_at = models.DateTimeField("e-mail enviado em", null=True, blank=True)
     seen_at = models.DateTimeField("visto em", null=True, blank=True)  # dismissed on the pages
 

@@ -33,4 +33,7 @@ BEGIN
     REVOKE ALL ON billing_budgetspend FROM tokia_app;
     GRANT SELECT, UPDATE (alerted_percent) ON billing_budgetspend TO tokia_app;
   END IF;
+  IF EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = 'billing_wallet'::regclass AND attname = 'low_balance_nanos') THEN
+    GRANT UPDATE (low_balance_nanos) ON billing_wallet TO tokia_app;  -- and so is when to tell
+  END IF;
 END $$;
