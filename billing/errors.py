@@ -3,6 +3,8 @@
 TokiaError
 └── BillingError
     ├── InsufficientBalance     TK005  402  the wallet does not have it
+    ├── BudgetExceeded                 403  a hard budget has less left than the call may cost
+    ├── BudgetRefused                  400  a budget that can't be, or that is there already
     ├── LedgerUnavailable              503  the database does not answer; the same call may succeed later
     ├── PriceMissing                   503  a route or a unit without a live price is never served for free
     ├── ExchangeRateStale              503  no exchange rate that is young enough
@@ -31,6 +33,16 @@ class BillingError(TokiaError):
 class InsufficientBalance(BillingError):
     code = "insufficient_balance"
     status = 402
+
+
+class BudgetExceeded(BillingError):
+    code = "budget_exceeded"
+    status = 403
+
+
+class BudgetRefused(BillingError):
+    code = "budget_refused"
+    status = 400
 
 
 class LedgerUnavailable(BillingError):

@@ -1,5 +1,5 @@
-"""Holds and settlements of calls: thin synchronous verbs over `billing/sql/holds.sql`, `settle.sql`, `single.sql` and
-`sessions.sql`.
+"""Holds and settlements of calls: thin synchronous verbs over `billing/sql/holds.sql`, `budgets.sql`, `settle.sql`, `single.sql`
+and `sessions.sql`.
 
 The gateway calls the same functions over its own connection; these are for tests, tasks, the admin and the shell. Statements
 and rules are in the SQL. Every verb is safe to repeat with the same ids: that is also the cure for an unknown outcome.
@@ -18,7 +18,7 @@ import msgspec
 from django.conf import settings
 from psycopg.types.json import Jsonb
 
-from billing.errors import InsufficientBalance, UnknownWallet
+from billing.errors import BudgetExceeded, InsufficientBalance, UnknownWallet
 from billing.ledger import call_function, call_table
 from billing.models import UsageRecord, Wallet
 from billing.money import format_brl
@@ -34,12 +34,15 @@ class HoldResult(IntEnum):
     ALREADY_SETTLED = 3  # or expired: the call is over
     CLOCK_OFF = 4  # the id's instant is more than 60 s off the database's clock
     UNKNOWN_WALLET = 5
+    OVER_BUDGET = 6  # a hard budget has less left than the call may cost
 
 
 @dataclass(frozen=True, slots=True)
 class HoldAnswer:
     result: HoldResult
     available_nanos: int  # what the wallet has left; where the balance is insufficient, what there is
+    budget_id: int | None = None  # the hard budget that refuses: of several, the one with the least left
+    left_nanos: int | None = None  # what that one has left, never below zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,9 @@ class EndedCall:
     overhead_us: int = 0
     is_own_key: bool = False
     experiment_arm_id: int | None = None
+    project_id: int | None = None
+    tags: tuple[str, ...] | None = None
+    margin_bps: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The object that `billing_settle_batch` reads: keys are UsageRecord's columns, and what is 0 may be missing."""
@@ -116,8 +122,16 @@ def expire_holds(*, older_seconds: int = settings.HOLD_SECONDS_MAX) -> int:
     return int(call_function("billing_expire_holds", older_seconds))
 
 
-def place_holds(session: int, *, holds: Sequence[tuple[uuid.UUID, int, int]]) -> list[HoldAnswer]:
-    """Place holds of (call id, wallet id, nanos), first come first served per wallet. Raises SessionFenced."""
+def place_holds(
+    session: int, *, holds: Sequence[tuple[uuid.UUID, int, int]], budgets: Sequence[Sequence[int]] | None = None
+) -> list[HoldAnswer]:
+    """Place holds of (call id, wallet id, nanos), first come first served per wallet. Raises SessionFenced.
+
+    `budgets`: for each hold, the ids of the budgets that cover the call (`billing.budgets.covering`); per wallet, calls with
+    budgets come before those without. A hold is taken from all of them or, where a hard one has too little left, not placed.
+    """
+    if budgets is not None and any(budgets):
+        return _place_budgeted(session, holds, budgets)
     if len(holds) == 1:
         rows = call_table("SELECT result, available_nanos FROM billing_hold_call(%s, %s, %s, %s)", session, *holds[0])
         return [HoldAnswer(HoldResult(result), available) for result, available in rows]
@@ -129,12 +143,30 @@ def place_holds(session: int, *, holds: Sequence[tuple[uuid.UUID, int, int]]) ->
     return [HoldAnswer(HoldResult(result), available) for result, available in rows]
 
 
-def place_hold(session: int, *, call_id: uuid.UUID, wallet: Wallet, amount_nanos: int) -> HoldAnswer:
-    """Place one hold. Raises InsufficientBalance, UnknownWallet, SessionFenced."""
-    [answer] = place_holds(session, holds=[(call_id, wallet.pk, amount_nanos)])
+def _place_budgeted(
+    session: int, holds: Sequence[tuple[uuid.UUID, int, int]], budgets: Sequence[Sequence[int]]
+) -> list[HoldAnswer]:
+    figures = "SELECT result, available_nanos, budget_id, left_nanos"
+    if len(holds) == 1:
+        query = f"{figures} FROM billing_hold_budgeted(%s, %s, %s, %s, %s::bigint[])"
+        rows = call_table(query, session, *holds[0], list(budgets[0]))
+    else:
+        ids, wallets, amounts = (list(column) for column in zip(*holds, strict=True))
+        literals = [f"{{{','.join(map(str, ids_))}}}" if ids_ else "" for ids_ in budgets]
+        query = f"{figures} FROM billing_hold_batch_v2(%s, %s::uuid[], %s::bigint[], %s::bigint[], %s::text[]) ORDER BY ord"
+        rows = call_table(query, session, ids, wallets, amounts, literals)
+    return [HoldAnswer(HoldResult(row[0]), *row[1:]) for row in rows]
+
+
+def place_hold(session: int, *, call_id: uuid.UUID, wallet: Wallet, amount_nanos: int, budgets: Sequence[int] = ()) -> HoldAnswer:
+    """Place one hold. Raises InsufficientBalance, BudgetExceeded, UnknownWallet, SessionFenced."""
+    [answer] = place_holds(session, holds=[(call_id, wallet.pk, amount_nanos)], budgets=[budgets])
     if answer.result == HoldResult.INSUFFICIENT:
         needed, there = format_brl(amount_nanos), format_brl(answer.available_nanos)
         raise InsufficientBalance(f"Saldo insuficiente: esta chamada pode custar até {needed} e há {there} disponíveis.")
+    if answer.result == HoldResult.OVER_BUDGET:
+        needed, there = format_brl(amount_nanos), format_brl(answer.left_nanos or 0)
+        raise BudgetExceeded(f"Orçamento atingido: esta chamada pode custar até {needed} e o orçamento tem {there} livres.")
     if answer.result == HoldResult.UNKNOWN_WALLET:
         raise UnknownWallet("Carteira não encontrada.")
     return answer

@@ -160,6 +160,11 @@ LEFT JOIN (SELECT x.spend, sum(b.amount_nanos)::bigint AS amount FROM billing_ho
 WHERE s.held_nanos <> coalesce(h.amount, 0)
 
 UNION ALL
+SELECT '17 a budget''s window spent no more than its days came to', n.id::text, format('%s of %s', n.spent_nanos, n.known)
+FROM (SELECT s.id, s.spent_nanos, billing_spent_of(s.budget_id, s.starts_on) AS known FROM billing_budgetspend s) n
+WHERE n.spent_nanos > n.known
+
+UNION ALL
 SELECT '18 the days add up to the calls', coalesce(d.organization_id, u.organization_id)::text,
        format('%s: %s calls at %s, not %s at %s', coalesce(d.day, u.day), coalesce(d.calls, 0), coalesce(d.net, 0), coalesce(u.calls, 0), coalesce(u.net, 0))
 FROM (SELECT organization_id, day, sum(calls) AS calls, sum(net_nanos) AS net, sum(gross_nanos) AS gross, sum(cost_nanos) AS cost
