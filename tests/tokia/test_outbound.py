@@ -85,7 +85,7 @@ def test_it_refuses_an_inner_address_as_it_is_written(host: str) -> None:
         ("ftp://acme.com.br/x", "https://"), ("gopher://acme.com.br", "https://"), ("file:///etc/passwd", "não é uma URL"),
         ("https://", "não é uma URL"), ("acme.com.br/x", "não é uma URL"), ("", "não é uma URL"),
         ("https://acme.com.br:99999/", "não é uma URL"), ("https://[::1", "não é uma URL"),
-        ("https://a\\@b.com.br/", "não é uma URL"),
+        ("https://a\\b.com.br/", "não é uma URL"), ("https://a\\@b.com.br/", "usuário e senha"),
         ("https://acme.com.br/\r\nx: y", "não é uma URL"), ("https://acme .com.br/", "não é uma URL"),
         ("https://acme.com.br/" + "a" * 500, "não é uma URL"), ("https://me:pass@acme.com.br/", "usuário e senha"),
         ("https://acme.com.br:8443/", "porta 443"), ("http://acme.com.br:443/", "porta 443"),
@@ -116,7 +116,7 @@ def test_it_knows_receivers_on_loopback_only_in_the_sandbox(settings: Settings) 
 
 def test_it_reads_a_name_as_dns_knows_it() -> None:
     target = parse_url("HTTPS://Ação.COM.br./a?b=1#c")
-    assert (target.host, target.path, target.authority) == ("xn--ao-nia3a.com.br", "/a?b=1", "xn--ao-nia3a.com.br")
+    assert (target.host, target.path, target.authority) == ("xn--ao-siap.com.br", "/a?b=1", "xn--ao-siap.com.br")
 
 
 def test_one_inner_address_among_public_ones_is_enough_to_refuse() -> None:
