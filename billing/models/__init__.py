@@ -3,7 +3,9 @@
 from billing.models.budgets import Budget, BudgetSpend
 from billing.models.cards import AutoTopUp, Card, CardHolder, CardPayment, Dispute, StripeEvent
 from billing.models.charges import Charge, PixNotice, Refund, UnmatchedPix
+from billing.models.closing import DayClose, MonthClose
 from billing.models.events import Event
+from billing.models.exports import Export, ExportPiece
 from billing.models.hooks import AlertChoice, AlertState, EventMail, Hook, HookDelivery
 from billing.models.ledger import LedgerEntry, Posting
 from billing.models.price_guard import PriceApproval, PriceNotice, RateAlarm
@@ -28,6 +30,7 @@ from billing.models.promotions import (
     WelcomeGrant,
 )
 from billing.models.rollups import TagDay, UsageDay
+from billing.models.seals import LedgerSeal, SealCheck
 from billing.models.usage import MonthSpend, SettledBatch, UsageRecord
 from billing.models.wallet import ExpiredHold, GatewaySession, Hold, Lot, UnsettledCall, Wallet
 
@@ -45,17 +48,22 @@ __all__ = [
     "Contract",
     "Coupon",
     "CouponRedemption",
+    "DayClose",
     "Dispute",
     "Event",
     "EventMail",
     "ExchangeRate",
     "ExpiredHold",
+    "Export",
+    "ExportPiece",
     "GatewaySession",
     "Hold",
     "Hook",
     "HookDelivery",
     "LedgerEntry",
+    "LedgerSeal",
     "Lot",
+    "MonthClose",
     "MonthSpend",
     "PixNotice",
     "Posting",
@@ -70,6 +78,7 @@ __all__ = [
     "Referral",
     "ReferralCode",
     "Refund",
+    "SealCheck",
     "SettledBatch",
     "StripeEvent",
     "TagDay",

@@ -61,3 +61,6 @@ class Posting(models.Model):
             models.CheckConstraint(condition=Q(amount_nanos__gt=0), name="posting_amount_positive"),
             models.CheckConstraint(condition=~Q(source=F("destination")), name="posting_moves"),
         ]
+        indexes = [  # what a statement tells one by one: a few of a wallet's postings, most are usage
+            models.Index(fields=["wallet", "entry"], name="posting_not_usage", condition=~Q(destination="revenue:usage"))
+        ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db import models
+from django.db.models import Q
 
 from accounts.models import Organization
 from accounts.tenancy import TenantManager
@@ -60,7 +61,11 @@ class UsageDay(models.Model):
                 name="usage_day_once",
             )
         ]
-        indexes = [models.Index(fields=["day"], name="usage_day_by_day")]
+        indexes = [
+            models.Index(fields=["day"], name="usage_day_by_day"),
+            models.Index(fields=["organization", "route_name", "day"], name="usage_day_by_route"),
+            models.Index(fields=["organization", "day"], name="usage_day_owing", condition=Q(overdraft_nanos__gt=0)),
+        ]
 
 
 class TagDay(models.Model):
@@ -86,3 +91,4 @@ class TagDay(models.Model):
         default_manager_name = "everywhere"
         base_manager_name = "everywhere"
         constraints = [models.UniqueConstraint(fields=["organization", "day", "tag", "route_name"], name="tag_day_once")]
+        indexes = [models.Index(fields=["organization", "tag", "day"], name="tag_day_by_tag")]

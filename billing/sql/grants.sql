@@ -24,7 +24,8 @@ BEGIN
   FOR item IN SELECT relid::regclass::text FROM pg_partition_tree('billing_usagerecord')
     UNION ALL SELECT x.name FROM unnest(ARRAY[
       'billing_wallet', 'billing_lot', 'billing_hold', 'billing_expiredhold', 'billing_gatewaysession', 'billing_ledgerentry',
-      'billing_posting', 'billing_monthspend', 'billing_settledbatch', 'billing_usageday', 'billing_tagday']) AS x (name)
+      'billing_posting', 'billing_monthspend', 'billing_settledbatch', 'billing_usageday', 'billing_tagday', 'billing_ledgerseal',
+      'billing_dayclose', 'billing_monthclose']) AS x (name)
     WHERE to_regclass(x.name) IS NOT NULL  -- the first migrations know only some of them
   LOOP
     EXECUTE format('REVOKE ALL ON %s FROM tokia_app; GRANT SELECT ON %s TO tokia_app', item, item);
