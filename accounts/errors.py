@@ -7,6 +7,7 @@ TokiaError
     ├── NotAllowed           403  the role can't do that to this member
     ├── LastOwner            409  an organization keeps at least one owner
     ├── AlreadyMember        409
+    ├── NameTaken            409  another project of the organization is called so
     ├── TooMany              409  keys, invitations or organizations
     ├── ConfirmationMissing  400  the name typed to confirm is another
     ├── ProjectArchived      409  keys can't come into it
@@ -45,6 +46,11 @@ class LastOwner(AccountsError):
 
 class AlreadyMember(AccountsError):
     code = "already_member"
+    status = 409
+
+
+class NameTaken(AccountsError):
+    code = "name_taken"
     status = 409
 
 

@@ -6,9 +6,12 @@
 | experiments.manage   |   x   |   x   |     x      |         |
 | own_keys.read        |   x   |   x   |     x      |         |
 | own_keys.manage      |   x   |   x   |            |         |
+| projects.manage      |   x   |   x   |            |         |
+| budgets.manage       |   x   |   x   |            |    x    |
 | usage.read           |   x   |   x   |     x      |    x    |
 | billing.top_up       |   x   |   x   |            |    x    |
 | billing.statement    |   x   |   x   |            |    x    |
+| billing.refund       |   x   |   x   |            |    x    |
 | team.manage          |   x   |   x   |            |         |
 | organization.manage  |   x   |   x   |            |         |
 | organization.fiscal  |   x   |   x   |            |    x    |
@@ -27,9 +30,11 @@ from django.shortcuts import redirect, render
 
 from accounts.models import Membership, Role, User
 
-_FINANCE = frozenset({"usage.read", "billing.top_up", "billing.statement", "organization.fiscal"})
+_FINANCE = frozenset(
+    {"usage.read", "budgets.manage", "billing.top_up", "billing.statement", "billing.refund", "organization.fiscal"}
+)
 _DEVELOPER = frozenset({"usage.read", "keys.manage", "experiments.manage", "own_keys.read"})
-_ADMIN = _FINANCE | _DEVELOPER | {"keys.manage_all", "own_keys.manage", "team.manage", "organization.manage"}
+_ADMIN = _FINANCE | _DEVELOPER | {"keys.manage_all", "own_keys.manage", "projects.manage", "team.manage", "organization.manage"}
 PERMISSIONS: dict[str, frozenset[str]] = {
     Role.OWNER: _ADMIN,
     Role.ADMIN: _ADMIN,

@@ -6,13 +6,13 @@
 | organization.read  | the organization's data                              | usage.read                   |
 | organization.write | change them                                          | organization.fiscal          |
 | projects.read      | projects                                             | usage.read                   |
-| projects.write     | create, rename, archive, restore them                | organization.manage          |
+| projects.write     | create, rename, archive, restore them                | projects.manage              |
 | keys.read          | keys, never their secrets                            | keys.manage                  |
 | keys.write         | create, change, rotate, revoke them                  | keys.manage                  |
 | members.read       | members and invitations                              | team.manage                  |
 | members.write      | invite, change roles, remove                         | team.manage                  |
 | budgets.read       | budgets and what is spent of them                    | usage.read                   |
-| budgets.write      | create, change, stop them                            | organization.manage          |
+| budgets.write      | create, change, stop them                            | budgets.manage               |
 | billing.read       | wallet, statement, top-ups, refunds                  | billing.statement            |
 | billing.top_up     | open PIX charges                                     | billing.top_up               |
 | usage.read         | usage and calls                                      | usage.read                   |
@@ -51,13 +51,13 @@ _TABLE = (
     Scope("organization.read", "Ver dados da empresa", "Nome, documento e endereço.", "usage.read"),
     Scope("organization.write", "Mudar dados da empresa", "Nome fantasia, e-mail de notas e endereço.", "organization.fiscal"),
     Scope("projects.read", "Ver projetos", "Lista e detalhes.", "usage.read"),
-    Scope("projects.write", "Mudar projetos", "Criar, renomear, arquivar e restaurar.", "organization.manage"),
+    Scope("projects.write", "Mudar projetos", "Criar, renomear, arquivar e restaurar.", "projects.manage"),
     Scope("keys.read", "Ver chaves", "Nunca o segredo.", "keys.manage"),
     Scope("keys.write", "Mudar chaves", "Criar, mudar, trocar e revogar.", "keys.manage"),
     Scope("members.read", "Ver a equipe", "Membros e convites.", "team.manage"),
     Scope("members.write", "Mudar a equipe", "Convidar, mudar papéis e remover.", "team.manage"),
     Scope("budgets.read", "Ver orçamentos", "Limites e o que já foi gasto.", "usage.read"),
-    Scope("budgets.write", "Mudar orçamentos", "Criar, mudar e parar.", "organization.manage"),
+    Scope("budgets.write", "Mudar orçamentos", "Criar, mudar e parar.", "budgets.manage"),
     Scope("billing.read", "Ver saldo e extrato", "Saldo, extrato, recargas e devoluções.", "billing.statement"),
     Scope("billing.top_up", "Recarregar", "Gerar cobranças PIX.", "billing.top_up"),
     Scope("usage.read", "Ver uso", "Uso somado e cada requisição.", "usage.read"),

@@ -13,6 +13,8 @@ MATRIX = {
     "experiments.manage": {Role.OWNER, Role.ADMIN, Role.DEVELOPER},
     "own_keys.read": {Role.OWNER, Role.ADMIN, Role.DEVELOPER},
     "own_keys.manage": {Role.OWNER, Role.ADMIN},
+    "projects.manage": {Role.OWNER, Role.ADMIN},
+    "budgets.manage": {Role.OWNER, Role.ADMIN, Role.FINANCE},
     "usage.read": {Role.OWNER, Role.ADMIN, Role.DEVELOPER, Role.FINANCE},
     "billing.top_up": {Role.OWNER, Role.ADMIN, Role.FINANCE},
     "billing.statement": {Role.OWNER, Role.ADMIN, Role.FINANCE},
