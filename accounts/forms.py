@@ -17,7 +17,7 @@ from accounts.signup import Identity
 from accounts.tax_ids import parse_cnpj, parse_cpf
 from tokia import clock
 
-_ROUTE = re.compile(r"[a-z0-9][a-z0-9.-]*/[a-z0-9][a-z0-9._:-]*", re.ASCII)
+ROUTE = re.compile(r"[a-z0-9][a-z0-9.-]*/[a-z0-9][a-z0-9._:-]*", re.ASCII)
 STATES = [
     "AC", "AL", "AP", "AM", "BA", "CE", "DF", "ES", "GO", "MA", "MT", "MS", "MG", "PA",
     "PB", "PR", "PE", "PI", "RJ", "RN", "RS", "RO", "RR", "SC", "SP", "SE", "TO",
@@ -153,7 +153,7 @@ class KeyForm(forms.Form):
     def clean_allowed_routes(self) -> list[str]:
         getlist = getattr(self.data, "getlist", None)
         names = [name for name in (getlist("allowed_routes") if getlist else []) if name]
-        if len(names) > 500 or any(len(name) > 100 or not _ROUTE.fullmatch(name) for name in names):
+        if len(names) > 500 or any(len(name) > 100 or not ROUTE.fullmatch(name) for name in names):
             raise ValidationError("Escolha os modelos na lista.")
         return names
 

@@ -35,14 +35,15 @@ from accounts.throttle import Turn, take_turn
 from tokia import clock
 from tokia.api import PROBLEM, TITLES, ApiError, Problem, Shape
 
-PUBLIC = ""
+PUBLIC = ""  # for everybody
+SIGNED_IN = "*"  # for whoever has a key or a session, whatever their scopes
 ATOMIC, STEPS = "atomic", "steps"  # how `accounts.idempotency` runs what creates
 Handler = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """`scope` is PUBLIC where nobody needs to sign in. `creates` is ATOMIC or STEPS for what takes an Idempotency-Key."""
+    """`scope` is one of the table's, SIGNED_IN or PUBLIC. `creates` is ATOMIC or STEPS for what takes an Idempotency-Key."""
 
     name: str
     scope: str
@@ -127,7 +128,7 @@ class Elsewhere(Resource):
 def operation(name: str, *, scope: str, tag: str, summary: str, text: str, **given: Any) -> Callable[[Handler], Handler]:
     """Makes a handler an operation (`Operation` has the names of `given`). Raises KeyError for a scope that isn't in the table."""
     told = Operation(name, scope, tag, summary, text, **given)
-    if scope != PUBLIC:
+    if scope not in (PUBLIC, SIGNED_IN):
         _ = SCOPES[scope]
 
     def decorate(handler: Handler) -> Handler:
@@ -138,7 +139,8 @@ def operation(name: str, *, scope: str, tag: str, summary: str, text: str, **giv
                 if caller is None:
                     text = "Falta a chave de API: envie o cabeçalho 'Authorization: Bearer sk-tokia-…'."
                     raise ApiError(401, text, code="missing_api_key")
-                caller.require(told.scope)
+                if told.scope != SIGNED_IN:
+                    caller.require(told.scope)
             call = ApiCall(request._request, caller, _read_query(told, request), _read_body(told, request))
 
             def work() -> Any:
@@ -200,10 +202,11 @@ def _tell_schema(told: Operation) -> Callable[[Handler], Handler]:
     if told.creates:
         text = "Repete a resposta da primeira requisição com esta chave e o mesmo corpo, por 24 horas."
         parameters.append(OpenApiParameter("Idempotency-Key", OpenApiTypes.STR, OpenApiParameter.HEADER, description=text))
-    needs = (
-        f"{told.text}\n\nPermissão: `{told.scope}`." if told.scope != PUBLIC else f"{told.text}\n\nPública: não precisa de chave."
+    needs = {PUBLIC: "Pública: não precisa de chave.", SIGNED_IN: "Para qualquer chave."}.get(
+        told.scope, f"Permissão: `{told.scope}`."
     )
-    auth = [{"key": [told.scope]}, {"session": [told.scope]}] if told.scope != PUBLIC else []
+    scopes = [] if told.scope == SIGNED_IN else [told.scope]
+    auth: list[dict[str, list[str]]] = [{}] if told.scope == PUBLIC else [{"key": scopes}, {"session": scopes}]
     schema = extend_schema(
         operation_id=told.name, summary=told.summary, description=f"{told.text}\n\n{needs}", request=told.body, responses=responses,
         parameters=parameters, examples=examples, auth=auth, tags=[told.tag],

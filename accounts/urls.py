@@ -1,12 +1,12 @@
 """The pages of accounts. allauth's views keep their names and get Portuguese addresses; those not listed are not served."""
 
 from allauth.account import views as allauth
-from django.urls import URLPattern, path, re_path
+from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.generic import RedirectView
 
 from accounts import views
 
-urlpatterns: list[URLPattern] = [
+urlpatterns: list[URLPattern | URLResolver] = [
     path("conta/entrar/", allauth.login, name="account_login"),
     path("conta/sair/", allauth.logout, name="account_logout"),
     path("conta/cadastro/", allauth.signup, name="account_signup"),
@@ -37,5 +37,6 @@ urlpatterns: list[URLPattern] = [
     path("app/equipe/<int:membership_id>/remover/", views.remove_member, name="remove_member"),
     path("app/convite/<str:token>/", views.invitation, name="invitation"),
     path("app/configuracoes/empresa/", views.organization, name="organization"),
+    path("api/v1/", include("accounts.api")),
     path("app/empresas/trocar/", views.switch, name="switch_organization"),
 ]

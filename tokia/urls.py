@@ -4,7 +4,8 @@ from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
-from tokia import health, home, status
+from accounts.operations import Elsewhere
+from tokia import health, home, openapi, status
 
 # The admin's own sign-in page has no limits: staff sign in like everybody else.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -23,6 +24,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("accounts.urls")),
     path("", include("billing.urls")),
     path("", include("gateway.urls")),
+    path("api/v1/openapi.json", openapi.serve, name="openapi"),
+    path("api/v1/<path:rest>", Elsewhere.as_view()),  # the last of them
     path("admin/", admin.site.urls),
     path("healthz", health.live, name="healthz"),
     path("readyz", health.ready, name="readyz"),
