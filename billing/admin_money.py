@@ -44,8 +44,8 @@ from billing.models import (
     UsageRecord,
     Wallet,
 )
-from billing.pix.refunds import refund_lot, refundable_nanos
 from billing.reconcile import find_violations
+from billing.refunds import CARD, origin_of, refund_lot, refundable_nanos
 from billing.units import media_of, tell_media
 from tokia import clock
 
@@ -261,24 +261,25 @@ class LotAdmin(LookOnly):
     def refundable(self, lot: Lot) -> str:
         return brl(refundable_nanos(lot))
 
-    @action(description="Devolver por PIX", url_path="devolver", permissions=["repair"])
+    @action(description="Devolver à origem", url_path="devolver", permissions=["repair"])
     def refund(self, request: HttpRequest, object_id: str) -> HttpResponse:
         lot = get_object_or_404(Lot.everywhere.select_related("wallet__organization", "entry"), pk=object_id)
         left = refundable_nanos(lot)
 
         def act(data: dict[str, Any]) -> str:
-            asked = refund_lot(lot, amount_nanos=data["amount"], by=who(request), reason=data["reason"])
+            asked = refund_lot(lot, amount_nanos=data["amount"], by=who(request), reason=data["reason"], is_staff=True)
             return f"Devolução de {brl(asked.amount_nanos)}: {asked.get_status_display().lower()}."
 
         facts = [
             ("Empresa", lot.wallet.organization),
             ("Recarga", brl(lot.amount_nanos)),
+            ("Volta", "ao cartão" if origin_of(lot) == CARD else "por PIX"),
             ("Não usado", exact(ledger.lot_remaining(lot))),
             ("Pode ser devolvido", brl(left)),
             ("Disponível na carteira", exact(lot.wallet.available_nanos)),
         ]
         return act_page(
-            self, request, lot, title=f"Devolver recarga de {lot.wallet.organization}", button="Devolver por PIX",
+            self, request, lot, title=f"Devolver recarga de {lot.wallet.organization}", button="Devolver à origem",
             form=RefundForm(posted(request), refundable_nanos=left), act=act, facts=facts,
         )  # fmt: skip
 

@@ -18,6 +18,7 @@ from billing.admin_parts import LookOnly, act_page, brl, change_url, posted, to,
 from billing.models import Charge, LedgerEntry, PixNotice, Refund, UnmatchedPix
 from billing.pix import charges, refunds
 from billing.pix.errors import PixResolved, PspUnavailable
+from billing.refunds import ask_again
 from billing.wallets import wallet_of
 
 # mypy: disable-error-code="misc,untyped-decorator"
@@ -190,7 +191,7 @@ class UnmatchedPixAdmin(LookOnly):
             return f"Devolução de {brl(asked.amount_nanos)}: {asked.get_status_display().lower()}."
 
         return act_page(
-            self, request, pix, title=f"Devolver {brl(pix.amount_nanos)}", button="Devolver ao pagador",
+            self, request, pix, title="Devolver ao pagador", button="Devolver ao pagador",
             form=ReasonForm(posted(request)), act=act, facts=_facts_of(pix),
         )  # fmt: skip
 
@@ -198,6 +199,7 @@ class UnmatchedPixAdmin(LookOnly):
 def _facts_of(pix: UnmatchedPix) -> list[tuple[str, object]]:
     return [
         ("Valor", brl(pix.amount_nanos)),
+        ("Tomado de volta pelo banco do pagador", brl(refunds.taken_back_nanos(pix))),
         ("E2E", pix.end_to_end_id),
         ("txid", pix.txid or "—"),
         ("Situação", pix.get_status_display()),
@@ -206,15 +208,39 @@ def _facts_of(pix: UnmatchedPix) -> list[tuple[str, object]]:
 
 @admin.register(Refund)
 class RefundAdmin(LookOnly):
-    list_display = ("end_to_end_id", "amount", "status", "reason", "requested_by", "bank_reason", "created_at", "done_at")
-    list_filter = ("status",)
-    search_fields = ("=end_to_end_id", "=id", "reason", "requested_by")
+    list_display = (
+        "id",
+        "organization",
+        "way",
+        "amount",
+        "status",
+        "reason",
+        "requested_by",
+        "bank_reason",
+        "created_at",
+        "done_at",
+    )
+    list_filter = ("status", ("card_payment", admin.EmptyFieldListFilter))
+    list_select_related = ("lot__wallet__organization",)
+    search_fields = ("=end_to_end_id", "=stripe_id", "=id", "reason", "requested_by", "lot__wallet__organization__name")
     ordering = ("-created_at",)
     fields = readonly_fields = (
-        "id", "end_to_end_id", "amount", "status", "reason", "requested_by", "bank_reason", "created_at", "asked_at", "done_at",
-        "lot_link", "pix_link",
+        "id", "organization", "way", "end_to_end_id", "stripe_id", "amount", "status", "reason", "requested_by", "bank_reason",
+        "created_at", "asked_at", "done_at", "lot_link", "pix_link", "entry",
     )  # fmt: skip
     actions_detail = ("ask",)
+
+    @display(description="empresa")
+    def organization(self, refund: Refund) -> SafeString | str:
+        return to(refund.lot.wallet, refund.lot.wallet.organization) if refund.lot else "—"
+
+    @display(description="por")
+    def way(self, refund: Refund) -> str:
+        return "Cartão" if refund.paid_by == "card" else "PIX"
+
+    @display(description="lançamento")
+    def entry(self, refund: Refund) -> SafeString | str:
+        return to(LedgerEntry.objects.filter(reference=f"refund:{refund.pk}").first())
 
     @display(description="valor")
     def amount(self, refund: Refund) -> str:
@@ -232,10 +258,7 @@ class RefundAdmin(LookOnly):
     def ask(self, request: HttpRequest, object_id: str) -> HttpResponse:
         refund = get_object_or_404(Refund, pk=object_id)
         try:
-            if refund.status == Refund.Status.HELD:
-                refund = refunds.ask_refund(refund)
-            elif refund.status == Refund.Status.PROCESSING:
-                refund = refunds.read_refund(refund)
+            refund = ask_again(refund)
             messages.success(request, f"Situação: {refund.get_status_display().lower()}.")
         except PspUnavailable as silence:
             messages.error(request, f"O banco não respondeu: {silence}")

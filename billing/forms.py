@@ -51,3 +51,22 @@ class PaidForm(forms.Form):
         error_messages={"invalid": "O ID tem 32 letras e números e começa com E."},
         help_text="Está no comprovante do seu banco e começa com E.",
     )  # fmt: skip
+
+
+class RefundForm(forms.Form):
+    """How much of a top-up goes back. `pedido` is minted with the page: the same page sent twice is one refund."""
+
+    valor = forms.CharField(
+        label="Quanto devolver", max_length=20,
+        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "class": "num"}),
+    )  # fmt: skip
+    pedido = forms.UUIDField(widget=forms.HiddenInput)
+
+    def clean_valor(self) -> int:
+        try:
+            nanos = read_reais(self.cleaned_data["valor"])
+        except ValueError:
+            raise forms.ValidationError("Digite um valor em reais, como 250,00.") from None
+        if nanos <= 0:
+            raise forms.ValidationError("O valor precisa ser positivo.")
+        return nanos

@@ -5,17 +5,21 @@ construction. With W the wallet's id:
 
 | event | postings |
 |---|---|
-| top-up of A | `world:pix` → `wallet:W` A; and, where W owes, `wallet:W` → `overdraft:W` min(A, owed) |
+| top-up of A | `world:pix` or `world:stripe` → `wallet:W` A; and, where W owes, `wallet:W` → `overdraft:W` min(A, owed) |
 | grant of A | `promo:grants` → `wallet:W` A; and what W owes, as above |
 | usage of a batch, net N | `wallet:W` → `revenue:usage` what W had; `overdraft:W` → `revenue:usage` the rest |
-| refund of A | `wallet:W` → `world:pix` A, out of the hold |
+| refund of A | `wallet:W` → the top-up's world A, out of the hold |
+| dispute of A (MED, chargeback) | `wallet:W` → the top-up's world what is there and not held; `overdraft:W` → the rest |
+| dispute of A that we won | the top-up's world → `wallet:W` A, as a lot; and what W owes, as above |
 | promotional money expires | `wallet:W` → `promo:expired` |
 | correction | `corrections` → `wallet:W`, or `wallet:W` → `corrections` |
-| reversal | the mirror of the entry; of a top-up whose money is spent: `overdraft:W` → `world:pix` the part not there |
+| reversal | the mirror of the entry; of a top-up whose money is spent: `overdraft:W` → its world the part not there |
 
 So at every instant posted = Σ in − Σ out of `wallet:W`, and overdraft (what the customer owes us) = Σ out − Σ in of
-`overdraft:W`. All money that comes in goes through the wallet, so the amount from `world:pix` is the amount received, the lot of a
-top-up has that amount too, and what it paid of an overdraft counts as used.
+`overdraft:W`. All money that comes in goes through the wallet, so the amount from a world is the amount received, the lot of a
+top-up has that amount too, and what it paid of an overdraft counts as used. A dispute takes first what is left of the lot that it
+disputes, then other paid money, then promotional money; what calls hold stays held, and is owed. A top-up may be disputed in parts,
+any number of times.
 
 Lots: what came in at once, paid or promo. Usage takes promo first, then paid, by the wallet's two counters of use; a lot's
 remaining follows from them in id order. Posted = Σ (amount − withdrawn) of the lots − both counters.
@@ -37,6 +41,7 @@ from billing.errors import LedgerUnavailable, NotReversible, translate
 from billing.models import LedgerEntry, Lot, Posting, Wallet
 
 WORLD_PIX = "world:pix"
+WORLD_STRIPE = "world:stripe"
 PROMO_GRANTS = "promo:grants"
 CORRECTIONS = "corrections"
 REVENUE_USAGE = "revenue:usage"
@@ -135,9 +140,9 @@ def reserve_refund(refund_id: uuid.UUID, *, lot: Lot, amount_nanos: int) -> None
     call_function("billing_reserve_refund", refund_id, lot.pk, amount_nanos)
 
 
-def settle_refund(refund_id: uuid.UUID, *, actor: str, reason: str, reference: str = "") -> LedgerEntry:
-    """The bank gave the money back. Safe to repeat. Raises HoldAlreadyResolved when the refund holds nothing."""
-    entry_id = call_function("billing_settle_refund", refund_id, reference or f"refund:{refund_id}", actor, reason)
+def settle_refund(refund_id: uuid.UUID, *, actor: str, reason: str, reference: str = "", book: str = WORLD_PIX) -> LedgerEntry:
+    """The bank gave the money back, or Stripe (`book`). Safe to repeat. Raises HoldAlreadyResolved when nothing is held."""
+    entry_id = call_function("billing_settle_refund", refund_id, reference or f"refund:{refund_id}", actor, reason, book)
     return LedgerEntry.objects.get(pk=entry_id)
 
 

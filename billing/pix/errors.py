@@ -47,13 +47,6 @@ class PspRefused(BillingError):
         return f"{self.http_status} {self.kind}: {self.detail}"[:300]
 
 
-class RefundRefused(BillingError):
-    """Money that can't go back: already used, over the limit, or already on its way."""
-
-    code = "refund_refused"
-    status = 409
-
-
 class PixResolved(BillingError):
     """An unmatched Pix that somebody already credited or refunded."""
 

@@ -1,5 +1,5 @@
-"""Money that goes back to who paid: refunds that we ask (held first, settled or released by the bank's answer), refunds of Pix
-that nobody could place, and returns that the payer's bank makes by itself (MED).
+"""Money that goes back to who paid by PIX: refunds that we ask (held first, settled or released by the bank's answer), refunds of
+Pix that nobody could place, and returns that the payer's bank makes by itself (MED).
 
 A refund's id is its hold's id, and its hex the devolução's id at the bank: asking again is asking for the same one.
 """
@@ -12,69 +12,39 @@ import uuid
 
 from django.db import transaction
 
+from accounts.models import Organization
 from accounts.suspension import suspend
-from billing import ledger
-from billing.errors import HoldAlreadyResolved, InsufficientBalance, NotReversible
+from billing import events, ledger
+from billing.errors import InsufficientBalance, LedgerRefusal
 from billing.models import LedgerEntry, Lot, Refund, UnmatchedPix, Wallet
-from billing.money import format_brl, from_centavos
 from billing.pix import psp
-from billing.pix.errors import PixResolved, PspRefused, PspUnavailable, RefundRefused
-from billing.pix.received import Devolucao, ReceivedPix, amount_text, read_devolucao
+from billing.pix.errors import PixResolved, PspRefused, PspUnavailable
+from billing.pix.received import Devolucao, ReceivedPix, amount_text, listed, read_devolucao
+from billing.refund_books import LIVE, finish_refund, mark_processing
 from tokia import clock
 from tokia.crashpoints import crashpoint
 
 log = logging.getLogger("billing.pix")
 
 WINDOW = dt.timedelta(days=90)  # the API's: later no Pix can be returned
-LIVE = (Refund.Status.HELD, Refund.Status.PROCESSING)
 DISPUTE_REASON = "Devolução contestada pelo banco do pagador (MED)."
+OURS_REASON = "Devolução que o banco recusou e fez depois."
 
 
 # ── Asking ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-def refundable_nanos(lot: Lot) -> int:
-    """The unused part of a top-up, in whole centavos; 0 where it can't go back."""
-    if end_to_end_id_of(lot) is None or clock.now() - lot.created_at > WINDOW:
-        return 0
-    left = min(ledger.lot_remaining(lot), Wallet.everywhere.get(pk=lot.wallet_id).available_nanos)
-    return max(left - left % from_centavos(1), 0)
-
-
 def end_to_end_id_of(lot: Lot) -> str | None:
     """The payment that a lot came from; None for money that did not come by PIX."""
     kind, _, end_to_end_id = lot.entry.reference.partition(":")
     return end_to_end_id if kind == "pix" and lot.kind == Lot.Kind.PAID else None
 
 
-def refund_lot(lot: Lot, *, amount_nanos: int, by: str, reason: str) -> Refund:
-    """Hold unused money of a top-up and ask the bank to return it. Raises RefundRefused; the bank's silence is no error."""
-    end_to_end_id = end_to_end_id_of(lot)
-    if end_to_end_id is None:
-        raise RefundRefused("Só uma recarga por PIX pode ser devolvida.")
-    if clock.now() - lot.created_at > WINDOW:
-        raise RefundRefused("O PIX só pode ser devolvido em até 90 dias.")
-    if amount_nanos <= 0 or amount_nanos % from_centavos(1):
-        raise RefundRefused("O valor precisa ser positivo e ter no máximo duas casas decimais.")
-    if not reason.strip():
-        raise RefundRefused("Informe o motivo.")
-    refund = Refund(
-        id=uuid.uuid4(), lot=lot, end_to_end_id=end_to_end_id, amount_nanos=amount_nanos, reason=reason[:140], requested_by=by[:150]
-    )
-    try:
-        with transaction.atomic():
-            refund.save(force_insert=True)
-            ledger.reserve_refund(refund.id, lot=lot, amount_nanos=amount_nanos)
-    except InsufficientBalance:
-        raise RefundRefused(f"Disponível para devolução: {format_brl(refundable_nanos(lot))}.") from None
-    return ask_refund(refund)
-
-
 def refund_unmatched(unmatched: UnmatchedPix, *, by: str, reason: str) -> Refund:
-    """Return a Pix that no charge explains. It never entered a wallet. Raises PixResolved."""
+    """Return what is left of a Pix that no charge explains. It never entered a wallet. Raises PixResolved."""
     with transaction.atomic():
         locked = _lock_open(unmatched)
         refund = Refund.objects.create(
-            id=uuid.uuid4(), unmatched=locked, end_to_end_id=locked.end_to_end_id, amount_nanos=locked.amount_nanos,
-            reason=reason[:140], requested_by=by[:150],
+            id=uuid.uuid4(), unmatched=locked, end_to_end_id=locked.end_to_end_id,
+            amount_nanos=locked.amount_nanos - taken_back_nanos(locked), reason=reason[:140], requested_by=by[:150],
         )  # fmt: skip
     return ask_refund(refund)
 
@@ -88,6 +58,8 @@ def credit_unmatched(unmatched: UnmatchedPix, *, wallet: Wallet, by: str, reason
             amount_nanos=locked.amount_nanos, book="world:pix", lot_kind=Lot.Kind.PAID, reason=reason, actor=by,
         )  # fmt: skip
         resolve_unmatched(locked, status=UnmatchedPix.Status.CREDITED, by=by, reason=reason)
+        for told in _returns_of(locked):  # the payer's bank took part of it before anybody knew whose it was
+            _dispute(wallet, entry=entry, end_to_end_id=locked.end_to_end_id, told=told)
     return entry
 
 
@@ -149,7 +121,7 @@ def follow_refund(refund: Refund, told: Devolucao) -> None:
     elif told.status == "NAO_REALIZADO":
         _finish(refund, status=Refund.Status.REFUSED, bank_reason=told.reason or "Não realizada pelo banco.")
     else:
-        Refund.objects.filter(pk=refund.pk, status=Refund.Status.HELD).update(status=Refund.Status.PROCESSING)
+        mark_processing(refund)
 
 
 def _settle_doubt(refund: Refund, refusal: PspRefused) -> None:
@@ -163,19 +135,11 @@ def _settle_doubt(refund: Refund, refusal: PspRefused) -> None:
             log.warning("no answer about a refund", extra={"refund": str(refund.pk), "detail": str(silence)})
 
 
-def _finish(refund: Refund, *, status: str, bank_reason: str) -> None:
+def _finish(refund: Refund, *, status: Refund.Status, bank_reason: str) -> None:
     with transaction.atomic():
-        locked = Refund.objects.select_for_update(of=("self",)).get(pk=refund.pk)
-        if locked.status not in LIVE:
-            return
-        if locked.lot_id is not None and status == Refund.Status.DONE:
-            ledger.settle_refund(locked.id, actor=locked.requested_by, reason=locked.reason)
-        elif locked.lot_id is not None:
-            ledger.release_refund(locked.id)
-        elif locked.unmatched is not None and status == Refund.Status.DONE:
-            resolve_unmatched(locked.unmatched, status=UnmatchedPix.Status.REFUNDED, by=locked.requested_by, reason=locked.reason)
-        locked.status, locked.bank_reason, locked.done_at = status, bank_reason[:200], clock.now()
-        locked.save(update_fields=["status", "bank_reason", "done_at"])
+        is_moved = finish_refund(refund, status=status, bank_reason=bank_reason)
+        if is_moved and status == Refund.Status.DONE and refund.unmatched is not None:
+            resolve_unmatched(refund.unmatched, status=UnmatchedPix.Status.REFUNDED, by=refund.requested_by, reason=refund.reason)
 
 
 # ── What the bank did by itself ──────────────────────────────────────────────────────────────────────────────────────
@@ -186,7 +150,7 @@ def follow_devolucoes(received: ReceivedPix) -> None:
         if refund is not None and refund.status != Refund.Status.REFUSED:
             follow_refund(refund, told)
         elif told.status == "DEVOLVIDO":
-            book_dispute(received, told)
+            book_dispute(received, told, is_ours=refund is not None)
 
 
 def _ours(received: ReceivedPix, told: Devolucao) -> Refund | None:
@@ -197,28 +161,69 @@ def _ours(received: ReceivedPix, told: Devolucao) -> Refund | None:
     return Refund.objects.filter(pk=refund_id, end_to_end_id=received.end_to_end_id).first()
 
 
-def book_dispute(received: ReceivedPix, told: Devolucao) -> None:
-    """Take what the bank took: from the wallet what is there, the rest as overdraft, and the organization is suspended.
+def book_dispute(received: ReceivedPix, told: Devolucao, *, is_ours: bool = False) -> None:
+    """Take what the payer's bank took, whole or in part, any number of times: from the wallet what is there and not held, the rest
+    as overdraft, and the organization is suspended. Of a Pix that nobody placed it is noted, until all of it is gone.
 
-    A Pix that nobody placed is simply gone. Repeatable: the reference is the bank's id of the return.
+    `is_ours`: a refund of ours that the bank refused first and made all the same. Nobody is suspended for it.
+    Repeatable: the reference is the bank's id of the return.
     """
     entry = LedgerEntry.objects.filter(reference=f"pix:{received.end_to_end_id}").first()
     if entry is None:
-        for unmatched in UnmatchedPix.objects.filter(end_to_end_id=received.end_to_end_id, status=UnmatchedPix.Status.OPEN):
-            resolve_unmatched(unmatched, status=UnmatchedPix.Status.REFUNDED, by="banco", reason=DISPUTE_REASON)
-        return
-    if LedgerEntry.objects.filter(reference=f"med:{told.rtr_id}").exists():
-        return
-    wallet = Wallet.everywhere.get(lots__entry=entry)
+        _note_return(received, told)
+    elif not LedgerEntry.objects.filter(reference=f"med:{told.rtr_id}").exists():
+        wallet = Wallet.everywhere.select_related("organization").get(lots__entry=entry)
+        _dispute(wallet, entry=entry, end_to_end_id=received.end_to_end_id, told=told, is_ours=is_ours)
+
+
+def _dispute(wallet: Wallet, *, entry: LedgerEntry, end_to_end_id: str, told: Devolucao, is_ours: bool = False) -> None:
+    reference = f"med:{told.rtr_id}"
     try:
         with transaction.atomic():
             ledger.post_entry(
-                kind=LedgerEntry.Kind.REVERSAL, reference=f"med:{told.rtr_id}", wallet=wallet,
-                amount_nanos=-told.amount_nanos, book="world:pix", reason=DISPUTE_REASON, actor="banco", reverses=entry,
+                kind=LedgerEntry.Kind.DISPUTE, reference=reference, wallet=wallet, amount_nanos=-told.amount_nanos,
+                book=ledger.WORLD_PIX, reason=OURS_REASON if is_ours else DISPUTE_REASON, actor="banco", reverses=entry,
             )  # fmt: skip
-            suspend(wallet.organization, reason="Um pagamento foi contestado no banco de origem.")
-    except (NotReversible, InsufficientBalance, HoldAlreadyResolved):
-        # A second return of the same Pix, or one held by calls under way: the window is read again, and a person is told.
-        log.critical("a dispute that the ledger can't book", extra={"rtr_id": told.rtr_id, "wallet": wallet.pk})
+            if not is_ours:
+                _suspend(wallet.organization, reference=reference, end_to_end_id=end_to_end_id, amount_nanos=told.amount_nanos)
+    except (LedgerRefusal, InsufficientBalance) as refusal:  # booked otherwise: another amount under the same id of the bank
+        log.critical("a dispute that the ledger can't book", extra={"rtr_id": told.rtr_id, "detail": refusal.message})
         return
     log.error("a dispute took money back", extra={"rtr_id": told.rtr_id, "wallet": wallet.pk, "nature": told.nature})
+
+
+def _suspend(organization: Organization, *, reference: str, end_to_end_id: str, amount_nanos: int) -> None:
+    reason = "Um pagamento foi contestado no banco de origem."
+    suspend(organization, reason=reason)
+    payload = {"amount": amount_text(amount_nanos), "paid_by": "pix", "status": "lost", "reference": end_to_end_id}
+    events.tell(organization, "dispute.opened", reference=reference, payload=payload)
+    events.tell(  # the mail about the dispute says it too
+        organization, "organization.suspended", reference=f"{reference}:suspended", payload={"reason": reason}, is_mailed=False
+    )
+
+
+def _note_return(received: ReceivedPix, told: Devolucao) -> None:
+    with transaction.atomic():
+        unmatched = UnmatchedPix.objects.select_for_update().filter(end_to_end_id=received.end_to_end_id).first()
+        if unmatched is None or unmatched.status != UnmatchedPix.Status.OPEN:
+            return
+        known = listed(unmatched.payload.get("devolucoes"))
+        if all(item.get("id") != told.id or item.get("status") != "DEVOLVIDO" for item in known):
+            noted = {"id": told.id, "rtrId": told.rtr_id, "valor": amount_text(told.amount_nanos), "natureza": told.nature,
+                     "status": told.status}  # fmt: skip
+            unmatched.payload["devolucoes"] = [*(item for item in known if item.get("id") != told.id), noted]
+            unmatched.save(update_fields=["payload"])
+            log.error("a dispute took money that nobody placed", extra={"end_to_end_id": received.end_to_end_id})
+        if taken_back_nanos(unmatched) >= unmatched.amount_nanos:
+            resolve_unmatched(unmatched, status=UnmatchedPix.Status.REFUNDED, by="banco", reason=DISPUTE_REASON)
+
+
+def taken_back_nanos(unmatched: UnmatchedPix) -> int:
+    """What the payer's bank has taken back of a Pix that nobody placed."""
+    return sum(told.amount_nanos for told in _returns_of(unmatched))
+
+
+def _returns_of(unmatched: UnmatchedPix) -> list[Devolucao]:
+    ours = {refund.id.hex for refund in unmatched.refunds.exclude(status=Refund.Status.REFUSED)}
+    told = [read_devolucao(item) for item in listed(unmatched.payload.get("devolucoes"))]
+    return [item for item in told if item.status == "DEVOLVIDO" and item.id not in ours]

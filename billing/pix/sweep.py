@@ -60,8 +60,9 @@ def sweep_charges() -> int:
 def sweep_refunds() -> int:
     """Ask again for refunds that the bank never acknowledged, and how the others stand. Returns how many were asked."""
     silent = Q(asked_at=None) | Q(asked_at__lte=clock.now() - dt.timedelta(seconds=ASK_AFTER_SECONDS))
+    due = Refund.objects.filter(silent, status__in=refunds.LIVE, card_payment=None).order_by(F("asked_at").asc(nulls_first=True))
     asked = 0
-    for refund in Refund.objects.filter(silent, status__in=refunds.LIVE).order_by(F("asked_at").asc(nulls_first=True))[:BATCH]:
+    for refund in due[:BATCH]:
         try:
             if refund.status == Refund.Status.HELD:
                 refunds.ask_refund(refund)

@@ -114,9 +114,15 @@ GROUP BY c.id HAVING c.received_nanos <> coalesce(sum(i.amount), 0)
 
 UNION ALL
 SELECT '11 refunds ≤ captured', r.end_to_end_id, format('%s of %s', r.amount, coalesce(i.amount, u.amount_nanos, 0))
-FROM (SELECT end_to_end_id, sum(amount_nanos)::bigint AS amount FROM billing_refund WHERE status <> 'refused' GROUP BY end_to_end_id) r
+FROM (SELECT end_to_end_id, sum(amount_nanos)::bigint AS amount FROM billing_refund
+      WHERE status <> 'refused' AND end_to_end_id <> '' GROUP BY end_to_end_id) r
 LEFT JOIN pix_in i USING (end_to_end_id) LEFT JOIN billing_unmatchedpix u USING (end_to_end_id)
 WHERE r.amount > coalesce(i.amount, u.amount_nanos, 0)
+UNION ALL
+SELECT '11 what left a lot is within what came in', l.id::text, format('%s of %s', r.amount, l.amount_nanos)
+FROM (SELECT lot_id, sum(amount_nanos)::bigint AS amount FROM billing_refund WHERE status <> 'refused' AND lot_id IS NOT NULL
+      GROUP BY lot_id) r
+JOIN billing_lot l ON l.id = r.lot_id WHERE r.amount > l.amount_nanos OR l.kind <> 'paid'
 UNION ALL
 SELECT '11 a refund under way holds its money', r.id::text, r.status FROM billing_refund r LEFT JOIN billing_hold h ON h.id = r.id
 WHERE r.lot_id IS NOT NULL
@@ -129,7 +135,8 @@ WHERE r.lot_id IS NOT NULL AND (r.status = 'done') <> (e.id IS NOT NULL)
 UNION ALL
 SELECT '13 append-only tables have their triggers', t.name, 'row trigger append_only, statement trigger no_truncate'
 FROM (SELECT relid::text AS name FROM pg_partition_tree('billing_usagerecord') UNION ALL
-      SELECT unnest(ARRAY['billing_ledgerentry', 'billing_posting', 'billing_settledbatch', 'billing_expiredhold'])) t
+      SELECT unnest(ARRAY['billing_ledgerentry', 'billing_posting', 'billing_settledbatch', 'billing_expiredhold',
+                          'billing_ledgerseal', 'billing_dayclose', 'billing_monthclose'])) t
 WHERE 2 <> (SELECT count(*) FROM pg_trigger g WHERE g.tgrelid = t.name::regclass AND g.tgenabled IN ('O', 'A')
             AND g.tgname IN ('append_only', 'no_truncate') AND g.tgfoid = 'billing_deny'::regproc)
 
@@ -174,3 +181,23 @@ FULL JOIN (SELECT organization_id, timezone('America/Sao_Paulo', created_at)::da
            FROM billing_usagerecord GROUP BY 1, 2) u ON u.organization_id = d.organization_id AND u.day = d.day
 WHERE (coalesce(d.calls, 0), coalesce(d.net, 0), coalesce(d.gross, 0), coalesce(d.cost, 0))
    <> (coalesce(u.calls, 0), coalesce(u.net, 0), coalesce(u.gross, 0), coalesce(u.cost, 0))
+
+UNION ALL
+SELECT '19 a month opens as the one before it closed', c.wallet_id::text, format('%s: %s, not %s', c.month, c.opening_nanos, c.before)
+FROM (SELECT m.*, lag(m.closing_nanos, 1, 0::bigint) OVER (PARTITION BY m.wallet_id ORDER BY m.month) AS before,
+             lag(m.month) OVER (PARTITION BY m.wallet_id ORDER BY m.month) AS month_before FROM billing_monthclose m) c
+WHERE c.opening_nanos <> c.before OR c.month_before + interval '1 month' <> c.month
+UNION ALL
+SELECT '19 the closes and what moved since add up to the wallet', w.id::text, format('%s, not %s', w.posted_nanos, n.known)
+FROM billing_wallet w
+CROSS JOIN LATERAL (
+  SELECT max(m.month) AS month, sum(m.in_nanos - m.out_nanos) AS closed, sum(m.net_nanos - m.overdraft_nanos + m.adjustment_nanos) AS used
+  FROM billing_monthclose m WHERE m.wallet_id = w.id) c
+CROSS JOIN LATERAL (
+  SELECT c.closed + c.used + coalesce(sum(CASE
+           WHEN p.destination = 'revenue:usage' THEN -p.amount_nanos
+           WHEN e.created_at < timezone('America/Sao_Paulo', c.month + interval '1 month') THEN 0
+           WHEN p.destination = 'wallet:' || w.id THEN p.amount_nanos ELSE -p.amount_nanos END), 0) AS known
+  FROM billing_posting p JOIN billing_ledgerentry e ON e.id = p.entry_id
+  WHERE p.wallet_id = w.id AND 'wallet:' || w.id IN (p.source, p.destination)) n
+WHERE c.month IS NOT NULL AND w.posted_nanos <> n.known

@@ -16,7 +16,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from accounts.members import invite
 from accounts.models import ApiKey, Invitation, Membership, Organization, Role
-from billing.models import Charge, UsageRecord
+from billing.models import Charge, Lot, UsageRecord
 from billing.money import BRL
 from gateway.models import Experiment, ExperimentArm, OwnKey
 from gateway.secrets import seal
@@ -38,6 +38,7 @@ OPEN = {
 OWN = {
     "conta/senha/trocar/", "app/", "app/parcial/saldo/", "app/parcial/primeira-chamada/", "app/parcial/passos/", "app/comecar/",
     "app/comecar/cnpj/", "app/chaves/", "app/chaves/nova/", "app/equipe/", "app/configuracoes/empresa/", "app/recarregar/",
+    "app/recargas/", "app/recargas/lista/",
     "app/extrato/", "app/extrato/extrato.csv", "app/uso/", "app/requisicoes/",
     "app/experimentos/", "app/experimentos/novo/", "app/chaves-de-provedores/", "app/chaves-de-provedores/nova/",
 }  # fmt: skip
@@ -51,6 +52,7 @@ OBJECTS = {
     "app/chaves-de-provedores/<int:own_key_id>/uso/", "app/chaves-de-provedores/<int:own_key_id>/testar/",
     "app/chaves-de-provedores/<int:own_key_id>/remover/",
     "app/experimentos/<int:experiment_id>/excluir/", "app/experimentos/<int:experiment_id>/resultados.csv",
+    "app/recargas/<int:lot_id>/devolver/",
     "app/recarregar/<uuid:charge_id>/situacao/", "app/recarregar/<uuid:charge_id>/conferir/", "app/requisicoes/<uuid:call_id>/",
 }  # fmt: skip
 # Whoever has the token sees who invites; accepting takes the invited address.
@@ -94,6 +96,7 @@ class World:
         )
         self.values = {
             "key_id": self.key.pk, "invitation_id": self.invitation.pk, "charge_id": self.charge.pk, "call_id": self.call_id,
+            "lot_id": Lot.everywhere.filter(wallet=self.wallet).values_list("pk", flat=True)[0],
             "experiment_id": self.experiment.pk, "own_key_id": self.own_key.pk,
             "membership_id": Membership.everywhere.get(user=cast.bob).pk, "token": self.token, "secret": "made-up",
             "uidb36": "1", "key": "set-password",

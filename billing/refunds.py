@@ -1,0 +1,168 @@
+"""A top-up on its way back to where it came from: who may ask, until when, how much. The parent of both ways (PIX, card).
+
+A customer returns what is unused of a top-up by one click within REFUND_SELF_DAYS; later a person of ours does. Promotional money,
+adjustments and what calls hold never go back. The bank decides in its own time: what became of it is the Refund's status, and the
+events `refund.done` and `refund.refused`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from billing import ledger, refund_books
+from billing.models import Lot, Refund, Wallet
+from billing.money import CENTAVO, format_brl
+from billing.pix import refunds as pix_refunds
+from billing.refund_books import LIVE, RefundRefused
+from tokia import clock
+
+PIX, CARD = "pix", "card"
+CUSTOMER_REASON = "Devolução pedida pelo cliente."
+ASK_PEOPLE = "Fale com o suporte: uma pessoa confere e devolve."
+LINES_MAX = 100
+
+
+@dataclass(frozen=True, slots=True)
+class TopUpLine:
+    """A top-up as its owner sees it: what is left, what may go back by one click, and why not where it may not."""
+
+    lot: Lot
+    origin: str  # PIX or CARD
+    remaining_nanos: int  # neither used nor on its way back
+    refundable_nanos: int  # of it, in whole centavos and not held by calls
+    until_on: dt.date  # the last day of the one click, Brazil's
+    refusal: str  # empty: one click is enough
+    refunds: list[Refund]
+
+    @property
+    def is_under_way(self) -> bool:
+        return any(refund.status in LIVE for refund in self.refunds)
+
+
+# ── Asking ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+def refund_lot(
+    lot: Lot, *, amount_nanos: int, by: str, reason: str = "", is_staff: bool = False, refund_id: uuid.UUID | None = None
+) -> Refund:
+    """Hold unused money of a top-up, then ask the bank (or Stripe) to return it to its origin.
+
+    `refund_id` makes a repeated request the same one: two clicks are one refund. Staff may go beyond the customer's days and give
+    their reason, which the payer reads. The bank's silence is no error: the sweep goes on. Raises RefundRefused.
+    """
+    origin = origin_of(lot)
+    if not origin:
+        raise RefundRefused("Só o que sobrou de uma recarga pode ser devolvido. Bônus e ajustes não voltam.")
+    if origin == PIX and clock.now() - lot.created_at > pix_refunds.WINDOW:
+        raise RefundRefused("O PIX só pode ser devolvido em até 90 dias.")
+    refund_id = refund_id or uuid.uuid4()
+
+    def check() -> None:
+        refusal = "" if is_staff else _refusal(lot, except_refund=refund_id)
+        if refusal:
+            raise RefundRefused(refusal)
+
+    refund = refund_books.open_refund(
+        lot, refund_id=refund_id, amount_nanos=amount_nanos, by=by, reason=reason or ("" if is_staff else CUSTOMER_REASON),
+        check=check, **_of(lot, origin=origin),
+    )  # fmt: skip
+    return _ask(refund) if refund.status == Refund.Status.HELD and refund.asked_at is None else refund
+
+
+def ask_again(refund: Refund) -> Refund:
+    """How a refund under way stands, asked now. Raises PspUnavailable."""
+    if refund.status == Refund.Status.HELD:
+        return _ask(refund)
+    if refund.status == Refund.Status.PROCESSING:
+        return pix_refunds.read_refund(refund)
+    return refund
+
+
+def origin_of(lot: Lot) -> str:
+    """Where a lot's money came from, and so goes back to; empty for what nobody paid."""
+    if lot.kind != Lot.Kind.PAID or lot.entry.kind != lot.entry.Kind.TOP_UP:
+        return ""
+    return {"pix": PIX, "stripe": CARD}.get(lot.entry.reference.partition(":")[0], "")
+
+
+def _of(lot: Lot, *, origin: str) -> dict[str, object]:
+    """What names the payment in the Refund's row."""
+    return {"end_to_end_id": lot.entry.reference.partition(":")[2]}
+
+
+def _ask(refund: Refund) -> Refund:
+    return pix_refunds.ask_refund(refund)
+
+
+# ── Until when ───────────────────────────────────────────────────────────────────────────────────────────────────────
+def last_day_of(lot: Lot) -> dt.date:
+    """The last whole day, in Brazil, on which its owner may return it by one click; the day of the top-up does not count."""
+    return lot.created_at.astimezone(clock.SAO_PAULO).date() + dt.timedelta(days=settings.REFUND_SELF_DAYS)
+
+
+def refundable_nanos(lot: Lot) -> int:
+    """What may go back of a lot, by whoever asks, in whole centavos; 0 where it can't."""
+    origin = origin_of(lot)
+    if not origin or (origin == PIX and clock.now() - lot.created_at > pix_refunds.WINDOW):
+        return 0
+    return refund_books.left_of(lot)
+
+
+def _refusal(lot: Lot, *, except_refund: uuid.UUID | None = None) -> str:
+    """Why its owner can't return a lot by one click; empty where it can. Read under the wallet's lock before money is held."""
+    if clock.today_in_brazil() > last_day_of(lot):
+        return f"O prazo de {settings.REFUND_SELF_DAYS} dias terminou em {last_day_of(lot):%d/%m/%Y}. {ASK_PEOPLE}"
+    wallet = Wallet.everywhere.select_related("organization").get(pk=lot.wallet_id)
+    if wallet.organization.is_suspended:
+        return f"A conta está suspensa. {ASK_PEOPLE}"
+    if wallet.overdraft_nanos:
+        return f"Há um valor em aberto na conta. {ASK_PEOPLE}"
+    if Refund.objects.filter(lot=lot, status__in=LIVE).exclude(pk=except_refund).exists():
+        return "Já há uma devolução desta recarga a caminho. Espere que ela termine."
+    return ""
+
+
+# ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+def top_ups_of(wallet: Wallet, *, limit: int = LINES_MAX) -> list[TopUpLine]:
+    """The wallet's newest top-ups with what is left of each, and their refunds."""
+    lots = (
+        Lot.everywhere.filter(wallet=wallet, kind=Lot.Kind.PAID, entry__kind="top_up").select_related(
+            "entry", "wallet__organization"
+        )
+    ).order_by("-id")[:limit]
+    return [_line(lot, remaining=remaining) for lot, remaining in _with_remaining(wallet, lots)]
+
+
+def top_up_of(lot: Lot) -> TopUpLine:
+    return _line(lot, remaining=ledger.lot_remaining(lot))
+
+
+def _with_remaining(wallet: Wallet, lots: Iterable[Lot]) -> list[tuple[Lot, int]]:
+    remaining = dict(ledger.call_table("SELECT lot_id, remaining FROM billing_lots(%s)", wallet.pk))
+    return [(lot, int(remaining.get(lot.pk, 0))) for lot in lots]
+
+
+def _line(lot: Lot, *, remaining: int) -> TopUpLine:
+    origin = origin_of(lot)
+    free = min(remaining, lot.wallet.available_nanos)
+    is_over = origin == PIX and clock.now() - lot.created_at > pix_refunds.WINDOW
+    refundable = 0 if not origin or is_over else max(free - free % CENTAVO, 0)
+    newest_first = sorted(lot.refunds.all(), key=lambda refund: refund.created_at, reverse=True)
+    return TopUpLine(
+        lot=lot, origin=origin, remaining_nanos=remaining, refundable_nanos=refundable, until_on=last_day_of(lot),
+        refusal=_refusal(lot) if refundable else "", refunds=newest_first,
+    )  # fmt: skip
+
+
+def tell_refund(refund: Refund) -> str:
+    """What the person who asked reads."""
+    amount = format_brl(refund.amount_nanos)
+    return {
+        Refund.Status.HELD: f"{amount} reservados. O banco ainda não respondeu; continuamos perguntando sozinhos.",
+        Refund.Status.PROCESSING: f"{amount} em processamento no banco. Costuma levar poucos minutos.",
+        Refund.Status.DONE: f"{amount} devolvidos à conta de origem.",
+        Refund.Status.REFUSED: f"O banco não fez a devolução de {amount}. O valor voltou ao seu saldo.",
+    }[Refund.Status(refund.status)]
