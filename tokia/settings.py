@@ -263,6 +263,12 @@ EXCHANGE_RATE_MAX_AGE_DAYS: int = env.int("EXCHANGE_RATE_MAX_AGE_DAYS", 6)  # a 
 GATEWAY_SESSION_SECONDS: int = env.int("GATEWAY_SESSION_SECONDS", 30)  # a gateway silent for so long is fenced
 HOLD_SECONDS_MAX: int = env.int("HOLD_SECONDS_MAX", 1_800)  # no call runs longer; an older hold expires
 
+MONTH_CLOSE_GRACE_HOURS: int = env.int("MONTH_CLOSE_GRACE_HOURS", 6)  # after its last possible call, for spools to come in
+EXPORT_ROWS_AT_ONCE: int = env.int("EXPORT_ROWS_AT_ONCE", 20_000)  # a longer file is made in the background
+EXPORT_KEPT_HOURS: int = env.int("EXPORT_KEPT_HOURS", 24)
+EXPORT_LEASE_SECONDS: int = env.int("EXPORT_LEASE_SECONDS", 60)  # a worker silent for so long is dead: another goes on
+EXPORTS_OPEN_MAX: int = env.int("EXPORTS_OPEN_MAX", 5)  # under way per organization
+
 # ── PIX: the receiving bank (Banco Central's API Pix 2.9.0) ──────────────────────────────────────────────────────────
 PSP_BASE_URL: str = env.str("PSP_BASE_URL", "" if IS_PRODUCTION else "https://127.0.0.1:8091").rstrip("/")
 PSP_TOKEN_URL: str = env.str("PSP_TOKEN_URL", f"{PSP_BASE_URL}/oauth/token")
