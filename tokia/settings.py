@@ -287,6 +287,25 @@ RECEIVER_TAX_ID: str = env.str("RECEIVER_TAX_ID", "12ABC34501DE35")
 CHARGE_EXPIRES_SECONDS: int = env.int("CHARGE_EXPIRES_SECONDS", 1_800)
 CHARGE_GRACE_SECONDS: int = env.int("CHARGE_GRACE_SECONDS", 3_600)  # still asked at the bank after it expired
 
+# ── Stripe: cards, automatic top-ups ─────────────────────────────────────────────────────────────────────────────────
+# Empty in production: no cards. The API version is pinned by the `stripe` package; the webhook's must be the same.
+STRIPE_SECRET_KEY: str = env.str("STRIPE_SECRET_KEY", "" if IS_PRODUCTION else "sk_test_tokia_sandbox")
+STRIPE_WEBHOOK_SECRETS: list[str] = env.list(  # newest first; an older one still counts while Stripe is being changed over
+    "STRIPE_WEBHOOK_SECRETS", default=[] if IS_PRODUCTION else ["whsec_tokia_sandbox_0123456789abcdef"]
+)
+STRIPE_API_URL: str = env.str("STRIPE_API_URL", "" if IS_PRODUCTION else f"{SANDBOX_URL}/stripe").rstrip("/")  # empty: Stripe's own
+# Where people pay; a form of ours may lead there.
+STRIPE_CHECKOUT_URL: str = env.str("STRIPE_CHECKOUT_URL", "https://checkout.stripe.com" if IS_PRODUCTION else SANDBOX_URL)
+if STRIPE_CHECKOUT_URL:
+    CONTENT_SECURITY_POLICY["DIRECTIVES"]["form-action"].append(STRIPE_CHECKOUT_URL)
+STRIPE_ACCOUNT: str = env.str("STRIPE_ACCOUNT", "")  # "acct_…": events that name another account are ignored
+STRIPE_HAS_PIX: bool = env.bool("STRIPE_HAS_PIX", False)  # by invitation of Stripe, for Brazilian accounts
+STRIPE_TIMEOUT_SECONDS: float = env.float("STRIPE_TIMEOUT_SECONDS", 20.0)
+CHECKOUT_SECONDS: int = env.int("CHECKOUT_SECONDS", 3_600)  # a payment page of Stripe's is open for so long; 1 800 at least
+CARD_FAILURES_MAX: int = env.int("CARD_FAILURES_MAX", 5)  # declined payments of an organization per hour; beyond it 429
+CARDS_MAX: int = env.int("CARDS_MAX", 10)  # saved per organization, and saved in one day, removed ones included
+AUTO_TOP_UP_FAILURES_MAX: int = env.int("AUTO_TOP_UP_FAILURES_MAX", 3)  # in a row; then it is switched off
+
 # ── Public registries ────────────────────────────────────────────────────────────────────────────────────────────────
 PTAX_URL: str = env.str(
     "PTAX_URL",
@@ -395,5 +414,9 @@ if IS_PRODUCTION:
         raise ImproperlyConfigured("DEBUG, SANDBOX_URL, CRASHPOINT and OUTBOUND_LOOPBACK have no place in production.")
     if len(SECRET_KEY) < 50 or len(PSP_WEBHOOK_SECRET) < 32:
         raise ImproperlyConfigured("SECRET_KEY needs 50 characters or more, PSP_WEBHOOK_SECRET 32.")
+    if STRIPE_SECRET_KEY and (not STRIPE_SECRET_KEY.startswith(("sk_live_", "rk_live_")) or STRIPE_API_URL):
+        raise ImproperlyConfigured("STRIPE_SECRET_KEY is a live key in production, and STRIPE_API_URL is empty: Stripe's own.")
+    if STRIPE_SECRET_KEY and not (STRIPE_WEBHOOK_SECRETS and all(len(secret) >= 32 for secret in STRIPE_WEBHOOK_SECRETS)):
+        raise ImproperlyConfigured("STRIPE_WEBHOOK_SECRETS: each of 32 characters or more, as Stripe gives them.")
     if not all(url.startswith("https://") for url in (WEB_URL, GATEWAY_URL, PSP_BASE_URL, PSP_TOKEN_URL)):
         raise ImproperlyConfigured("WEB_URL, GATEWAY_URL and the bank's addresses are https in production.")
