@@ -20,6 +20,7 @@ ENVIRONMENT = """environment:
   SANDBOX_REFUND_MS          how long a refund is EM_PROCESSAMENTO (default 1000)
   SANDBOX_PSP_CLIENT_ID      the bank's OAuth2 client (default tokia-sandbox)
   SANDBOX_PSP_CLIENT_SECRET  its secret (default tokia-sandbox-secret)
+  STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRETS, STRIPE_HAS_PIX   the sandbox's Stripe, as in Tokia's settings
   PSP_PIX_KEY, RECEIVER_TAX_ID, RECEIVER_NAME, RECEIVER_CITY   who receives, as in Tokia's settings
 """
 EXIT_PORT_BUSY = 3

@@ -29,6 +29,13 @@ from tokia.sandbox.llm import Llm
 from tokia.sandbox.olinda import Olinda
 from tokia.sandbox.psp import Psp
 from tokia.sandbox.store import Store
+from tokia.sandbox.stripe import Stripe
+from tokia.sandbox.stripe_books import Books
+from tokia.sandbox.stripe_control import StripeControl
+from tokia.sandbox.stripe_hooks import StripeCourier
+from tokia.sandbox.stripe_pages import StripePages
+from tokia.sandbox.stripe_payments import Payments
+from tokia.sandbox.stripe_sessions import Sessions
 
 
 @dataclass
@@ -44,10 +51,12 @@ class World:
     registry: Registry
     inbox: Inbox
     llm: Llm
+    stripe: Stripe
     web_url: str
 
     async def open(self) -> None:
         self.courier.open()
+        self.stripe.open()
         await self.llm.open()
         self.bank.resume()
 
@@ -57,6 +66,7 @@ class World:
 
     async def close(self) -> None:
         await self.courier.close()
+        await self.stripe.close()
         await self.llm.close()
         self.store.close()
 
@@ -90,6 +100,8 @@ class World:
             return await self.inbox.serve(request)
         if path.startswith("/bank"):
             return await self.bank_pages.serve(request)
+        if path == "/stripe" or path.startswith("/stripe/"):
+            return await self.stripe.serve(request)
         if path.startswith("/olinda/"):
             return await self.olinda.serve(request)
         if path.startswith("/cnpj/"):
@@ -110,6 +122,7 @@ class World:
         rooms = (
             ("/inbox/", "E-mails", "tudo o que a Tokia envia"),
             ("/bank/", "Banco", "pague as cobranças PIX, com dinheiro de mentira"),
+            ("/stripe/", "Stripe", "os pagamentos por cartão, com cartões de teste"),
             ("/llm/__ledger", "Provedores de LLM", "o que cada provedor serviu e cobraria (JSON)"),
             ("/cnpj/12ABC34501DE35", "CNPJ", "consulta de empresas (JSON)"),
         )
@@ -154,7 +167,32 @@ def build_world(*, home: Path, web_url: str, model_url: str, model_key: str, pix
         registry=Registry(),
         inbox=Inbox(store=store),
         llm=Llm.from_environment(model_url=model_url, model_key=model_key),
+        stripe=_build_stripe(store, web_url=web_url),
         web_url=web_url,
+    )
+
+
+def _build_stripe(store: Store, *, web_url: str) -> Stripe:
+    books = Books(
+        store=store,
+        has_pix=os.environ.get("STRIPE_HAS_PIX", "").lower() in ("1", "true", "yes", "on"),
+        refund_seconds=float(os.environ.get("SANDBOX_REFUND_MS", "1000")) / 1000,
+    )
+    payments = Payments(books)
+    sessions = Sessions(books, payments)
+    courier = StripeCourier(
+        books,
+        url=f"{web_url}/webhooks/stripe/" if web_url else "",
+        secret=os.environ.get("STRIPE_WEBHOOK_SECRETS", "whsec_tokia_sandbox_0123456789abcdef").split(",")[0],
+    )
+    return Stripe(
+        books=books,
+        payments=payments,
+        sessions=sessions,
+        courier=courier,
+        control=StripeControl(books, payments, sessions, courier),
+        pages=StripePages(books, payments, sessions),
+        secret_key=os.environ.get("STRIPE_SECRET_KEY") or "sk_test_tokia_sandbox",
     )
 
 

@@ -30,7 +30,8 @@ pre{white-space:pre-wrap;overflow-wrap:anywhere;font:.9rem/1.5 ui-monospace,mono
 font:650 1rem system-ui,sans-serif;text-decoration:none;cursor:pointer}
 .button.plain{background:none;color:var(--brand);border:1px solid var(--line)}
 label{display:block;font-size:.9rem;color:var(--soft);margin:.5rem 0 .25rem}
-input{font:inherit;padding:.6rem .7rem;border:1px solid var(--line);border-radius:.5rem;background:var(--bg);color:var(--ink)}
+input,select{font:inherit;max-width:100%;padding:.6rem .7rem;border:1px solid var(--line);border-radius:.5rem;
+background:var(--bg);color:var(--ink)}
 :focus-visible{outline:3px solid var(--brand);outline-offset:2px}
 dl{display:grid;grid-template-columns:auto 1fr;gap:.25rem 1rem;margin:.5rem 0}
 dt{color:var(--soft)}
@@ -47,7 +48,7 @@ def page(*, title: str, body: str, refresh_seconds: int | None = None) -> str:
 <title>{escape(title)} · Sandbox Tokia</title><link rel="stylesheet" href="/style.css"></head>
 <body>
 <header><div><strong>Sandbox Tokia</strong>
-<a href="/inbox/">E-mails</a><a href="/bank/">Banco</a><a href="/">Sobre</a></div></header>
+<a href="/inbox/">E-mails</a><a href="/bank/">Banco</a><a href="/stripe/">Stripe</a><a href="/">Sobre</a></div></header>
 <main>{body}</main>
 </body></html>"""
 
