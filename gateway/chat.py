@@ -18,23 +18,24 @@ from urllib.parse import quote
 import msgspec
 from django.conf import settings
 
-from billing.pricing import PriceList, Usage
+from billing.pricing import Usage
 from gateway.abilities import check_abilities, refuse_dropped
 from gateway.attempts import OUTAGE, Plan, ask_in_turn, note_cut, prepare
 from gateway.auto import read_facts
+from gateway.bounds import bounds_of
 from gateway.calls import CallContext, Caller, Candidate, ChatCall, Headers, Reply, Routing, ServedDeployment, ServedRoute
 from gateway.dialects.base import ChatAnswer, ChatReader, Dialect, UpstreamRequest, filtered, malformed, openai_usage
 from gateway.dialects.registry import DIALECTS
 from gateway.errors import ClientGone, GatewayError, SessionLost
 from gateway.keeping import settle_answer
 from gateway.lanes import Settled
-from gateway.metering import Bound, OpenCall
+from gateway.metering import OpenCall
 from gateway.planning import plan_call
 from gateway.pricetag import MARKS, cost_header, with_cost
 from gateway.relay import Relay, cut
-from gateway.shortlist import keep_affordable, leave_out_small, routes_of
+from gateway.shortlist import keep_affordable, leave_out_small
 from gateway.surfaces.base import Shaper, Surface
-from gateway.tokens import bound_chat_input, count_chat_input, has_media
+from gateway.tokens import bound_chat_input, has_media
 from gateway.upstream import ERROR_BYTES_MAX
 from gateway.usage import basis_of, basis_of_part, shown_usage
 from tokia.crashpoints import crashpoint
@@ -160,11 +161,7 @@ async def hold_chat(process: GatewayProcess, open_call: OpenCall, call: ChatCall
     if call.is_stream and open_call.context.on_stream is not None:
         open_call.context.on_stream()
 
-    bounds = [bound_of(open_call, call, route, prices) for route, prices in routes_of(plan.candidates, is_batch=open_call.is_batch)]
-    if len(bounds) > 1:
-        named = {candidate.route.name for candidate in plan.candidates if not candidate.kinds} or {plan.candidates[0].route.name}
-        for bound in bounds:
-            bound.is_fallback = bound.route.name not in named
+    bounds = bounds_of(open_call, call, plan.candidates)
     await process.meter.hold_for(
         open_call,
         bounds,
@@ -179,22 +176,6 @@ async def hold_chat(process: GatewayProcess, open_call: OpenCall, call: ChatCall
             open_call.outputs[bound.route.name] = bound.output_tokens
             plan.is_first_stale = True
     open_call.output_tokens = bounds[0].output_tokens
-
-
-def bound_of(open_call: OpenCall, call: ChatCall, route: ServedRoute, prices: PriceList) -> Bound:
-    """What the call may come to if this model answers it."""
-    has_media_input = has_media_output = False
-    if prices.has_dearer_media:
-        has_media_input = has_media(call)
-        has_media_output = call.decoded.get("modalities") != ["text"]  # some draw unasked
-    return Bound(
-        route=route, prices=prices, output_tokens=open_call.outputs[route.name], input_tokens=partial(_count_input, call, route),
-        has_media_input=has_media_input, has_media_output=has_media_output,
-    )  # fmt: skip
-
-
-def _count_input(call: ChatCall, route: ServedRoute) -> int:
-    return min(count_chat_input(call, factor_percent=route.token_factor_percent), route.context_tokens)
 
 
 async def ask_chat(
