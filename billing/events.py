@@ -28,7 +28,7 @@ from typing import Any
 from django.db import transaction
 
 from accounts.models import Organization
-from billing.models import Event, Hook, HookDelivery
+from billing.models import AlertState, Event, Hook, HookDelivery
 from tokia import clock
 
 LEVELS: dict[str, Event.Level] = {
@@ -100,6 +100,8 @@ def tell(
         )
         if is_new:
             _fan_out(event)
+            if type == "organization.suspended":  # whoever suspends tells why; then nobody tells it again (`billing.alerts`)
+                AlertState.everywhere.update_or_create(organization=organization, defaults={"suspended_told_at": clock.now()})
     return event if is_new else None
 
 
