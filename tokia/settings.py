@@ -7,7 +7,9 @@ loopback; with `TOKIA_ENV=production` nothing unsafe is accepted (see the last b
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import hashlib
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,6 +28,21 @@ class Environment(environ.FileAwareEnv):  # type: ignore[misc]
             return super().get_value(var, *args, **kwargs)
         except ValueError as error:
             raise ImproperlyConfigured(f"{var}: {error}") from error
+
+
+def dated_percents(name: str, text: str) -> list[tuple[dt.date | None, Decimal]]:
+    """`3.5`, or `0,2026-01-01=3.5,2026-07-16=4.38`: each percentage holds from its day on, one without a day from ever."""
+    dated: list[tuple[dt.date | None, Decimal]] = []
+    for part in text.split(","):
+        since, _, percent = part.strip().rpartition("=")
+        try:
+            dated.append((dt.date.fromisoformat(since) if since else None, Decimal(percent)))
+        except (ValueError, ArithmeticError) as error:
+            raise ImproperlyConfigured(f"{name}: {part!r} is no percentage, nor a day with one") from error
+    days = [day or dt.date.min for day, _ in dated]
+    if days != sorted(set(days)) or not all(0 <= percent < 100 for _, percent in dated):
+        raise ImproperlyConfigured(f"{name}: percentages from 0 to 100, in the sequence of their days")
+    return dated
 
 
 env = Environment()
@@ -260,6 +277,10 @@ PROMO_WARNING_DAYS: int = env.int("PROMO_WARNING_DAYS", 3)  # before promotional
 CODE_GUESSES_MAX: int = env.int("CODE_GUESSES_MAX", 8)  # wrong coupons or referral codes per person and per organization, an hour
 LOW_BALANCE_BRL: int = env.int("LOW_BALANCE_BRL", 20)  # under it the pages warn
 EXCHANGE_RATE_MAX_AGE_DAYS: int = env.int("EXCHANGE_RATE_MAX_AGE_DAYS", 6)  # a long holiday; older is refused
+# Taxes and charges on sending the dollars, on top of a provider's cost; a change of law is another day in the list
+LANDED_COST_PERCENT = dated_percents("LANDED_COST_PERCENT", env.str("LANDED_COST_PERCENT", "0"))
+PRICE_MARGIN_MIN_PERCENT: int = env.int("PRICE_MARGIN_MIN_PERCENT", 5)  # of the price; a thinner one needs a second administrator
+PRICE_NOTICE_DAYS: int = env.int("PRICE_NOTICE_DAYS", 10)  # between telling customers and anything getting dearer
 GATEWAY_SESSION_SECONDS: int = env.int("GATEWAY_SESSION_SECONDS", 30)  # a gateway silent for so long is fenced
 HOLD_SECONDS_MAX: int = env.int("HOLD_SECONDS_MAX", 1_800)  # no call runs longer; an older hold expires
 
