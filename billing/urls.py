@@ -1,6 +1,6 @@
 """Billing's pages and the bank's door."""
 
-from django.urls import path
+from django.urls import include, path
 
 from billing import refund_views, usage_views, views
 from billing.pix import webhook
@@ -18,6 +18,7 @@ urlpatterns = [
     path("app/uso/", usage_views.usage, name="usage"),
     path("app/requisicoes/", usage_views.requests, name="requests"),
     path("app/requisicoes/<uuid:call_id>/", usage_views.request_detail, name="request_detail"),
+    path("api/v1/", include("billing.api")),
     path("webhooks/pix/<str:secret>/pix", webhook.receive, name="pix_webhook"),
     path("webhooks/pix/<str:secret>", webhook.receive),
 ]

@@ -1,0 +1,47 @@
+"""How money travels in `/api/v1`: as `…_brl`, exact text in reais, and as `…_nanos`, an integer; in bodies as `…_brl` only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from billing.money import from_brl, to_brl
+
+_FORM = r"^-?\d{1,10}(\.\d{1,9})?$"
+
+
+class Brl(serializers.RegexField):  # type: ignore[misc]
+    """ "10.00" in JSON, nanos here. Numbers are refused: their decimals are not what was written."""
+
+    def __init__(self, **given: Any) -> None:
+        given.setdefault("help_text", "Em reais, com ponto: `10.00`.")
+        super().__init__(_FORM, **given)
+
+    def to_internal_value(self, data: Any) -> int:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return from_brl(super().to_internal_value(data))
+
+    def to_representation(self, value: int) -> str:
+        return tell_brl(value)
+
+
+class Nanos(serializers.IntegerField):  # type: ignore[misc]
+    """The same amount as an integer."""
+
+    def __init__(self, **given: Any) -> None:
+        given.setdefault("help_text", "O mesmo valor em bilionésimos de real.")
+        super().__init__(**given)
+
+
+def tell_brl(nanos: int) -> str:
+    """Two to nine decimals: "10.00", "0.000012345"."""
+    text = f"{to_brl(nanos):f}".rstrip("0")
+    whole, _, decimals = text.partition(".")
+    return f"{whole}.{decimals:0<2}"
+
+
+def both(name: str, nanos: int) -> dict[str, Any]:
+    """An amount in an example."""
+    return {f"{name}_brl": tell_brl(nanos), f"{name}_nanos": nanos}
