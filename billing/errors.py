@@ -98,6 +98,11 @@ class NotReversible(LedgerRefusal):
     code = "not_reversible"
 
 
+class TooManyExports(BillingError):
+    code = "too_many_exports"
+    status = 429
+
+
 _BY_SQLSTATE: dict[str, tuple[type[BillingError], str]] = {
     "TK001": (SessionFenced, "Este processo foi encerrado e não pode mais reservar saldo."),
     "TK002": (OtherOutcome, "Esta chamada já foi liquidada com outro resultado."),

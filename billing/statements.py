@@ -22,8 +22,8 @@ from billing.wallets import wallet_of
 from tokia import clock
 from tokia.clock import SAO_PAULO, Month
 
-__all__ = ["Balance", "LotLine", "MonthToDate", "Statement", "StatementRow", "UsageFilter", "UsageLine", "balance", "calls", "lots",
-           "month_to_date", "spend_by_day", "statement", "usage_by"]  # fmt: skip
+__all__ = ["Balance", "LotLine", "MonthToDate", "Statement", "StatementRow", "UsageFilter", "UsageLine", "balance", "calls",
+           "entry_rows", "lots", "month_to_date", "spend_by_day", "statement", "usage_by"]  # fmt: skip
 
 Parameter = int | str | dt.date | dt.datetime
 
@@ -97,6 +97,7 @@ class StatementRow:
     calls: int = 0  # of a day's usage
     media: str = ""  # of a day's usage: images, sound and the like, in words
     overdraft_nanos: int = 0  # of a day's usage: not paid by the wallet, owed
+    settles_debt: bool = False  # the part of an entry that paid what was owed
 
     @property
     def has_recibo(self) -> bool:
@@ -166,6 +167,12 @@ def statement(*, first_on: dt.date, last_on: dt.date, kinds: Sequence[str] = ())
     )
 
 
+def entry_rows(*, first_on: dt.date, last_on: dt.date) -> list[StatementRow]:
+    """The entries of a period without its usage, oldest first; balances are not told."""
+    _, rows = _read_rows(wallet_of(current_tenant()), first_on=first_on, last_on=last_on)
+    return [row for row in rows if row.at is not None and row.on <= last_on]
+
+
 def _read_rows(wallet: Wallet, *, first_on: dt.date, last_on: dt.date) -> tuple[int, list[StatementRow]]:
     """What the wallet would have now without the usage after the period, and all else that moved it since the first day, in one
     snapshot; so a period's opening needs no older row, and no usage record."""
@@ -204,7 +211,7 @@ def _statement_row(
         return replace(row, description=f"Uso de {on:%d/%m} — {number} {noun}", calls=calls, media=tell_media(media_from(media)),
                        overdraft_nanos=int(text))  # fmt: skip
     if (destination or "").startswith("overdraft:"):
-        return replace(row, description="Acerto de saldo devedor")
+        return replace(row, description="Acerto de saldo devedor", settles_debt=True)
     book = source if amount > 0 else destination
     return replace(row, description=DESCRIPTIONS.get((kind, book or "", amount > 0), row.description), reason=text)
 

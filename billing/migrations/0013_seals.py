@@ -51,6 +51,7 @@ class Migration(migrations.Migration):
                 ('bytes', models.BigIntegerField(default=0, verbose_name='bytes')),
                 ('cursor', models.CharField(blank=True, max_length=60)),
                 ('tries', models.PositiveSmallIntegerField(default=0, verbose_name='tentativas')),
+                ('lease_id', models.UUIDField(blank=True, null=True)),
                 ('leased_until', models.DateTimeField(blank=True, null=True)),
                 ('error', models.CharField(blank=True, max_length=200, verbose_name='erro')),
                 ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='pedido em')),

@@ -36,11 +36,13 @@ class Export(models.Model):
     form = models.CharField("formato", max_length=5, choices=Form.choices)
     filters = models.JSONField("filtros", default=dict)  # `billing.exports.Wanted`, without what is empty
     status = models.CharField("situação", max_length=7, choices=Status.choices, default=Status.WAITING)
-    rows_total = models.BigIntegerField("linhas", default=0)  # as counted from the days; calls still under way may add some
+    # As counted from the days; calls still under way may add some. 0: with filters that the days don't know.
+    rows_total = models.BigIntegerField("linhas", default=0)
     rows_done = models.BigIntegerField("linhas prontas", default=0)
     bytes = models.BigIntegerField("bytes", default=0)  # of the file
     cursor = models.CharField(max_length=60, blank=True)  # where the next piece begins
-    tries = models.PositiveSmallIntegerField("tentativas", default=0)
+    tries = models.PositiveSmallIntegerField("tentativas", default=0)  # that died or failed
+    lease_id = models.UUIDField(null=True, blank=True)  # of the worker at it: who has another one may not write any more
     leased_until = models.DateTimeField(null=True, blank=True)  # a worker silent for so long is dead
     error = models.CharField("erro", max_length=200, blank=True)
     requested_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+", verbose_name="pedido por")

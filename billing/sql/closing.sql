@@ -1,16 +1,19 @@
 -- Closed days and months (billing/models/closing.py). The wallet's lock keeps settlements away while one is counted: whatever has an
 -- instant before it was committed before.
 
--- Tells the days from p_first to p_last, as far as they were not told yet; returns how many lines that made.
-CREATE OR REPLACE FUNCTION billing_close_days(p_wallet bigint, p_first date, p_last date) RETURNS int
+-- Tells the days from p_first to p_last, as far as they were not told yet; returns how many lines that made. A line for a day before
+-- what was told already comes late: it is told on p_told, so that no balance that was told moves.
+CREATE OR REPLACE FUNCTION billing_close_days(p_wallet bigint, p_first date, p_last date, p_told date) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
   owner bigint;
+  told_until date;
   made int;
 BEGIN
   SELECT organization_id INTO owner FROM billing_wallet WHERE id = p_wallet FOR NO KEY UPDATE;
+  SELECT max(told_on) INTO told_until FROM billing_dayclose WHERE wallet_id = p_wallet;
   INSERT INTO billing_dayclose (organization_id, wallet_id, day, number, told_on, calls, amount_nanos, closed_at)
-  SELECT owner, p_wallet, u.day, coalesce(t.told, 0), CASE WHEN t.told IS NULL THEN u.day ELSE p_last END,
+  SELECT owner, p_wallet, u.day, coalesce(t.told, 0), CASE WHEN u.day <= told_until THEN p_told ELSE u.day END,
          u.calls - coalesce(t.calls, 0), u.amount - coalesce(t.amount, 0), clock_timestamp()
   FROM (SELECT d.day, sum(d.calls) AS calls, sum(d.paid_nanos + d.promo_nanos) AS amount
         FROM billing_usageday d WHERE d.organization_id = owner AND d.day BETWEEN p_first AND p_last GROUP BY d.day) u

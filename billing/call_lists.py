@@ -1,0 +1,110 @@
+"""Which calls a list shows: the filters of the page and of the file, over the tenant's usage records."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import QuerySet
+
+from accounts.models import Organization
+from billing.models import UsageRecord
+
+SITUATIONS = {
+    "sucesso": ("Sucesso", {"outcome": UsageRecord.Outcome.COMPLETED}),
+    "interrompida": ("Interrompida pelo provedor", {"outcome": UsageRecord.Outcome.CUT}),
+    "cancelada": ("Cancelada por você", {"outcome": UsageRecord.Outcome.CANCELLED}),
+    "falhou": ("Falhou, não cobrada", {"outcome": UsageRecord.Outcome.FAILED}),
+}
+# How a call went, beside its outcome.
+WAYS: dict[str, tuple[str, dict[str, Any]]] = {
+    "nova-tentativa": ("Com nova tentativa", {"attempts__1__isnull": False}),
+    "cache": ("Resposta do cache", {"usage_source": UsageRecord.UsageSource.CACHE}),
+    "chave-propria": ("Com chave própria", {"is_own_key": True}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CallFilter:
+    """What is empty does not filter. What nobody can have matches nothing."""
+
+    route_name: str = ""
+    api_key_id: int | None = None
+    project_id: int | None = None  # 0: without a project
+    tag: str = ""
+    situation: str = ""
+    way: str = ""
+    call_id: uuid.UUID | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return self == CallFilter()
+
+    @property
+    def is_known_by_days(self) -> bool:
+        """`UsageDay` counts exactly what it matches."""
+        return not (self.tag or self.way or self.call_id) and self.situation in ("", "falhou")
+
+    def as_json(self) -> dict[str, Any]:
+        given = {name: getattr(self, name) for name in self.__slots__}
+        return {name: str(value) if name == "call_id" else value for name, value in given.items() if value not in ("", None)}
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any]) -> CallFilter:
+        wanted = dict(given)
+        if "call_id" in wanted:
+            wanted["call_id"] = uuid.UUID(wanted["call_id"])
+        return cls(**wanted)
+
+
+def read_filter(query: Mapping[str, str]) -> CallFilter:
+    """From a page's address."""
+    key, project, wanted = (query.get(name, "").strip() for name in ("chave", "projeto", "id"))
+    return CallFilter(
+        route_name=query.get("modelo", "")[:100],
+        api_key_id=_number(key),
+        project_id=_number(project),
+        tag=query.get("etiqueta", "").strip()[:64],
+        situation=query.get("situacao", "") if query.get("situacao", "") in SITUATIONS else "",
+        way=query.get("caminho", "") if query.get("caminho", "") in WAYS else "",
+        call_id=(id_of(wanted) or uuid.UUID(int=0)) if wanted else None,
+    )
+
+
+def _number(text: str) -> int | None:
+    if not text:
+        return None
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 18 else -1
+
+
+def find_calls(organization: Organization, only: CallFilter) -> QuerySet[UsageRecord]:
+    found = UsageRecord.everywhere.filter(organization=organization)
+    if only.route_name:
+        found = found.filter(route_name=only.route_name)
+    if only.api_key_id is not None:
+        found = found.filter(api_key_id=only.api_key_id)
+    if only.project_id is not None:
+        found = found.filter(project_id=only.project_id or None)
+    if only.tag:
+        found = found.filter(tags__contains=[only.tag])
+    if only.situation:
+        found = found.filter(**SITUATIONS[only.situation][1])
+    if only.way:
+        found = found.filter(**WAYS[only.way][1])
+    return found.filter(pk=only.call_id) if only.call_id else found
+
+
+def id_of(text: str) -> uuid.UUID | None:
+    """A call's id as a person pastes it, with or without the API's prefix; None when it is none."""
+    try:
+        return uuid.UUID(text.rsplit("_", 1)[-1].removeprefix("chatcmpl-"))
+    except ValueError:
+        return None
+
+
+def first_id_at(instant: dt.datetime) -> uuid.UUID:
+    """No id made later is smaller."""
+    return uuid.UUID(int=int(instant.timestamp() * 1000) << 80)

@@ -1,0 +1,146 @@
+"""Closing days and months, after which what was told does not change any more.
+
+A month closes when no call of it can still be running (HOLD_SECONDS_MAX) and the usual spools have come in
+(MONTH_CLOSE_GRACE_HOURS). What comes later still belongs to its month (its volume tier, its day in the statement), but the closed
+figures stand: the next month's close has it as an adjustment, named by its month. The closes and what moved since add up to the
+wallet (invariant 19).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from accounts.tenancy import current_tenant
+from billing import ledger
+from billing.models import DayClose, LedgerEntry, MonthClose, MonthSpend, Wallet
+from tokia import clock
+from tokia.clock import SAO_PAULO, Month
+
+MONTHS = (
+    "janeiro", "fevereiro", "março", "abril", "maio", "junho", "julho", "agosto", "setembro", "outubro", "novembro", "dezembro",
+)  # fmt: skip
+
+
+def tell_month(first_on: dt.date) -> str:
+    """`outubro de 2026`."""
+    return f"{MONTHS[first_on.month - 1]} de {first_on.year}"
+
+
+def closes_at(month: Month) -> dt.datetime:
+    """From when a month may be closed."""
+    return month.ends_at() + dt.timedelta(seconds=settings.HOLD_SECONDS_MAX, hours=settings.MONTH_CLOSE_GRACE_HOURS)
+
+
+def close_month(wallet: Wallet, month: Month) -> MonthClose:
+    """Close one month of a wallet; again, it is the same row. Raises ValueError before its time, and what the ledger raises where
+    the month before it is still open."""
+    if clock.now() < closes_at(month):
+        raise ValueError(f"{month.first_on} closes at {closes_at(month)}.")
+    return MonthClose.everywhere.get(pk=ledger.call_function("billing_close_month", wallet.pk, month.first_on))
+
+
+def close_due_months(*, wallets_max: int = 500) -> int:
+    """Close every month that is over, wallet by wallet, oldest first; returns how many. For a task: the rest at its next turn."""
+    last = Month.of(clock.now())
+    closed = 0
+    previous = Month.of(last.starts_at() - dt.timedelta(days=1))
+    while clock.now() < closes_at(previous):
+        previous = Month.of(previous.starts_at() - dt.timedelta(days=1))
+    due = Wallet.everywhere.filter(created_at__lt=previous.ends_at()).exclude(closes__month=previous.first_on).order_by("pk")
+    for wallet in due[:wallets_max]:
+        newest = MonthClose.everywhere.filter(wallet=wallet).order_by("-month").first()
+        month = Month(newest.month).next() if newest else Month.of(wallet.created_at)
+        while month.first_on <= previous.first_on:
+            close_month(wallet, month)
+            closed += 1
+            month = month.next()
+    return closed
+
+
+def closes() -> list[MonthClose]:
+    """The tenant's closed months, newest first."""
+    return list(MonthClose.objects.order_by("-month"))
+
+
+def last_day_over() -> dt.date:
+    """The last day of which no call can still be running."""
+    return (clock.now() - dt.timedelta(seconds=settings.HOLD_SECONDS_MAX)).astimezone(SAO_PAULO).date() - dt.timedelta(days=1)
+
+
+def close_days(wallet: Wallet) -> None:
+    """Tell every day that is over and was not told, or not wholly. Only months whose calls are not all told are read by day."""
+    until = last_day_over()
+    told: dict[dt.date, int] = {}
+    for day, calls in DayClose.everywhere.filter(wallet=wallet).values_list("day", "calls"):
+        told[day.replace(day=1)] = told.get(day.replace(day=1), 0) + calls
+    for month, calls in MonthSpend.everywhere.filter(wallet=wallet).order_by("month").values_list("month", "calls"):
+        if calls > told.get(month, 0) and month <= until:
+            last_on = min(until, Month(month).next().first_on - dt.timedelta(days=1))
+            ledger.call_function("billing_close_days", wallet.pk, month, last_on, until)
+
+
+def told_days(wallet: Wallet, *, first_on: dt.date, last_on: dt.date) -> list[DayClose]:
+    """The lines told between two days, both included, in the sequence in which they were told."""
+    return list(DayClose.everywhere.filter(wallet=wallet, told_on__range=(first_on, last_on)).order_by("told_on", "pk"))
+
+
+@dataclass(frozen=True, slots=True)
+class CloseLine:
+    """A line of a closing: what, and how much, positive into the wallet, negative out of it."""
+
+    label: str
+    nanos: int
+    is_detail: bool = False  # explains the line above; not part of the sum
+
+
+def lines_of(close: MonthClose) -> list[CloseLine]:
+    """From the opening to the closing; the lines that are no detail add up."""
+    lines = [CloseLine("Saldo inicial", close.opening_nanos)]
+    for kind in LedgerEntry.Kind:
+        moved = close.movements.get(kind.value, {})
+        if moved.get("in"):
+            lines.append(CloseLine(_label(kind, is_in=True), moved["in"]))
+        if moved.get("out"):
+            lines.append(CloseLine(_label(kind, is_in=False), -moved["out"]))
+    owed = close.movements.get("overdraft", {}).get("out", 0)
+    if owed:
+        lines.append(CloseLine("Acerto de saldo devedor", -owed))
+    lines.append(CloseLine("Uso do mês, pago pelo saldo", close.overdraft_nanos - close.net_nanos))
+    for label, nanos in (
+        ("uso bruto", close.gross_nanos),
+        ("desconto por volume", -close.discount_nanos),
+        ("uso líquido", close.net_nanos),
+        ("pago com bônus", close.promo_used_nanos),
+        ("a pagar na próxima recarga", close.overdraft_nanos),
+    ):
+        if nanos:
+            lines.append(CloseLine(label, nanos, is_detail=True))
+    for month, late in sorted(close.adjustments.items()):
+        calls = f"{late['calls']:,}".replace(",", ".")
+        noun = "requisição que chegou" if late["calls"] == 1 else "requisições que chegaram"
+        month_text = tell_month(dt.date.fromisoformat(month))
+        lines.append(CloseLine(f"Ajuste de {month_text}: {calls} {noun} depois do fechamento", -late["used"]))
+    lines.append(CloseLine("Saldo final", close.closing_nanos))
+    return lines
+
+
+def _label(kind: LedgerEntry.Kind, *, is_in: bool) -> str:
+    if kind == LedgerEntry.Kind.DISPUTE:
+        return "Contestações encerradas a seu favor" if is_in else "Contestações"
+    labels = {
+        LedgerEntry.Kind.TOP_UP: "Recargas",
+        LedgerEntry.Kind.GRANT: "Bônus recebidos",
+        LedgerEntry.Kind.REFUND: "Devoluções",
+        LedgerEntry.Kind.EXPIRY: "Bônus expirados",
+        LedgerEntry.Kind.CORRECTION: "Ajustes a seu favor" if is_in else "Ajustes",
+        LedgerEntry.Kind.REVERSAL: "Estornos a seu favor" if is_in else "Estornos",
+    }
+    return labels.get(kind, str(kind.label))
+
+
+def find_close(month: dt.date) -> MonthClose | None:
+    """The tenant's close of a month."""
+    return MonthClose.objects.filter(organization=current_tenant(), month=month.replace(day=1)).first()
