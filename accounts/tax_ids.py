@@ -36,3 +36,12 @@ def _holds(standard: object, bare: str) -> bool:
     except ValidationError:
         return False
     return True
+
+
+def format_tax_id(value: str) -> str:
+    """`12.ABC.345/01DE-35` or `111.444.777-35` from the bare form; anything else as it is."""
+    if len(value) == 14:
+        return f"{value[:2]}.{value[2:5]}.{value[5:8]}/{value[8:12]}-{value[12:]}"
+    if len(value) == 11:
+        return f"{value[:3]}.{value[3:6]}.{value[6:9]}-{value[9:]}"
+    return value

@@ -14,7 +14,7 @@ from typing import Any
 from django.db import connection
 
 from accounts.tenancy import current_tenant
-from billing.models import LedgerEntry, Lot, MonthSpend, UsageRecord, VolumeTier, Wallet
+from billing.models import CardPayment, LedgerEntry, Lot, MonthSpend, UsageRecord, VolumeTier, Wallet
 from billing.pricing import Tier, next_tier, tier_at
 from billing.units import media_from, tell_media
 from billing.usage_sums import MEDIA_SUMS, UsageFilter, UsageLine, usage_by
@@ -183,9 +183,24 @@ def _read_rows(wallet: Wallet, *, first_on: dt.date, last_on: dt.date) -> tuple[
     with connection.cursor() as cursor:
         cursor.execute(_STATEMENT, arguments)
         (_, _, _, after, *_), *found = sorted(cursor.fetchall(), key=lambda row: row[0] != "")
-    rows = [_statement_row(*row) for row in found]
+    rows = _tell_cards([_statement_row(*row) for row in found])
     rows.sort(key=lambda row: (row.on, row.at is None, row.at or row.on, row.entry_id, row.out_nanos))
     return after, rows
+
+
+def _tell_cards(rows: list[StatementRow]) -> list[StatementRow]:
+    """Top-ups that Stripe collected say which card, or that it was a PIX."""
+    intents = {row.reference.removeprefix("stripe:"): row for row in rows if row.has_recibo and row.reference.startswith("stripe:")}
+    if not intents:
+        return rows
+    told: dict[int | None, StatementRow] = {}
+    for intent, how, paid_with in CardPayment.everywhere.filter(intent_id__in=intents).values_list("intent_id", "how", "paid_with"):
+        row = intents[str(intent)]
+        is_pix = how == CardPayment.How.PIX
+        told[row.entry_id] = replace(
+            row, description="Recarga PIX" if is_pix else row.description, reason=row.reason or ("" if is_pix else paid_with)
+        )
+    return [told.get(row.entry_id, row) if row.has_recibo else row for row in rows]
 
 
 def _statement_row(
