@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.db.models import Q
+from django.db.models.functions import Lower
 from django.http import HttpRequest
 
-from accounts.errors import InvalidTaxId
-from accounts.models import ApiKey, Membership, Organization, Role, User
+from accounts.errors import AccountsError, InvalidTaxId
+from accounts.keys import KeyChanges, new_scopes
+from accounts.models import ApiKey, Membership, Organization, Project, Role, User
+from accounts.scopes import CALL, SCOPES, Scope, check_scopes, scopes_of
 from accounts.signup import Identity
 from accounts.tax_ids import parse_cnpj, parse_cpf
 from tokia import clock
@@ -125,10 +129,11 @@ class KeyForm(forms.Form):
     CACHES = (("", "Não"), ("300", "Por 5 minutos"), ("3600", "Por 1 hora"), ("86400", "Por 1 dia"))
 
     name = forms.CharField(label="Nome", max_length=60, help_text="Para reconhecer depois: “produção”, “n8n”, “notebook da Ana”.")
+    project = forms.ModelChoiceField(Project.everywhere.none(), label="Projeto", required=False, empty_label="Nenhum")
     expires_in = forms.ChoiceField(label="Expira", choices=EXPIRIES, required=False)
-    requests_per_minute = forms.IntegerField(
-        label="Requisições por minuto", required=False, min_value=1, max_value=100_000, help_text="Vazio: o limite da empresa."
-    )
+    requests_per_minute = forms.IntegerField(label="Requisições por minuto", required=False, min_value=1, max_value=100_000)
+    tokens_per_minute = forms.IntegerField(label="Tokens por minuto", required=False, min_value=1, max_value=1_000_000_000)
+    concurrent_calls = forms.IntegerField(label="Chamadas ao mesmo tempo", required=False, min_value=1, max_value=10_000)
     cache_seconds = forms.TypedChoiceField(
         label="Repetir respostas de chamadas iguais", choices=CACHES, required=False, coerce=int, empty_value=None,
         help_text="Chamadas iguais da sua empresa recebem a mesma resposta, na hora e de graça. Ela fica cifrada.",
@@ -139,23 +144,56 @@ class KeyForm(forms.Form):
         " isto recebe 404.",
     )
     allowed_routes = forms.CharField(required=False)  # checkboxes of the page; read from the list of values
+    scopes = forms.CharField(required=False)  # checkboxes too; without any and without `scopes_shown`: as it was
+    scopes_shown = forms.BooleanField(required=False, widget=forms.HiddenInput, initial=True)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, by: Membership, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.by = by
+        self.key: ApiKey | None = None
         self.fields["name"].widget.attrs.update({"autocomplete": "off", "placeholder": "produção"})
-        self.fields["requests_per_minute"].widget.attrs["inputmode"] = "numeric"
+        for name in ("requests_per_minute", "tokens_per_minute", "concurrent_calls"):
+            self.fields[name].widget.attrs.update({"inputmode": "numeric", "placeholder": "sem limite próprio"})
         days = settings.RESPONSES_TTL_DAYS
         self.fields["stores_responses"].label = f"Guardar respostas de /v1/responses por padrão ({days} dias, cifradas)"
+        self._offer_projects(Q(archived_at=None))
+
+    def _offer_projects(self, which: Q) -> None:
+        projects = Project.everywhere.filter(which, organization=self.by.organization).order_by(Lower("name"))
+        self.fields["project"].queryset = projects  # type: ignore[attr-defined]
+
+    @property
+    def scope_choices(self) -> list[tuple[Scope, bool]]:
+        """What the page offers to tick, and whether it is ticked."""
+        kept = self.key.scopes if self.key else [CALL]
+        ticked = self._listed("scopes") if self.is_bound else kept
+        is_own = self.key is None or self.key.created_by_id == self.by.user_id
+        allowed = scopes_of(self.by) if is_own else frozenset({CALL})  # `new_scopes`: a key manages in its maker's name
+        return [(scope, name in ticked) for name, scope in SCOPES.items() if name in allowed or name in kept]
+
+    def _listed(self, name: str) -> list[str]:
+        getlist = getattr(self.data, "getlist", None)
+        return [value for value in (getlist(name) if getlist else []) if value]
 
     def clean_name(self) -> str:
         return str(self.cleaned_data["name"]).strip()
 
     def clean_allowed_routes(self) -> list[str]:
-        getlist = getattr(self.data, "getlist", None)
-        names = [name for name in (getlist("allowed_routes") if getlist else []) if name]
+        names = self._listed("allowed_routes")
         if len(names) > 500 or any(len(name) > 100 or not ROUTE.fullmatch(name) for name in names):
             raise ValidationError("Escolha os modelos na lista.")
         return names
+
+    def clean_scopes(self) -> list[str]:
+        wanted = self._listed("scopes")
+        if not wanted and "scopes_shown" not in self.data:
+            return list(self.key.scopes) if self.key else [CALL]
+        try:
+            if self.key is None:
+                return check_scopes(wanted, allowed=scopes_of(self.by))
+            return new_scopes(self.key, wanted, by=self.by.user, allowed=scopes_of(self.by))
+        except AccountsError as error:
+            raise ValidationError(error.message) from error
 
     def expires_at(self) -> dt.datetime | None:
         days = self.cleaned_data["expires_in"]
@@ -163,16 +201,27 @@ class KeyForm(forms.Form):
 
 
 class KeyChangeForm(KeyForm):
-    """What may change of a key that is in use. A setting that the admin gave it, and that is no choice here, is kept."""
+    """What may change of a key that is in use. What it has and is no choice here, a setting of the admin or an archived project,
+    is kept."""
 
-    def __init__(self, *args: Any, key: ApiKey, **kwargs: Any) -> None:
-        initial = {name: getattr(key, name) for name in ("name", "requests_per_minute", "cache_seconds", "stores_responses")}
-        super().__init__(*args, initial=initial, **kwargs)
+    CHANGES = (
+        "name", "project", "requests_per_minute", "tokens_per_minute", "concurrent_calls", "cache_seconds", "stores_responses",
+    )  # fmt: skip
+
+    def __init__(self, *args: Any, by: Membership, key: ApiKey, **kwargs: Any) -> None:
+        initial = {name: getattr(key, name) for name in self.CHANGES}
+        super().__init__(*args, by=by, initial=initial, **kwargs)
+        self.key = key
+        self._offer_projects(Q(archived_at=None) | Q(pk=key.project_id))
         del self.fields["expires_in"]
         kept = key.cache_seconds
         if kept and str(kept) not in dict(self.CACHES):
             choices = [*self.CACHES, (str(kept), f"Por {kept} segundos")]
             self.fields["cache_seconds"].choices = choices  # type: ignore[attr-defined]
+
+    def changes(self) -> KeyChanges:
+        names = (*self.CHANGES, "allowed_routes", "scopes")
+        return cast(KeyChanges, {name: self.cleaned_data[name] for name in names})
 
 
 class InviteForm(forms.Form):

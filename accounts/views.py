@@ -1,4 +1,4 @@
-"""The pages of accounts: opening an organization, keys, team, settings. They translate; verbs decide."""
+"""The pages of accounts: opening an organization, team, settings. They translate; verbs decide."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import cast
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
@@ -14,11 +13,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts import members
 from accounts.errors import AccountsError, ConfirmationMissing, InvalidTaxId, InvitationGone
-from accounts.forms import IdentityForm, InviteForm, KeyChangeForm, KeyForm, role_choices
-from accounts.keys import change_key, mint_key, revoke_key
-from accounts.models import ApiKey, Invitation, Membership, User
+from accounts.forms import IdentityForm, InviteForm, role_choices
+from accounts.models import Invitation, Membership, User
 from accounts.registry import RegistryAway, look_up_company
-from accounts.roles import MemberRequest, may, requires
+from accounts.roles import MemberRequest, requires
 from accounts.signup import identify, open_organization
 from accounts.tax_ids import parse_cnpj
 from tokia import clock
@@ -68,78 +66,6 @@ def look_up(request: HttpRequest) -> HttpResponse:
             if not company.is_active:
                 context["notice"] = ("warning", f"Na base pública esta empresa está {company.status.lower()}. Confira.")
     return render(request, "accounts/_identity_fields.html", context)
-
-
-# ── Keys ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
-def _keys_of(request: MemberRequest) -> Q:
-    return Q() if may(request.membership, "keys.manage_all") else Q(created_by=request.user)
-
-
-@requires("keys.manage")
-@require_safe
-def keys(request: MemberRequest) -> HttpResponse:
-    mine = ApiKey.objects.filter(_keys_of(request)).select_related("created_by").order_by("status", "-id")
-    return render(request, "accounts/keys.html", {"nav": "chaves", "title": "Chaves", "keys": mine, "now": clock.now()})
-
-
-@requires("keys.manage")
-@require_http_methods(["GET", "POST"])
-@never_cache
-def create_key(request: MemberRequest) -> HttpResponse:
-    """The answer to the POST is the only page that ever holds the secret; `never_cache` keeps it out of every store."""
-    form = KeyForm(request.POST or None)
-    context: dict[str, object] = {"nav": "chaves", "title": "Nova chave", "form": form}
-    if request.method == "POST" and form.is_valid():
-        try:
-            key, secret = mint_key(
-                request.membership.organization,
-                user=request.user,
-                name=form.cleaned_data["name"],
-                expires_at=form.expires_at(),
-                allowed_routes=form.cleaned_data["allowed_routes"],
-                requests_per_minute=form.cleaned_data["requests_per_minute"],
-                stores_responses=form.cleaned_data["stores_responses"],
-                cache_seconds=form.cleaned_data["cache_seconds"],
-            )
-        except AccountsError as error:
-            form.add_error(None, error.message)
-        else:
-            return render(request, "accounts/key_created.html", context | {"key": key, "secret": secret, "title": "Chave criada"})
-    context["chosen"] = request.POST.getlist("allowed_routes")
-    return render(request, "accounts/create_key.html", context)
-
-
-@requires("keys.manage")
-@require_http_methods(["GET", "POST"])
-def change(request: MemberRequest, key_id: int) -> HttpResponse:
-    key = get_object_or_404(ApiKey.objects.filter(_keys_of(request), status=ApiKey.Status.ACTIVE), pk=key_id)
-    form = KeyChangeForm(request.POST or None, key=key)
-    if request.method == "POST" and form.is_valid():
-        names = ("name", "allowed_routes", "requests_per_minute", "stores_responses", "cache_seconds")
-        if change_key(key, **{name: form.cleaned_data[name] for name in names}):
-            messages.success(request, f"Chave “{key.name}” alterada. Vale nas chamadas em até 2 segundos.")
-        else:
-            messages.error(request, f"A chave “{key.name}” foi revogada.")
-        return redirect("keys")
-    chosen = request.POST.getlist("allowed_routes") if request.method == "POST" else key.allowed_routes
-    context = {
-        "nav": "chaves", "title": "Mudar a chave", "form": form, "key": key, "chosen": chosen,
-        # Unticked by nobody's hand, the last model that is no longer sold would open the key to all.
-        "kept_routes": key.allowed_routes,
-    }  # fmt: skip
-    return render(request, "accounts/create_key.html", context)
-
-
-@requires("keys.manage")
-@require_POST
-def revoke(request: MemberRequest, key_id: int) -> HttpResponse:
-    key = get_object_or_404(ApiKey.objects.filter(_keys_of(request)), pk=key_id)
-    if request.POST.get("typed", "").strip() != key.name:
-        messages.error(request, "O nome digitado é outro. A chave continua ativa.")
-    else:
-        revoke_key(key)
-        messages.success(request, f"Chave “{key.name}” revogada. As chamadas com ela param em até 2 segundos.")
-    return redirect("keys")
 
 
 # ── Team ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -13,6 +13,8 @@ from django.urls import is_valid_path
 
 from accounts.models import Membership, Organization
 from accounts.roles import may
+from billing import spending
+from billing.alerts import threshold_of
 from billing.models import Wallet
 from billing.money import format_brl
 from tokia import overview, showcase
@@ -36,15 +38,19 @@ MENU: tuple[tuple[Item, ...], ...] = (
     ),
     (
         Item("chaves", "Chaves", "key-round", "/app/chaves/", "keys.manage"),
+        Item("projetos", "Projetos", "box", "/app/projetos/", "usage.read"),
         Item("chaves-de-provedores", "Chaves de provedores", "plug", "/app/chaves-de-provedores/", "own_keys.read"),
         Item("uso", "Uso", "chart-column", "/app/uso/", "usage.read"),
         Item("requisicoes", "Requisições", "list", "/app/requisicoes/", "usage.read"),
         Item("experimentos", "Experimentos", "layers", "/app/experimentos/", "usage.read"),
         Item("recarregar", "Recarregar", "qr-code", "/app/recarregar/", "billing.top_up"),
         Item("extrato", "Extrato", "receipt-text", "/app/extrato/", "billing.statement"),
+        Item("orcamentos", "Orçamentos", "gauge", "/app/orcamentos/", "usage.read"),
         Item("notas", "Notas fiscais", "file-text", "/app/notas/", "billing.statement"),
     ),
     (
+        Item("avisos", "Avisos", "circle-alert", "/app/avisos/", "usage.read"),
+        Item("webhooks", "Webhooks", "send", "/app/webhooks/", "hooks.manage"),
         Item("equipe", "Equipe", "users", "/app/equipe/", "team.manage"),
         Item("configuracoes", "Configurações", "settings", "/app/configuracoes/empresa/", "organization.fiscal"),
     ),
@@ -95,7 +101,7 @@ def banner_for(membership: Membership, wallet: Wallet | None) -> Banner | None:
                 "Recarregar",
                 is_urgent=True,
             )
-        if available < settings.LOW_BALANCE_BRL * 10**9:
+        if available < threshold_of(wallet):
             text = f"Saldo baixo: {format_brl(available)}."
             return Banner(text, "triangle-alert", "bg-warning/10 text-warning", url, "Recarregar" if url else "")
     if not organization.tax_id:
@@ -144,6 +150,7 @@ def page_context(request: HttpRequest) -> dict[str, Any]:
         "held_nanos": nanos("held_nanos"),
         "lasts": cache(lambda: overview.lasts(available_nanos=nanos("available_nanos")())),
         "top_up_url": TOP_UP_URL if may(membership, "billing.top_up") and _is_served(TOP_UP_URL) else "",
+        "member_nanos": cache(spending.spent_by_member),
         "routes_on_sale": offers,
         "first_route": lambda: showcase.first_route(offers()),
         "banner": cache(lambda: banner_for(membership, wallet())),

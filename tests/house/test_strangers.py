@@ -15,8 +15,12 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from accounts.members import invite
-from accounts.models import ApiKey, Invitation, Membership, Organization, Role
-from billing.models import Charge, Lot, UsageRecord
+from accounts.models import ApiKey, Invitation, Membership, Organization, Project, Role
+from accounts.projects import create_project
+from billing.budgets import set_budget
+from billing.events import tell
+from billing.hooks import create_hook
+from billing.models import AlertChoice, Budget, Charge, Event, Hook, HookDelivery, Lot, UsageRecord
 from billing.money import BRL
 from gateway.models import Experiment, ExperimentArm, OwnKey
 from gateway.secrets import seal
@@ -39,18 +43,29 @@ OWN = {
     "conta/senha/trocar/", "app/", "app/parcial/saldo/", "app/parcial/primeira-chamada/", "app/parcial/passos/", "app/comecar/",
     "app/comecar/cnpj/", "app/chaves/", "app/chaves/nova/", "app/equipe/", "app/configuracoes/empresa/", "app/recarregar/",
     "app/recargas/", "app/recargas/lista/",
+    "app/avisos/", "app/configuracoes/avisos/", "app/webhooks/", "app/webhooks/novo/",
+    "app/projetos/", "app/projetos/novo/", "app/orcamentos/", "app/orcamentos/novo/",
     "app/extrato/", "app/extrato/extrato.csv", "app/uso/", "app/requisicoes/",
     "app/experimentos/", "app/experimentos/novo/", "app/chaves-de-provedores/", "app/chaves-de-provedores/nova/",
 }  # fmt: skip
 # Named by an id: Acme's are not found.
 OBJECTS = {
-    "app/chaves/<int:key_id>/mudar/", "app/chaves/<int:key_id>/revogar/", "app/equipe/convites/<int:invitation_id>/cancelar/",
+    "app/chaves/<int:key_id>/mudar/", "app/chaves/<int:key_id>/girar/", "app/chaves/<int:key_id>/revogar/",
+    "app/projetos/<int:project_id>/", "app/projetos/<int:project_id>/renomear/", "app/projetos/<int:project_id>/arquivar/",
+    "app/projetos/<int:project_id>/restaurar/", "app/projetos/<int:project_id>/chaves/",
+    "app/orcamentos/<int:budget_id>/mudar/", "app/orcamentos/<int:budget_id>/encerrar/",
+    "app/equipe/convites/<int:invitation_id>/cancelar/",
     "app/equipe/convites/<int:invitation_id>/reenviar/", "app/equipe/<int:membership_id>/papel/",
     "app/equipe/<int:membership_id>/remover/", "app/empresas/trocar/", "app/recarregar/<uuid:charge_id>/",
     "app/experimentos/<int:experiment_id>/", "app/experimentos/<int:experiment_id>/mudar/",
     "app/experimentos/<int:experiment_id>/iniciar/", "app/experimentos/<int:experiment_id>/encerrar/",
     "app/chaves-de-provedores/<int:own_key_id>/uso/", "app/chaves-de-provedores/<int:own_key_id>/testar/",
     "app/chaves-de-provedores/<int:own_key_id>/remover/",
+    "app/avisos/<int:event_id>/dispensar/", "app/webhooks/<int:hook_id>/", "app/webhooks/<int:hook_id>/mudar/",
+    "app/webhooks/<int:hook_id>/ligar/", "app/webhooks/<int:hook_id>/testar/", "app/webhooks/<int:hook_id>/segredo/",
+    "app/webhooks/<int:hook_id>/remover/", "app/webhooks/<int:hook_id>/entregas/<int:delivery_id>/",
+    "app/webhooks/<int:hook_id>/entregas/<int:delivery_id>/situacao/",
+    "app/webhooks/<int:hook_id>/entregas/<int:delivery_id>/reenviar/",
     "app/experimentos/<int:experiment_id>/excluir/", "app/experimentos/<int:experiment_id>/resultados.csv",
     "app/recargas/<int:lot_id>/devolver/",
     "app/recarregar/<uuid:charge_id>/situacao/", "app/recarregar/<uuid:charge_id>/conferir/", "app/requisicoes/<uuid:call_id>/",
@@ -95,7 +110,16 @@ class World:
         self.own_key = OwnKey.everywhere.create(
             organization=cast.acme, provider=make_provider(), label=MARK, secret=seal(MARK.encode(), organization_id=cast.acme.pk)
         )
+        self.hook, _ = create_hook(cast.acme, url=f"https://{MARK}.com.br/", name=MARK)
+        self.event = tell(cast.acme, "organization.suspended", reference=MARK, payload={"reason": MARK}, is_mailed=False)
+        self.delivery = HookDelivery.everywhere.get(hook=self.hook)
+        self.project = create_project(cast.acme, by=cast.alice, name=MARK)
+        self.budget = set_budget(
+            cast.acme, by=cast.alice, scope="project", subject_id=self.project.pk, window="month", limit_nanos=BRL
+        )
         self.values = {
+            "project_id": self.project.pk, "budget_id": self.budget.pk,
+            "hook_id": self.hook.pk, "delivery_id": self.delivery.pk, "event_id": self.event.pk if self.event else 0,
             "key_id": self.key.pk, "invitation_id": self.invitation.pk, "charge_id": self.charge.pk, "call_id": self.call_id,
             "lot_id": Lot.everywhere.filter(wallet=self.wallet).values_list("pk", flat=True)[0],
             "experiment_id": self.experiment.pk, "own_key_id": self.own_key.pk,
@@ -122,7 +146,10 @@ class World:
             ApiKey.everywhere.filter(organization=acme), Invitation.everywhere.filter(organization=acme),
             Charge.everywhere.filter(wallet=self.wallet), UsageRecord.everywhere.filter(organization=acme),
             Experiment.everywhere.filter(organization=acme), ExperimentArm.everywhere.filter(experiment__organization=acme),
-            OwnKey.everywhere.filter(organization=acme),
+            OwnKey.everywhere.filter(organization=acme), Hook.everywhere.filter(organization=acme),
+            HookDelivery.everywhere.filter(hook=self.hook), Event.everywhere.filter(organization=acme),
+            AlertChoice.everywhere.filter(organization=acme), Project.everywhere.filter(organization=acme),
+            Budget.everywhere.filter(organization=acme),
         )  # fmt: skip
         self.wallet.refresh_from_db()
         return [[*rows.order_by("pk").values()] for rows in models] + [self.wallet.posted_nanos, self.wallet.held_nanos]

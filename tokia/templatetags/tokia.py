@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from django import forms, template
 from django.utils.html import format_html
@@ -161,6 +163,12 @@ def ha(moment: dt.datetime | None) -> SafeString | str:
         text = f"há {int(seconds // 3_600)}{NBSP}h"
     absolute = _in_brazil(moment).strftime("%d/%m/%Y %H:%M:%S")
     return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), absolute, text)
+
+
+@register.filter
+def pick(mapping: Mapping[Any, Any], key: object) -> Any:
+    """What a mapping has under a key, 0 where nothing: `{{ member_nanos|pick:member.user_id|brl }}`."""
+    return mapping.get(key, 0)
 
 
 @register.filter

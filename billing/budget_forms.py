@@ -1,0 +1,140 @@
+"""What a person types about budgets."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.db.models.functions import Lower
+
+from accounts.forms import KeyForm
+from accounts.models import ApiKey, Organization, Project, User
+from billing.budgets import ALERTS_MAX, LIMIT_NANOS_MAX, LIMIT_NANOS_MIN, TAG_CHARACTERS_MAX
+from billing.models import Budget
+from billing.money import to_brl
+from billing.reais import read_reais
+
+NOT_REAIS = "Digite um valor em reais, como 250,00."
+NOT_LIMIT = "O limite vai de R$ 0,01 a R$ 10.000.000,00."
+
+
+def read_limit(typed: str) -> int:
+    """Nanos of a limit as a person types it. Raises ValidationError."""
+    try:
+        nanos = read_reais(typed)
+    except ValueError:
+        raise ValidationError(NOT_REAIS) from None
+    if not LIMIT_NANOS_MIN <= nanos <= LIMIT_NANOS_MAX:
+        raise ValidationError(NOT_LIMIT)
+    return nanos
+
+
+def _reais_input() -> forms.TextInput:
+    return forms.TextInput(attrs={"inputmode": "decimal", "placeholder": "250,00", "autocomplete": "off", "class": "num"})
+
+
+class LimitForm(forms.Form):
+    """How much, what happens there, and when people are told: all that changes of a budget in force."""
+
+    limit = forms.CharField(label="Limite (R$)", max_length=20, widget=_reais_input())
+    is_hard = forms.TypedChoiceField(
+        label="Ao chegar no limite", coerce=lambda value: value == "hard", initial="hard",
+        choices=(("hard", "Recusar chamadas"), ("soft", "Só avisar")),
+        help_text="Recusar: cada chamada reserva o seu custo máximo antes de sair, e a que não cabe recebe 403 budget_exceeded.",
+    )  # fmt: skip
+    alerts = forms.CharField(
+        label="Avisar em (%)", max_length=40, required=False, initial="80, 100",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "placeholder": "50, 80, 100"}),
+        help_text=f"Percentuais do limite, até {ALERTS_MAX}. Cada um avisa uma vez por período.",
+    )  # fmt: skip
+
+    @classmethod
+    def of(cls, budget: Budget) -> LimitForm:
+        reais = f"{to_brl(budget.limit_nanos):.2f}".replace(".", ",")
+        alerts = ", ".join(map(str, budget.alert_percents))
+        return cls(initial={"limit": reais, "is_hard": "hard" if budget.is_hard else "soft", "alerts": alerts})
+
+    def clean_limit(self) -> int:
+        return read_limit(self.cleaned_data["limit"])
+
+    def clean_alerts(self) -> list[int]:
+        typed = re.split(r"[\s,;%]+", self.cleaned_data["alerts"].strip(" ,;%"))
+        typed = [part for part in typed if part]
+        if any(not re.fullmatch(r"\d{1,3}", part, re.ASCII) or not 1 <= int(part) <= 100 for part in typed):
+            raise ValidationError("Use percentuais de 1 a 100, separados por vírgula.")
+        alerts = sorted({int(part) for part in typed})
+        if len(alerts) > ALERTS_MAX:
+            raise ValidationError(f"Escolha até {ALERTS_MAX} avisos.")
+        return alerts
+
+    def terms(self) -> dict[str, Any]:
+        """As `set_budget` and `change_budget` take them."""
+        typed = self.cleaned_data
+        return {"limit_nanos": typed["limit"], "is_hard": typed["is_hard"], "alert_percents": typed["alerts"]}
+
+
+class BudgetForm(LimitForm):
+    """A new budget of one scope: the page asks only for the subject that the scope has."""
+
+    window = forms.ChoiceField(
+        label="Período", choices=Budget.Window.choices, initial=Budget.Window.MONTH,
+        help_text="Renova à 0h, horário de Brasília: todo dia, toda segunda-feira ou no dia 1º.",
+    )  # fmt: skip
+    field_order = ("subject", "tag", "limit", "window", "is_hard", "alerts")
+
+    def __init__(self, *args: Any, organization: Organization, scope: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.organization, self.scope = organization, scope
+        if scope == Budget.Scope.TAG:
+            self.fields["tag"] = forms.CharField(
+                label="Etiqueta", max_length=TAG_CHARACTERS_MAX,
+                widget=forms.TextInput(attrs={"autocomplete": "off", "placeholder": "relatorios"}),
+                help_text="Conta as chamadas que a levam em metadata.tags.",
+            )  # fmt: skip
+        elif (subjects := self._subjects()) is not None:
+            label = Budget.Scope(scope).label
+            empty = {"project": "Escolha o projeto", "member": "Escolha a pessoa", "key": "Escolha a chave"}[scope]
+            self.fields["subject"] = forms.ModelChoiceField(subjects, label=label, empty_label=empty)
+        self.order_fields(self.field_order)
+
+    def _subjects(self) -> QuerySet[Any] | None:
+        ours = self.organization
+        if self.scope == Budget.Scope.PROJECT:
+            return Project.everywhere.filter(organization=ours, archived_at=None).order_by(Lower("name"))
+        if self.scope == Budget.Scope.KEY:
+            return ApiKey.everywhere.filter(organization=ours, status=ApiKey.Status.ACTIVE).order_by(Lower("name"))
+        if self.scope == Budget.Scope.MEMBER:
+            return User.objects.filter(memberships__organization=ours).order_by(Lower("email"))
+        return None
+
+    def clean(self) -> dict[str, Any]:
+        """A budget that is there already is changed on its own page, knowingly."""
+        cleaned = super().clean() or {}
+        if self.errors:
+            return cleaned
+        same = Budget.everywhere.filter(organization=self.organization, is_active=True, window=cleaned["window"], **self.subject())
+        if same.exists():
+            raise ValidationError("Já existe um orçamento destes para este período. Mude o limite dele na lista.")
+        return cleaned
+
+    def subject(self) -> dict[str, Any]:
+        """Whose it is, as `set_budget` takes it."""
+        chosen = self.cleaned_data.get("subject")
+        tag = str(self.cleaned_data.get("tag", "")).strip()
+        return {"scope": self.scope, "subject_id": chosen.pk if chosen else 0, "tag": tag}
+
+
+class NewKeyForm(KeyForm):
+    """A new key with, if wanted, what it may spend in a month."""
+
+    monthly_limit = forms.CharField(
+        label="Limite de gasto por mês (R$)", max_length=20, required=False, widget=_reais_input(),
+        help_text="Vazio: sem limite. Renova no dia 1º, à 0h de Brasília. Em Orçamentos há também por dia e por semana.",
+    )  # fmt: skip
+
+    def clean_monthly_limit(self) -> int | None:
+        typed = self.cleaned_data["monthly_limit"]
+        return read_limit(typed) if typed else None
