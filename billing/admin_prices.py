@@ -1,11 +1,13 @@
-"""Prices: costs as imported, the exchange rate, versions from draft to published, discounts by volume."""
+"""Prices: costs as imported, the exchange rate, versions from draft to published."""
 
 from __future__ import annotations
 
+import datetime as dt
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
@@ -15,40 +17,17 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
-from unfold.widgets import UnfoldAdminTextInputWidget
 
-from billing import costs, exchange, pricebooks, volume
-from billing.admin_forms import PublishForm
-from billing.admin_parts import LookOnly, act_page, change_url, dress, full, may_change, posted, to_list, who
-from billing.models import ExchangeRate, Price, PriceBook, PriceVersion, ProviderCost, VolumePlan, VolumeTier
-from billing.money import BRL, from_brl, to_brl
+from accounts.models import User
+from billing import approvals, costs, margins, price_changes, pricebooks, rate_watch
+from billing.admin_forms import PublishForm, ReaisField
+from billing.admin_parts import LookOnly, change_url, dress, full, may_change, posted, to_list, who
+from billing.models import ExchangeRate, Price, PriceApproval, PriceBook, PriceVersion, ProviderCost
 from billing.units import tell_per
+from tokia import clock
 from tokia.errors import TokiaError
 
 # mypy: disable-error-code="misc,untyped-decorator"
-
-
-class ReaisField(forms.CharField):
-    """Reais with up to nine decimals as a person types them ("18,14"), kept as nanos."""
-
-    widget = UnfoldAdminTextInputWidget
-
-    def prepare_value(self, value: Any) -> Any:
-        if isinstance(value, int):
-            return f"{to_brl(value):f}".rstrip("0").rstrip(".").replace(".", ",")
-        return value
-
-    def clean(self, value: Any) -> int | None:
-        text = super().clean(value)
-        if not text:
-            return None
-        try:
-            nanos = from_brl(text.replace("R$", "").strip().replace(".", "").replace(",", ".") if "," in text else text.strip())
-        except ValueError:
-            raise forms.ValidationError("Digite reais, como 18,14.") from None
-        if nanos < 0:
-            raise forms.ValidationError("Um preço não é negativo.")
-        return nanos
 
 
 class PriceForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -86,7 +65,7 @@ class PriceInline(TabularInline):
     @display(description="sobre o custo")
     def margin(self, price: Price) -> str:
         rate = price.version.exchange_rate if price.pk else None
-        cost = pricebooks.cost_of_line(price, rate.rate if rate else None)
+        cost = price_changes.cost_of_line(price, rate.rate if rate else None)
         return f"{Decimal(price.amount_nanos) / cost:.2f}×".replace(".", ",") if cost else "—"
 
 
@@ -102,9 +81,13 @@ class PriceVersionAdmin(ModelAdmin):
     search_fields = ("note", "prices__route_name")
     ordering = ("-id",)
     list_per_page = 50
-    fields = ("book", "number", "state", "note", "exchange_rate", "effective_at", "published_at", "published_by", "created_at")
+    fields = (
+        "book", "number", "state", "note", "exchange_rate", "rate_policy", "drift_alarm_bps", "drift", "authors", "effective_at",
+        "published_at", "published_by", "created_at",
+    )  # fmt: skip
     readonly_fields = (
-        "book", "number", "state", "exchange_rate", "effective_at", "published_at", "published_by", "created_at",
+        "book", "number", "state", "exchange_rate", "drift", "authors", "effective_at", "published_at", "published_by",
+        "created_at",
     )  # fmt: skip
     inlines = (PriceInline,)
     actions_list = ("new_draft", "import_costs")
@@ -139,6 +122,8 @@ class PriceVersionAdmin(ModelAdmin):
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
+        if isinstance(request.user, User):
+            pricebooks.add_author(form.instance, user=request.user)
         try:
             pricebooks.recompute(form.instance)
         except TokiaError as refusal:
@@ -160,6 +145,18 @@ class PriceVersionAdmin(ModelAdmin):
         )
         return "Agendada" if is_ahead else "Publicada"
 
+    @display(description="câmbio de hoje")
+    def drift(self, version: PriceVersion) -> str:
+        newest = ExchangeRate.objects.order_by("-quoted_at", "-id").first()
+        if newest is None or version.exchange_rate is None:
+            return "—"
+        drift = Decimal(rate_watch.drift_bps(version, newest.rate)) / 100
+        return f"{newest}, {drift:+.2f} % do câmbio desta versão".replace(".", ",")
+
+    @display(description="desenhada ou mudada por")
+    def authors(self, version: PriceVersion) -> str:
+        return ", ".join(User.objects.filter(pk__in=version.author_ids).values_list("email", flat=True)) or "—"
+
     @display(description="preços", ordering="line_count")
     def lines(self, version: PriceVersion) -> int:
         return int(version.line_count)  # type: ignore[attr-defined]
@@ -167,7 +164,7 @@ class PriceVersionAdmin(ModelAdmin):
     @action(description="Novo rascunho da versão em vigor", url_path="novo-rascunho", permissions=["repair"])
     def new_draft(self, request: HttpRequest) -> HttpResponse:
         try:
-            draft = pricebooks.draft_from_current(note=f"Rascunho de {who(request)}")
+            draft = pricebooks.draft_from_current(note=f"Rascunho de {who(request)}", by=cast(User, request.user))
         except TokiaError as refusal:
             messages.error(request, refusal.message)
             return redirect("admin:billing_priceversion_changelist")
@@ -200,31 +197,65 @@ class PriceVersionAdmin(ModelAdmin):
 
     @action(description="Comparar e publicar", url_path="publicar", permissions=["repair"])
     def publish(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Old and new prices side by side; the button below freezes the version."""
+        """Old and new prices side by side, every margin; below, what freezes the version or asks another administrator for it."""
         version = get_object_or_404(PriceVersion.objects.select_related("book", "exchange_rate"), pk=object_id)
-        current = pricebooks.version_in_force(book=version.book)
-        form = PublishForm(posted(request))
+        check = pricebooks.check_publication(version)
+        form = PublishForm(posted(request), initial={"effective_at": self._soonest(check)})
         dress(form)
         if request.method == "POST" and form.is_valid():
             try:
-                pricebooks.publish_version(version, by=who(request), effective_at=form.cleaned_data["effective_at"])
+                answer = self._ask(request, version, form) if "ask" in request.POST else self._publish(request, version, form)
             except TokiaError as refusal:
                 form.add_error(None, refusal.message)
             else:
-                self.log_change(request, version, f"Publicada, vigente desde {version.effective_at:%d/%m/%Y %H:%M} UTC.")
-                messages.success(request, f"{version} publicada. Os gateways a seguem em até dois segundos.")
-                return redirect(change_url(version))
-        changes = pricebooks.diff_versions(current, version)
-        order = list(pricebooks.KIND_LABELS)
+                return answer
+        return render(request, "admin/billing/publish.html", self._publish_context(request, version, check, form))
+
+    def _soonest(self, check: pricebooks.PublicationCheck) -> dt.datetime | None:
+        """The first midnight after the notice period, where something gets dearer."""
+        if not price_changes.dearer(check.changes):
+            return None
+        day = clock.today_in_brazil() + dt.timedelta(days=settings.PRICE_NOTICE_DAYS + 1)
+        return dt.datetime.combine(day, dt.time(), clock.SAO_PAULO)
+
+    def _publish(self, request: HttpRequest, version: PriceVersion, form: PublishForm) -> HttpResponse:
+        pricebooks.publish_version(version, by=who(request), effective_at=form.cleaned_data["effective_at"])
+        self.log_change(request, version, f"Publicada, vigente desde {version.effective_at:%d/%m/%Y %H:%M} UTC.")
+        notices = version.notices.count()
+        told = f" Empresas avisadas por e-mail: {notices}." if notices else ""
+        messages.success(request, f"{version} publicada. Os gateways a seguem em até dois segundos.{told}")
+        return redirect(change_url(version))
+
+    def _ask(self, request: HttpRequest, version: PriceVersion, form: PublishForm) -> HttpResponse:
+        data = form.cleaned_data
+        approval = approvals.ask_approval(
+            version, by=cast(User, request.user), reason=data["reason"], effective_at=data["effective_at"],
+            is_emergency=data["is_emergency"],
+        )  # fmt: skip
+        self.log_change(request, version, f"Aprovação pedida. Motivo: {approval.reason}")
+        messages.success(request, "Pedido feito. Outro administrador precisa aprovar.")
+        return redirect(change_url(approval))
+
+    def _publish_context(
+        self, request: HttpRequest, version: PriceVersion, check: pricebooks.PublicationCheck, form: PublishForm
+    ) -> dict[str, Any]:
+        changes = price_changes.diff_versions(check.current, version)
+        order = list(price_changes.KIND_LABELS)
         shown = [change for change in changes if change.kind != "same" or change.is_below_cost]
-        context = {
+        judged = margins.judge_version(version)
+        return {
             **self.admin_site.each_context(request), "title": f"Publicar {version}", "opts": self.opts, "form": form,
-            "version": version, "current": current, "shown": sorted(shown, key=lambda change: order.index(change.kind)),
+            "version": version, "current": check.current, "check": check,
+            "shown": sorted(shown, key=lambda change: order.index(change.kind)),
             "same": [change for change in changes if change not in shown],
-            "counts": [(pricebooks.KIND_LABELS[kind], sum(change.kind == kind for change in changes)) for kind in order],
+            "counts": [(price_changes.KIND_LABELS[kind], sum(change.kind == kind for change in changes)) for kind in order],
+            "stopped": check.stopped, "told": [line for line in judged if line.flags and not line.is_stopping],
+            "fine": [line for line in judged if not line.flags], "terms": margins.hardest_terms(),
+            "landed_percent": margins.landed_percent(clock.today_in_brazil()), "least_margin": settings.PRICE_MARGIN_MIN_PERCENT,
+            "notice_days": settings.PRICE_NOTICE_DAYS, "has_dearer": bool(price_changes.dearer(check.changes)),
+            "asked": PriceApproval.objects.filter(version=version, status=PriceApproval.Status.ASKED).first(),
             "back": change_url(version), "is_draft": _is_draft(version),
         }  # fmt: skip
-        return render(request, "admin/billing/publish.html", context)
 
 
 @admin.register(PriceBook)
@@ -246,106 +277,3 @@ class ProviderCostAdmin(LookOnly):
     @display(description="US$", ordering="usd")
     def dollars(self, cost: ProviderCost) -> str:
         return f"{cost.usd.normalize():f}".replace(".", ",") + tell_per(cost.unit, cost.per_units)
-
-
-@admin.register(ExchangeRate)
-class ExchangeRateAdmin(ModelAdmin):
-    """PTAX, fetched each hour; a rate may be typed, and holds until a newer quotation."""
-
-    list_display = ("rate", "source", "quoted_at", "fetched_at", "age")
-    list_filter = ("source",)
-    ordering = ("-quoted_at",)
-    fields = ("rate",)
-    actions_list = ("fetch",)
-
-    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
-
-    def has_repair_permission(self, request: HttpRequest, object_id: object = None) -> bool:
-        return bool(self.has_add_permission(request))
-
-    def save_model(self, request: HttpRequest, obj: ExchangeRate, form: Any, change: bool) -> None:
-        typed = exchange.enter_rate(rate=form.cleaned_data["rate"], by=who(request))
-        obj.pk, obj.source, obj.quoted_at = typed.pk, typed.source, typed.quoted_at
-
-    @display(description="situação", label={"Vale": "success", "Vencido": "danger"})
-    def age(self, rate: ExchangeRate) -> str:
-        return "Vencido" if exchange.is_stale(rate) else "Vale"
-
-    @action(description="Buscar PTAX", url_path="buscar", permissions=["repair"])
-    def fetch(self, request: HttpRequest) -> HttpResponse:
-        try:
-            messages.success(request, f"{exchange.fetch_rate()}. Os preços só mudam quando uma versão for publicada.")
-        except TokiaError as refusal:
-            messages.error(request, refusal.message)
-        return redirect("admin:billing_exchangerate_changelist")
-
-
-class TierForm(forms.ModelForm):  # type: ignore[type-arg]
-    above_nanos = ReaisField(label="Acima de (R$ por mês)")
-
-    class Meta:
-        model = VolumeTier
-        fields = ("above_nanos", "discount_bps")
-        labels = {"discount_bps": "Desconto (centésimos de %: 500 = 5 %)"}
-
-
-class TierInline(TabularInline):
-    model = VolumeTier
-    form = TierForm
-    extra = 0
-    hide_title = True
-    ordering = ("above_nanos",)
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return (obj is None or obj.published_at is None) and bool(super().has_change_permission(request, obj))
-
-    has_delete_permission = has_add_permission = has_change_permission
-
-
-@admin.register(VolumePlan)
-class VolumePlanAdmin(ModelAdmin):
-    """Discounts by volume. A published plan never changes: make another one."""
-
-    list_display = ("name", "state", "tiers_text", "published_at")
-    ordering = ("-id",)
-    fields = ("name", "state", "published_at")
-    readonly_fields = ("state", "published_at")
-    inlines = (TierInline,)
-    actions_detail = ("publish",)
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return (obj is None or obj.published_at is None) and bool(super().has_change_permission(request, obj))
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return obj is not None and obj.published_at is None and bool(super().has_delete_permission(request, obj))
-
-    def has_repair_permission(self, request: HttpRequest, object_id: object = None) -> bool:
-        return may_change(request, self)
-
-    @display(description="situação", label={"Em vigor": "success", "Rascunho": "warning", "Publicado": "info"})
-    def state(self, plan: VolumePlan) -> str:
-        return "Em vigor" if plan.is_default else "Publicado" if plan.published_at else "Rascunho"
-
-    @display(description="faixas")
-    def tiers_text(self, plan: VolumePlan) -> str:
-        return " · ".join(
-            f"{Decimal(tier.discount_bps) / 100:g} % acima de R$ {tier.above_nanos // BRL:,}".replace(",", ".")
-            for tier in plan.tiers.all()
-        )
-
-    @action(description="Publicar", url_path="publicar", permissions=["repair"])
-    def publish(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        plan = get_object_or_404(VolumePlan, pk=object_id)
-
-        def act(data: dict[str, Any]) -> str:
-            volume.publish_plan(plan)
-            return f"{plan} está em vigor para todos. Um mês já começado segue com o plano da primeira chamada."
-
-        return act_page(
-            self, request, plan, title=f"Publicar {plan}", button="Publicar", form=forms.Form(posted(request)),
-            act=act, facts=[("Faixas", self.tiers_text(plan) or "nenhuma"), ("Em vigor hoje", volume.plan_in_force() or "nenhum")],
-        )  # fmt: skip

@@ -12,24 +12,27 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import ROUND_CEILING, Context, Decimal
+from decimal import Decimal
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Max, Min
 
+from accounts.models import User
 from billing import exchange
 from billing.costs import latest_costs
 from billing.errors import BillingError
-from billing.models import ExchangeRate, Price, PriceBook, PriceVersion, ProviderCost, Unit
-from billing.money import BRL
+from billing.margins import LineMargin, amount_for, digest_of, judge_version
+from billing.models import ExchangeRate, Price, PriceApproval, PriceBook, PriceVersion, ProviderCost
+from billing.price_changes import FeltChange, cost_of_line, dearer, felt_changes
+from billing.price_notices import write_notices
 from billing.pricing import PriceList, UnitPrice, per_units_of
-from billing.units import tell_per
 from tokia import clock
 
 BATCH_PERCENT = 75
 OWN_KEY_PERCENT = 5
 PROPOSAL_NOTE = "Proposta automática: custos mudaram"
-EXACT = Context(prec=60)  # 18 + 12 + 6 + 10 digits at most: no product is rounded before the ceil
+SLACK = dt.timedelta(minutes=1)  # between reading a form and posting it
 
 
 class PriceRefused(BillingError):
@@ -37,6 +40,12 @@ class PriceRefused(BillingError):
 
     code = "price_refused"
     status = 409
+
+
+class ApprovalNeeded(PriceRefused):
+    """One administrator alone may not publish this: see `billing.approvals`."""
+
+    code = "price_approval_needed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,53 +62,7 @@ class PriceLine:
     own_key_percent: int = OWN_KEY_PERCENT
 
 
-KIND_LABELS = {"gone": "sumiu", "up": "subiu", "down": "caiu", "new": "novo", "same": "igual"}
-
-
-@dataclass(frozen=True, slots=True)
-class PriceChange:
-    """One unit of one route between two versions."""
-
-    route_name: str
-    unit: str
-    kind: str  # "new", "up", "down", "gone", "same"
-    old_nanos: int | None
-    new_nanos: int | None
-    percent: Decimal | None  # one decimal; empty for new, gone, and from zero
-    markup: Decimal | None = None  # the new sale price over cost, three decimals
-    old_per: str = ""  # what each price is for: "/1M", "/imagem"
-    new_per: str = ""
-
-    @property
-    def kind_label(self) -> str:
-        return KIND_LABELS[self.kind]
-
-    @property
-    def unit_label(self) -> str:
-        return str(Unit(self.unit).label)
-
-    @property
-    def is_below_cost(self) -> bool:
-        return self.markup is not None and self.markup < 1
-
-
-# ── Arithmetic ───────────────────────────────────────────────────────────────────────────────────────────────────────
-def cost_in_nanos(cost_usd: Decimal, rate: Decimal) -> int:
-    """US dollars → nano-reais, up to the next nano."""
-    return amount_for(cost_usd, rate, Decimal(1))
-
-
-def amount_for(cost_usd: Decimal, rate: Decimal, markup: Decimal) -> int:
-    """The sale price: ceil(cost × rate × markup × 10⁹)."""
-    exact = EXACT.multiply(EXACT.multiply(EXACT.multiply(cost_usd, rate), markup), BRL)
-    return int(exact.to_integral_value(rounding=ROUND_CEILING))
-
-
-def cost_of_line(price: Price, rate: Decimal | None) -> int:
-    """The line's cost in nano-reais per `per_units`; 0 where it is unknown."""
-    return cost_in_nanos(price.cost_usd, rate) if price.cost_usd is not None and rate is not None else 0
-
-
+# ── Drafts ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 def batch_floor(price: Price, rate: Decimal | None) -> int:
     """The least percentage of the line's amount that covers its cost, at most 100."""
     if price.amount_nanos == 0:
@@ -107,24 +70,25 @@ def batch_floor(price: Price, rate: Decimal | None) -> int:
     return max(1, min(100, -(-100 * cost_of_line(price, rate) // price.amount_nanos)))
 
 
-# ── Drafts ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 def default_book() -> PriceBook:
     book, _ = PriceBook.objects.get_or_create(is_default=True, defaults={"name": "Padrão"})
     return book
 
 
-def draft_version(*, lines: Iterable[PriceLine], note: str = "", book: PriceBook | None = None) -> PriceVersion:
-    """A draft at the newest costs and the current exchange rate.
+def draft_version(
+    *, lines: Iterable[PriceLine], note: str = "", book: PriceBook | None = None, by: User | None = None
+) -> PriceVersion:
+    """A draft at the newest costs and the current exchange rate. `by`: its author, who may not approve it.
 
     Raises PriceRefused for a line with neither costs nor overrides, ExchangeRateStale for a stale rate.
     """
     costs = latest_costs()
     prices = [price for line in lines for price in _prices_of(line, costs.get((line.provider_name, line.upstream_model), {}))]
-    return _save_draft(prices, note=note, book=book or default_book())
+    return _save_draft(prices, note=note, book=book or default_book(), by=by)
 
 
-def draft_from_current(*, note: str = "", book: PriceBook | None = None) -> PriceVersion:
-    """A draft with the lines of the version in force, at the newest costs and the current exchange rate."""
+def draft_from_current(*, note: str = "", book: PriceBook | None = None, by: User | None = None) -> PriceVersion:
+    """A draft with the lines and the rate policy of the version in force, at the newest costs and the current exchange rate."""
     book = book or default_book()
     current = version_in_force(book=book)
     costs = latest_costs()
@@ -138,7 +102,7 @@ def draft_from_current(*, note: str = "", book: PriceBook | None = None) -> Pric
         )  # fmt: skip
         _follow_cost(copy, costs)
         copies.append(copy)
-    return _save_draft(copies + _newly_costed(copies, costs), note=note, book=book)
+    return _save_draft(copies + _newly_costed(copies, costs), note=note, book=book, by=by, like=current)
 
 
 def recompute(version: PriceVersion) -> PriceVersion:
@@ -164,20 +128,30 @@ def costs_that_differ(version: PriceVersion | None = None) -> set[tuple[str, str
     return changed | {(line.route_name, line.unit) for line in _newly_costed(lines, costs)}
 
 
-def propose_draft() -> PriceVersion | None:
-    """One draft at the newest costs when they differ from the version in force, else None. Never publishes.
+def add_author(version: PriceVersion, *, user: User) -> None:
+    """Somebody edited a draft, and so may not approve it."""
+    with transaction.atomic():
+        locked = _lock_draft(version)
+        if user.pk not in locked.author_ids:
+            locked.author_ids = [*locked.author_ids, user.pk]
+            locked.save(update_fields=["author_ids"])
+    version.author_ids = locked.author_ids
 
-    An earlier proposal that nobody published is brought up to date, with whatever markups a person gave it.
+
+def propose_draft() -> PriceVersion | None:
+    """One draft at the newest costs when they differ from the version in force, else None. Never publishes."""
+    return renew_proposal(note=PROPOSAL_NOTE) if costs_that_differ() else None
+
+
+def renew_proposal(*, note: str) -> PriceVersion:
+    """The proposal of that note at the newest costs and the current exchange rate.
+
+    An earlier one that nobody published is brought up to date, with whatever markups a person gave it.
     """
-    if not costs_that_differ():
-        return None
-    draft = (
-        PriceVersion.objects.filter(book__is_default=True, status=PriceVersion.Status.DRAFT, note=PROPOSAL_NOTE)
-        .order_by("-number")
-        .first()
-    )
+    drafts = PriceVersion.objects.filter(book__is_default=True, status=PriceVersion.Status.DRAFT, note=note)
+    draft = drafts.order_by("-number").first()
     if draft is None:
-        return draft_from_current(note=PROPOSAL_NOTE)
+        return draft_from_current(note=note)
     costs = latest_costs()
     with transaction.atomic():
         _lock_draft(draft)
@@ -234,14 +208,19 @@ def _newly_costed(copies: list[Price], costs: Mapping[tuple[str, str], Mapping[s
     ]  # fmt: skip
 
 
-def _save_draft(prices: list[Price], *, note: str, book: PriceBook) -> PriceVersion:
+def _save_draft(
+    prices: list[Price], *, note: str, book: PriceBook, by: User | None, like: PriceVersion | None = None
+) -> PriceVersion:
     rate = exchange.current_rate()
+    policy = {"rate_policy": like.rate_policy, "drift_alarm_bps": like.drift_alarm_bps} if like else {}
     _compute(prices, rate)
     _raise_batch_percents(prices, rate)
     with transaction.atomic():
         PriceBook.objects.select_for_update().get(pk=book.pk)  # numbers without gaps or clashes
         last = PriceVersion.objects.filter(book=book).aggregate(last=Max("number"))["last"] or 0
-        version = PriceVersion.objects.create(book=book, number=last + 1, exchange_rate=rate, note=note[:200])
+        version = PriceVersion.objects.create(
+            book=book, number=last + 1, exchange_rate=rate, note=note[:200], author_ids=[by.pk] if by else [], **policy
+        )
         for price in prices:
             price.version = version
         Price.objects.bulk_create(prices)
@@ -264,31 +243,104 @@ def _raise_batch_percents(prices: Iterable[Price], rate: ExchangeRate) -> None:
 
 
 # ── Publishing ───────────────────────────────────────────────────────────────────────────────────────────────────────
-def publish_version(version: PriceVersion, *, by: str, effective_at: dt.datetime | None = None) -> PriceVersion:
+def publish_version(
+    version: PriceVersion, *, by: str, effective_at: dt.datetime | None = None, approval: PriceApproval | None = None
+) -> PriceVersion:
     """Freeze a draft; it is in force from `effective_at` (now, if empty) and gateways follow within two seconds.
 
-    Raises PriceRefused: not a draft, no line, a price below its cost without a reason, an instant in the past, a stale rate.
+    In the same transaction, whoever used a route whose prices change gets a notice. Raises PriceRefused: not a draft, no line, a
+    price below its cost without a reason, an instant in the past, a stale rate; ApprovalNeeded: the margin guard stops a line, or
+    something gets dearer before the notice period is over, and `approval` is not another administrator's for exactly this.
     """
     with transaction.atomic():
-        locked = _lock_draft(version)
-        rate = locked.exchange_rate
-        if rate is None or exchange.is_stale(rate):
-            raise PriceRefused("O câmbio desta versão já não vale. Recalcule antes de publicar.")
-        prices = list(Price.objects.filter(version=locked))
-        if not prices:
-            raise PriceRefused("Esta versão não tem nenhum preço.")
-        _compute(prices, rate)  # never trust a stored product
-        for price in prices:
-            _check_margin(price, rate.rate)
-        Price.objects.bulk_update(prices, ["amount_nanos"])
+        book = PriceBook.objects.select_for_update().get(pk=version.book_id)  # one publication at a time: each has one before it
+        locked, prices = prove_draft(version)
         now = clock.now()
-        if effective_at is not None and effective_at < now - dt.timedelta(minutes=1):
+        if effective_at is not None and effective_at < now - SLACK:
             raise PriceRefused("A vigência não pode começar no passado.")
+        check = check_publication(locked, effective_at=effective_at)
+        if check.needs_approval and not _is_approved(locked, prices, check, approval, effective_at):
+            raise ApprovalNeeded(check.told)
         locked.status = PriceVersion.Status.PUBLISHED
         locked.effective_at, locked.published_at, locked.published_by = effective_at or now, now, by[:150]
         locked.save()
+        if book.is_default and check.current is not None:
+            write_notices(locked, changes=check.changes)
     version.refresh_from_db()
     return version
+
+
+@dataclass(frozen=True, slots=True)
+class PublicationCheck:
+    """What stands against publishing a draft at an instant, and what its callers would feel."""
+
+    current: PriceVersion | None  # what it takes over from
+    stopped: list[LineMargin]
+    changes: list[FeltChange]
+    is_hurried: bool  # something gets dearer before the notice period is over
+
+    @property
+    def needs_approval(self) -> bool:
+        return bool(self.stopped) or self.is_hurried
+
+    @property
+    def told(self) -> str:
+        parts = []
+        if self.stopped:
+            line = self.stopped[0]
+            rest = f" e mais {len(self.stopped) - 1}" if len(self.stopped) > 1 else ""
+            parts.append(f"{line.route_name}, {line.unit_label.lower()}: {', '.join(line.flag_labels)}{rest}.")
+        if self.is_hurried:
+            parts.append(
+                f"Há aumento de preço com menos de {settings.PRICE_NOTICE_DAYS} dias de aviso: marque uma data depois disso"
+                " ou peça como emergência."
+            )
+        return " ".join([*parts, "Só com a aprovação de outro administrador."])
+
+
+def check_publication(version: PriceVersion, *, effective_at: dt.datetime | None = None) -> PublicationCheck:
+    """The margin guard and the notice period, for a draft that would be in force from an instant (now, if empty)."""
+    now = clock.now()
+    starts_at = max(effective_at or now, now)
+    current = version_in_force(starts_at, book=version.book)
+    changes = felt_changes(current, version) if current else []
+    return PublicationCheck(
+        current=current,
+        stopped=[line for line in judge_version(version, at=starts_at) if line.is_stopping],
+        changes=changes,
+        is_hurried=bool(dearer(changes)) and starts_at < now + dt.timedelta(days=settings.PRICE_NOTICE_DAYS) - SLACK,
+    )
+
+
+def prove_draft(version: PriceVersion) -> tuple[PriceVersion, list[Price]]:
+    """The draft, locked, with its lines computed again: never trust a stored product. Raises PriceRefused; in a transaction."""
+    locked = _lock_draft(version)
+    rate = locked.exchange_rate
+    if rate is None or exchange.is_stale(rate):
+        raise PriceRefused("O câmbio desta versão já não vale. Recalcule antes de publicar.")
+    prices = list(Price.objects.filter(version=locked))
+    if not prices:
+        raise PriceRefused("Esta versão não tem nenhum preço.")
+    _compute(prices, rate)
+    for price in prices:
+        _check_margin(price, rate.rate)
+    Price.objects.bulk_update(prices, ["amount_nanos"])
+    return locked, prices
+
+
+def _is_approved(
+    version: PriceVersion,
+    prices: list[Price],
+    check: PublicationCheck,
+    approval: PriceApproval | None,
+    effective_at: dt.datetime | None,
+) -> bool:
+    if approval is None or approval.version_id != version.pk or approval.status != PriceApproval.Status.APPROVED:
+        return False
+    if approval.decided_by_id in (None, approval.asked_by_id, *version.author_ids):
+        return False
+    is_same = approval.digest == digest_of(prices) and approval.effective_at == effective_at
+    return is_same and (approval.is_emergency or not check.is_hurried)
 
 
 def _lock_draft(version: PriceVersion) -> PriceVersion:
@@ -345,29 +397,3 @@ def next_change_at(after: dt.datetime | None = None) -> dt.datetime | None:
     )
     first = scheduled.order_by("effective_at").first()
     return first.effective_at if first else None
-
-
-def diff_versions(old: PriceVersion | None, new: PriceVersion) -> list[PriceChange]:
-    """Every unit that either version prices, by route and unit; what changed comes with its percentage."""
-    before = {(price.route_name, price.unit): price for price in Price.objects.filter(version=old)} if old else {}
-    after = {(price.route_name, price.unit): price for price in Price.objects.filter(version=new)}
-    order = [unit.value for unit in Unit]
-    rate = new.exchange_rate.rate if new.exchange_rate else None
-    names = sorted(before.keys() | after.keys(), key=lambda name: (name[0], order.index(name[1])))
-    return [_change(name, before.get(name), after.get(name), rate) for name in names]
-
-
-def _change(name: tuple[str, str], old: Price | None, new: Price | None, rate: Decimal | None) -> PriceChange:
-    percent = None
-    if old is None or new is None:
-        kind = "new" if old is None else "gone"
-    else:
-        before, after = old.amount_nanos * new.per_units, new.amount_nanos * old.per_units  # per as many units as each other
-        kind = "up" if after > before else "down" if after < before else "same"
-        percent = (Decimal(100 * (after - before)) / before).quantize(Decimal("0.1")) if before else None
-    cost_nanos = cost_of_line(new, rate) if new else 0
-    return PriceChange(
-        *name, kind=kind, old_nanos=old.amount_nanos if old else None, new_nanos=new.amount_nanos if new else None,
-        percent=percent, markup=(Decimal(new.amount_nanos) / cost_nanos).quantize(Decimal("0.001")) if new and cost_nanos else None,
-        old_per=tell_per(old.unit, old.per_units) if old else "", new_per=tell_per(new.unit, new.per_units) if new else "",
-    )  # fmt: skip

@@ -1,15 +1,19 @@
-"""The discounts by volume: a plan is a frozen edition of tiers, marginal on the month's gross. One is in force for everybody."""
+"""The discounts by volume: a plan is a frozen edition of tiers, marginal on the month's gross. One is in force for everybody.
+
+Others are frozen for contracts (`billing.contracts`): the same editor, never in force for everybody.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from decimal import Decimal
 
 from django.db import transaction
 
 from billing.errors import BillingError
 from billing.models import VolumePlan, VolumeTier
-from billing.money import BRL
+from billing.money import BRL, format_brl
 from tokia import clock
 
 # (above R$ a month, hundredths of a percent off the part beyond it)
@@ -43,16 +47,40 @@ def seed_plan() -> VolumePlan:
 def publish_plan(plan: VolumePlan) -> VolumePlan:
     """Freeze a plan and put it in force for everybody. A month that has begun keeps the plan of its first call.
 
-    Raises PlanRefused: already published, or a tier that gives less than the one below it.
+    Raises PlanRefused: already published, negotiated with one organization, or a tier that gives less than the one below it.
     """
+    if plan.organization_id is not None:
+        raise PlanRefused("Este plano foi negociado com uma empresa: congele-o e acerte um contrato.")
+    return _freeze(plan, is_default=True)
+
+
+def freeze_plan(plan: VolumePlan) -> VolumePlan:
+    """Freeze a plan for contracts; it is in force for nobody until one of them names it. Raises PlanRefused."""
+    return _freeze(plan, is_default=False)
+
+
+def tell_tiers(plan: VolumePlan) -> str:
+    """`5 % acima de R$ 500 · 8 % acima de R$ 2.000`."""
+    return " · ".join(
+        f"{Decimal(tier.discount_bps) / 100:f} %".replace(".", ",").replace(",00 %", " %") + f" acima de {_whole(tier.above_nanos)}"
+        for tier in plan.tiers.all()
+    )
+
+
+def _whole(nanos: int) -> str:
+    return format_brl(nanos).removesuffix(",00")
+
+
+def _freeze(plan: VolumePlan, *, is_default: bool) -> VolumePlan:
     with transaction.atomic():
         locked = VolumePlan.objects.select_for_update().get(pk=plan.pk)
         if locked.published_at is not None:
             raise PlanRefused("Este plano já foi publicado. Crie outro para mudar as faixas.")
         tiers = list(VolumeTier.objects.filter(plan=locked).order_by("above_nanos"))
         _check_rising([tier.discount_bps for tier in tiers])
-        VolumePlan.objects.filter(is_default=True).update(is_default=False)
-        VolumePlan.objects.filter(pk=locked.pk).update(is_default=True, published_at=clock.now())
+        if is_default:
+            VolumePlan.objects.filter(is_default=True).update(is_default=False)
+        VolumePlan.objects.filter(pk=locked.pk).update(is_default=is_default, published_at=clock.now())
     plan.refresh_from_db()
     return plan
 
