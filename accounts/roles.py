@@ -6,6 +6,7 @@
 | experiments.manage   |   x   |   x   |     x      |         |
 | own_keys.read        |   x   |   x   |     x      |         |
 | own_keys.manage      |   x   |   x   |            |         |
+| hooks.manage         |   x   |   x   |     x      |         |
 | projects.manage      |   x   |   x   |            |         |
 | budgets.manage       |   x   |   x   |            |    x    |
 | usage.read           |   x   |   x   |     x      |    x    |
@@ -33,7 +34,7 @@ from accounts.models import Membership, Role, User
 _FINANCE = frozenset(
     {"usage.read", "budgets.manage", "billing.top_up", "billing.statement", "billing.refund", "organization.fiscal"}
 )
-_DEVELOPER = frozenset({"usage.read", "keys.manage", "experiments.manage", "own_keys.read"})
+_DEVELOPER = frozenset({"usage.read", "keys.manage", "experiments.manage", "own_keys.read", "hooks.manage"})
 _ADMIN = _FINANCE | _DEVELOPER | {"keys.manage_all", "own_keys.manage", "projects.manage", "team.manage", "organization.manage"}
 PERMISSIONS: dict[str, frozenset[str]] = {
     Role.OWNER: _ADMIN,

@@ -11,6 +11,7 @@ import datetime as dt
 import hashlib
 import logging
 from email.utils import parseaddr
+from typing import Any
 
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives, get_connection
@@ -30,6 +31,7 @@ BATCH = 20
 LEASE = dt.timedelta(minutes=5)  # beyond what a batch's mails may take at SMTP
 RETRY_MINUTES = (1, 5, 15, 60, 240, 480, 960)
 ATTEMPTS_MAX = len(RETRY_MINUTES) + 1
+SUBJECT_MAX = 150
 CHOICES_PATH = "/app/configuracoes/avisos/"
 
 
@@ -55,24 +57,33 @@ def claim() -> list[Event]:
 
 def _mail(event: Event) -> None:
     """To every reader that has not got it. What can't be handed over is tried again later, for those readers alone."""
-    readers = readers_of(event.organization, kind=kind_of(event.type))
     reached = set(EventMail.everywhere.filter(event=event).values_list("email", flat=True))
+    waiting = [email for email in readers_of(event.organization, kind=kind_of(event.type)) if email not in reached]
     failure = ""
-    with get_connection() as connection:
-        for email in readers:
-            if email in reached:
-                continue
-            message = message_of(event, email)
-            message.connection = connection
-            try:
-                message.send()
-            except OSError as error:  # SMTP's errors are
-                failure = f"{type(error).__name__}: {error}"
-                continue
-            crashpoint("event_mailed")
-            EventMail.everywhere.get_or_create(event=event, email=email)
-            reached.add(email)
+    try:
+        if waiting:
+            with get_connection() as connection:
+                failure = _hand_over(event, waiting, reached=reached, connection=connection)
+    except OSError as error:  # SMTP's errors are
+        failure = f"{type(error).__name__}: {error}"
     _finish(event, failure=failure, was_sent=bool(reached))
+
+
+def _hand_over(event: Event, waiting: list[str], *, reached: set[str], connection: Any) -> str:
+    """Each to its own; one that SMTP does not take keeps no other from it. What the last failure was; empty where all went."""
+    failure = ""
+    for email in waiting:
+        message = message_of(event, email)
+        message.connection = connection
+        try:
+            message.send()
+        except OSError as error:
+            failure = f"{type(error).__name__}: {error}"
+            continue
+        crashpoint("event_mailed")
+        EventMail.everywhere.get_or_create(event=event, email=email)
+        reached.add(email)
+    return failure
 
 
 def _finish(event: Event, *, failure: str, was_sent: bool) -> None:
@@ -101,7 +112,7 @@ def message_of(event: Event, email: str) -> EmailMultiAlternatives:
         "receiver_name": settings.RECEIVER_NAME,
     }
     message = EmailMultiAlternatives(
-        subject=f"Tokia: {words.title}",
+        subject=" ".join(f"Tokia: {words.title}".split())[:SUBJECT_MAX],  # a subject with a line break is no header
         body=render_to_string("billing/email/event.txt", context),
         to=[email],
         headers={"Message-ID": _message_id(event, email), "Auto-Submitted": "auto-generated"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,18 @@ def tell_event(event: Event) -> EventText:
     words = _WORDS.get(event.type)
     payload = event.payload if isinstance(event.payload, dict) else {}
     return words(payload) if words else EventText(event.type, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event with its words, as lists show it."""
+
+    event: Event
+    words: EventText
+
+
+def tell_all(events: Iterable[Event]) -> list[Told]:
+    return [Told(event, tell_event(event)) for event in events]
 
 
 def label_of(type: str) -> str:

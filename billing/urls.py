@@ -3,9 +3,7 @@
 from django.urls import include, path
 
 from billing import (
-    alert_views,
     budget_views,
-    hook_views,
     key_views,
     project_views,
     promotion_views,
@@ -47,20 +45,7 @@ urlpatterns = [
     path("app/requisicoes/", usage_views.requests, name="requests"),
     path("app/requisicoes/<uuid:call_id>/", usage_views.request_detail, name="request_detail"),
     path("api/v1/", include("billing.api")),
-    path("app/avisos/", alert_views.alerts, name="alerts"),
-    path("app/avisos/<int:event_id>/dispensar/", alert_views.dismiss, name="dismiss_alert"),
-    path("app/configuracoes/avisos/", alert_views.choices, name="alert_choices"),
-    path("app/webhooks/", hook_views.listing, name="hooks"),
-    path("app/webhooks/novo/", hook_views.add, name="add_hook"),
-    path("app/webhooks/<int:hook_id>/", hook_views.hook, name="hook"),
-    path("app/webhooks/<int:hook_id>/mudar/", hook_views.change, name="change_hook"),
-    path("app/webhooks/<int:hook_id>/ligar/", hook_views.switch, name="switch_hook"),
-    path("app/webhooks/<int:hook_id>/testar/", hook_views.send_test, name="test_hook"),
-    path("app/webhooks/<int:hook_id>/segredo/", hook_views.rotate, name="rotate_hook"),
-    path("app/webhooks/<int:hook_id>/remover/", hook_views.remove, name="remove_hook"),
-    path("app/webhooks/<int:hook_id>/entregas/<int:delivery_id>/", hook_views.delivery, name="hook_delivery"),
-    path("app/webhooks/<int:hook_id>/entregas/<int:delivery_id>/situacao/", hook_views.delivery_status, name="hook_delivery_status"),
-    path("app/webhooks/<int:hook_id>/entregas/<int:delivery_id>/reenviar/", hook_views.replay, name="replay_hook_delivery"),
+    path("", include("billing.hook_urls")),
     path("webhooks/pix/<str:secret>/pix", webhook.receive, name="pix_webhook"),
     path("webhooks/pix/<str:secret>", webhook.receive),
 ]
