@@ -1,5 +1,21 @@
 """Finds and repairs. Money is read-only here; every act asks a reason, calls a verb, and leaves an entry or a history line."""
 
-from billing import admin_money, admin_pix, admin_prices
+from billing import (
+    admin_exchange,
+    admin_money,
+    admin_pix,
+    admin_price_guard,
+    admin_prices,
+    admin_promotions,
+    admin_volume,
+)
 
-__all__ = ["admin_money", "admin_pix", "admin_prices"]
+__all__ = [
+    "admin_exchange",
+    "admin_money",
+    "admin_pix",
+    "admin_price_guard",
+    "admin_prices",
+    "admin_promotions",
+    "admin_volume",
+]

@@ -44,6 +44,7 @@ from billing.models import (
     UsageRecord,
     Wallet,
 )
+from billing.promotions import end_of_day, give_grant
 from billing.reconcile import find_violations
 from billing.refunds import CARD, origin_of, refund_lot, refundable_nanos
 from billing.units import media_of, tell_media
@@ -105,10 +106,9 @@ class WalletAdmin(LookOnly):
 
         def act(data: dict[str, Any]) -> str:
             ends_on: dt.date | None = data["expires_on"]
-            ends_at = dt.datetime.combine(ends_on + dt.timedelta(days=1), dt.time(), clock.SAO_PAULO) if ends_on else None
-            ledger.grant(
-                wallet, amount_nanos=data["amount"], reference=f"grant:{uuid.uuid4()}", actor=who(request),
-                reason=data["reason"], expires_at=ends_at,
+            give_grant(
+                wallet, amount_nanos=data["amount"], reference=f"grant:{uuid.uuid4()}", by=who(request), reason=data["reason"],
+                expires_at=end_of_day(ends_on) if ends_on else None,
             )  # fmt: skip
             return f"Bônus de {brl(data['amount'])} creditado."
 

@@ -6,7 +6,7 @@ import logging
 
 from celery import shared_task
 
-from billing import costs, exchange, holds, ledger, pricebooks
+from billing import costs, exchange, holds, ledger, pricebooks, promotions, referrals
 from billing import reconcile as reconciliation
 from billing.models import PixNotice
 from billing.pix import charges, sweep
@@ -58,6 +58,24 @@ def expire_holds() -> None:
     holds.reap_sessions()
     holds.expire_holds()
     ledger.expire_promo()
+
+
+@shared_task
+def grant_welcomes() -> None:
+    """The welcome, to organizations that are due."""
+    promotions.grant_welcomes()
+
+
+@shared_task
+def reward_referrals() -> None:
+    """Both sides' promotional money, where the referred one's top-up stands."""
+    referrals.reward_referrals()
+
+
+@shared_task
+def tell_expiring_promo() -> None:
+    """Promotional money that ends soon is told once."""
+    promotions.tell_expiring()
 
 
 @shared_task

@@ -35,6 +35,9 @@ app.conf.beat_schedule = {
     "read the balances at providers": {"task": "gateway.tasks.read_balances", "schedule": 600.0, "options": {"expires": 600.0}},
     "add up the vitals": {"task": "gateway.tasks.roll_vitals", "schedule": crontab(minute="*/5")},
     "measure the status": {"task": "tokia.tasks.measure_status", "schedule": 30.0, "options": {"expires": 30.0}},
+    "give the welcome": {"task": "billing.tasks.grant_welcomes", "schedule": 30.0, "options": {"expires": 30.0}},
+    "reward referrals": {"task": "billing.tasks.reward_referrals", "schedule": 60.0, "options": {"expires": 60.0}},
+    "tell of promotional money that ends": {"task": "billing.tasks.tell_expiring_promo", "schedule": crontab(minute=15)},
     "ensure partitions": {"task": "billing.tasks.ensure_partitions", "schedule": crontab(hour=3, minute=5)},
 }
 

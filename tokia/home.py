@@ -14,6 +14,7 @@ from accounts.models import ApiKey, Organization
 from accounts.roles import MemberRequest, may, requires
 from billing import statements
 from billing.models import Lot, UsageRecord
+from billing.referral_link import follow_code, keep_code
 from billing.units import media_of, tell_media
 from gateway import own_keys
 from tokia import clock, overview, showcase
@@ -43,7 +44,9 @@ def landing(request: HttpRequest) -> HttpResponse:
         "first_route": showcase.first_route(offers),
         "top_up_min": settings.TOP_UP_MIN_BRL,
     }
-    return render(request, "home/landing.html", context)
+    response = render(request, "home/landing.html", context)
+    keep_code(request, response)
+    return response
 
 
 @require_safe
@@ -122,7 +125,9 @@ def dashboard(request: MemberRequest) -> HttpResponse:
             "series": [{"name": route, "reais": [day.by_route.get(route, 0) / 10**9 for day in by_day]} for route in routes],
         },
     }
-    return render(request, "home/dashboard.html", context)
+    response = render(request, "home/dashboard.html", context)
+    follow_code(request, response)
+    return response
 
 
 def _last_calls(organization: Organization) -> list[UsageRecord]:
