@@ -12,7 +12,7 @@ from django.db.models import Q
 from accounts.models import Organization
 from billing.errors import BillingError
 from billing.models import Coupon, CouponRedemption, Lot, ReferralCode
-from billing.promotions import ends_after, give_grant
+from billing.promotions import ends_after, give_grant, last_day
 from billing.wallets import wallet_of
 from tokia import clock
 
@@ -97,8 +97,7 @@ def _check(coupon: Coupon, organization: Organization) -> None:
     if not coupon.is_active:
         raise CodeRefused("Este cupom não está mais em vigor.", code="coupon_off")
     if coupon.valid_until is not None and coupon.valid_until <= clock.now():
-        last_on = (coupon.valid_until - dt.timedelta(seconds=1)).astimezone(clock.SAO_PAULO)
-        raise CodeRefused(f"Este cupom expirou: valia até {last_on:%d/%m/%Y}.", code="coupon_expired")
+        raise CodeRefused(f"Este cupom expirou: valia até {last_day(coupon.valid_until):%d/%m/%Y}.", code="coupon_expired")
     if coupon.redemptions_max is not None and coupon.redeemed >= coupon.redemptions_max:
         raise CodeRefused("Este cupom esgotou: todos já foram resgatados.", code="coupon_gone")
     if coupon.is_for_new_only and not _is_new(organization, coupon):

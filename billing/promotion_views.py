@@ -16,11 +16,10 @@ from billing.coupons import CodeRefused
 from billing.models import CouponRedemption, Lot, Referral
 from billing.money import format_brl
 from billing.promotion_forms import CodeForm
-from billing.promotions import next_to_end, rules
+from billing.promotions import last_day, next_to_end, rules
 from billing.referral_link import link_of
 from billing.referrals import code_of, paid_this_month
 from billing.wallets import wallet_of
-from tokia.clock import SAO_PAULO
 
 REFERRALS_SHOWN = 50
 
@@ -62,7 +61,7 @@ def _tell(used: CouponRedemption | Referral) -> str:
             f" {format_brl(current.referral_top_up_min_nanos)} ou mais."
         )
     ends_at = Lot.everywhere.get(entry=used.entry).expires_at
-    until = f" Vale até {(ends_at.astimezone(SAO_PAULO)):%d/%m/%Y %H:%M}." if ends_at else " Não expira."
+    until = f" Vale até {last_day(ends_at):%d/%m/%Y}." if ends_at else " Não expira."
     return f"Cupom {used.coupon.code} resgatado: {format_brl(used.coupon.amount_nanos)} no seu saldo.{until}"
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
@@ -158,11 +159,22 @@ def tell_expiring() -> int:
     return number
 
 
-def next_to_end(wallet: Wallet) -> tuple[int, dt.datetime] | None:
+@dataclass(frozen=True, slots=True)
+class Ending:
+    nanos: int
+    last_on: dt.date  # the last day, in Brazil, on which it may be used
+
+
+def last_day(expires_at: dt.datetime) -> dt.date:
+    """The last day, in Brazil, of money that ends at an instant (mostly the midnight after it)."""
+    return (expires_at - dt.timedelta(seconds=1)).astimezone(clock.SAO_PAULO).date()
+
+
+def next_to_end(wallet: Wallet) -> Ending | None:
     """What of the promotional money ends first, and when; None where none ends."""
     rows = ledger.call_table(
         "SELECT sum(r.remaining)::bigint, l.expires_at FROM billing_lots(%s) r JOIN billing_lot l ON l.id = r.lot_id"
         " WHERE l.kind = 'promo' AND r.remaining > 0 AND l.expires_at > %s GROUP BY l.expires_at ORDER BY l.expires_at LIMIT 1",
         wallet.pk, clock.now(),
     )  # fmt: skip
-    return (int(rows[0][0]), rows[0][1]) if rows else None
+    return Ending(int(rows[0][0]), last_day(rows[0][1])) if rows else None

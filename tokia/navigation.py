@@ -17,6 +17,7 @@ from billing import spending
 from billing.alerts import threshold_of
 from billing.models import Wallet
 from billing.money import format_brl
+from billing.promotions import Ending, next_to_end
 from tokia import overview, showcase
 from tokia.templatetags.tokia import tax_id
 
@@ -116,6 +117,11 @@ def wallet_seen(organization: Organization) -> Wallet | None:
     return Wallet.everywhere.filter(organization=organization).first()
 
 
+def promo_ends(wallet: Wallet | None) -> Ending | None:
+    """What of the promotional money ends first; asked only where there is some."""
+    return next_to_end(wallet) if wallet is not None and wallet.promo_nanos else None
+
+
 def page_context(request: HttpRequest) -> dict[str, Any]:
     """For every template; what asks the database is a function, called only where a page shows it."""
     membership: Membership | None = getattr(request, "membership", None)
@@ -148,6 +154,8 @@ def page_context(request: HttpRequest) -> dict[str, Any]:
         "memberships": cache(lambda: list(Membership.everywhere.filter(user=membership.user).select_related("organization"))),
         "available_nanos": nanos("available_nanos"),
         "held_nanos": nanos("held_nanos"),
+        "promo_nanos": nanos("promo_nanos"),
+        "promo_ends": cache(lambda: promo_ends(wallet())),
         "lasts": cache(lambda: overview.lasts(available_nanos=nanos("available_nanos")())),
         "top_up_url": TOP_UP_URL if may(membership, "billing.top_up") and _is_served(TOP_UP_URL) else "",
         "member_nanos": cache(spending.spent_by_member),

@@ -42,7 +42,7 @@ OPEN = {
 OWN = {
     "conta/senha/trocar/", "app/", "app/parcial/saldo/", "app/parcial/primeira-chamada/", "app/parcial/passos/", "app/comecar/",
     "app/comecar/cnpj/", "app/chaves/", "app/chaves/nova/", "app/equipe/", "app/configuracoes/empresa/", "app/recarregar/",
-    "app/recargas/", "app/recargas/lista/",
+    "app/recargas/", "app/recargas/lista/", "app/cupom/", "app/indicacao/",
     "app/avisos/", "app/configuracoes/avisos/", "app/webhooks/", "app/webhooks/novo/",
     "app/projetos/", "app/projetos/novo/", "app/orcamentos/", "app/orcamentos/novo/",
     "app/extrato/", "app/extrato/extrato.csv", "app/uso/", "app/requisicoes/",
