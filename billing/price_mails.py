@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from decimal import Decimal
 from email.utils import parseaddr
 from typing import Any
 
@@ -19,8 +18,8 @@ from django.template.loader import render_to_string
 
 from accounts.models import Membership, Role
 from billing.models import PriceNotice, PriceVersion
-from billing.money import from_brl
 from billing.price_notices import USED_WITHIN_DAYS
+from billing.reais import tell_reais
 from tokia import clock
 
 RETRY_MINUTES = (1, 5, 15, 60, 240)  # then every four hours
@@ -101,9 +100,6 @@ def _row(change: dict[str, Any]) -> dict[str, str]:
 
 
 def _told(brl: str | None, per: str) -> str:
-    """`R$ 12,0609/1M`: four decimals, and all that there is where they would hide a difference."""
     if brl is None:
         return "—"
-    whole, _, decimals = f"{Decimal(from_brl(brl)).scaleb(-9):f}".partition(".")
-    digits = decimals.rstrip("0")
-    return f"R$\u00a0{int(whole):,}".replace(",", ".") + f",{digits:0<4}{per}"
+    return f"{tell_reais(brl)}{per}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from billing.money import from_brl
+from billing.money import BRL, from_brl
 
 
 def read_reais(text: str) -> int:
@@ -15,3 +15,11 @@ def read_reais(text: str) -> int:
     if re.fullmatch(r"\d{1,9}\.\d{1,2}", bare, re.ASCII):
         return from_brl(bare)
     raise ValueError(text)
+
+
+def tell_reais(brl: str) -> str:
+    """ "12.060900000" as files and events carry it → `R$ 12,0609`: four decimals, and more where they would hide something."""
+    nanos = from_brl(brl)
+    whole, decimals = divmod(abs(nanos), BRL)
+    digits = f"{decimals:09d}".rstrip("0")
+    return f"{'−' if nanos < 0 else ''}R$\u00a0{whole:,}".replace(",", ".") + f",{digits:0<4}"

@@ -4,6 +4,7 @@ from django.urls import include, path
 
 from billing import (
     budget_views,
+    discount_views,
     key_views,
     project_views,
     promotion_views,
@@ -41,6 +42,7 @@ urlpatterns = [
     path("app/recargas/<int:lot_id>/devolver/", refund_views.refund_top_up, name="refund_top_up"),
     path("app/extrato/", usage_views.statement, name="statement"),
     path("app/extrato/extrato.csv", usage_views.statement_csv, name="statement_csv"),
+    path("app/desconto/", discount_views.discount, name="discount"),
     path("app/uso/", usage_views.usage, name="usage"),
     path("app/requisicoes/", usage_views.requests, name="requests"),
     path("app/requisicoes/<uuid:call_id>/", usage_views.request_detail, name="request_detail"),

@@ -42,6 +42,7 @@ MENU: tuple[tuple[Item, ...], ...] = (
         Item("projetos", "Projetos", "box", "/app/projetos/", "usage.read"),
         Item("chaves-de-provedores", "Chaves de provedores", "plug", "/app/chaves-de-provedores/", "own_keys.read"),
         Item("uso", "Uso", "chart-column", "/app/uso/", "usage.read"),
+        Item("desconto", "Desconto por volume", "trending-up", "/app/desconto/", "usage.read"),
         Item("requisicoes", "Requisições", "list", "/app/requisicoes/", "usage.read"),
         Item("experimentos", "Experimentos", "layers", "/app/experimentos/", "usage.read"),
         Item("recarregar", "Recarregar", "qr-code", "/app/recarregar/", "billing.top_up"),

@@ -18,7 +18,7 @@ from tokia.status_measure import DOWN, OK, SLOW, UNKNOWN
 from tokia.status_report import LATE, headline, read_report
 from tokia.templatetags.tokia import pct, tax_id
 
-PATHS = ("/status/", "/status.json")
+PATHS = ("/status/", "/status.json", "/precos.json", "/precos.csv")
 MAX_AGE_SECONDS = 30
 BADGES = {OK: ("success", "Normal"), SLOW: ("warning", "Lento"), DOWN: ("error", "Fora do ar"), UNKNOWN: ("neutral", "Sem medição")}
 BAR_WIDTH, BAR_GAP, BAR_HEIGHT = 10, 4, 32
@@ -26,7 +26,7 @@ FULL_BPS, GOOD_BPS, FAIR_BPS = 10_000, 9_900, 9_000
 
 
 class CookielessMiddleware:
-    """These pages show everybody the same, so they read nobody's session: a signed-in person's would ask the database."""
+    """These addresses show everybody the same, so they read nobody's session: a signed-in person's would ask the database."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -5,7 +5,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
 from accounts.operations import Elsewhere
-from tokia import health, home, openapi, status
+from tokia import health, home, openapi, price_pages, status
 
 # The admin's own sign-in page has no limits: staff sign in like everybody else.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -13,6 +13,9 @@ admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-a
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.landing, name="landing"),
     path("modelos/", home.catalog, name="catalog"),
+    path("precos/", price_pages.prices, name="prices"),
+    path("precos.json", price_pages.prices_json, name="prices_json"),
+    path("precos.csv", price_pages.prices_csv, name="prices_csv"),
     path("termos/", home.terms, name="terms"),
     path("status/", status.status, name="status"),
     path("status.json", status.status_json, name="status_json"),

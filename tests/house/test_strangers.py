@@ -31,7 +31,7 @@ from tokia import clock
 MARK = "segredo-da-acme"  # in all that Acme names
 # For everybody: no page of these shows anything of an organization.
 OPEN = {
-    "", "modelos/", "status/", "status.json", "termos/", "privacidade/", "healthz", "readyz",
+    "", "modelos/", "precos/", "precos.json", "precos.csv", "status/", "status.json", "termos/", "privacidade/", "healthz", "readyz",
     "conta/entrar/", "conta/sair/", "conta/cadastro/", "conta/inativa/", "conta/confirmar-email/", "conta/email/",
     "conta/confirmar/",
     "conta/senha/esqueci/", "conta/senha/esqueci/enviado/", "conta/senha/pronta/",
@@ -42,7 +42,7 @@ OPEN = {
 OWN = {
     "conta/senha/trocar/", "app/", "app/parcial/saldo/", "app/parcial/primeira-chamada/", "app/parcial/passos/", "app/comecar/",
     "app/comecar/cnpj/", "app/chaves/", "app/chaves/nova/", "app/equipe/", "app/configuracoes/empresa/", "app/recarregar/",
-    "app/recargas/", "app/recargas/lista/", "app/cupom/", "app/indicacao/",
+    "app/recargas/", "app/recargas/lista/", "app/desconto/", "app/cupom/", "app/indicacao/",
     "app/avisos/", "app/configuracoes/avisos/", "app/webhooks/", "app/webhooks/novo/",
     "app/projetos/", "app/projetos/novo/", "app/orcamentos/", "app/orcamentos/novo/",
     "app/extrato/", "app/extrato/extrato.csv", "app/uso/", "app/requisicoes/",

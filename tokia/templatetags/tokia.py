@@ -17,6 +17,7 @@ from django import forms, template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from billing.reais import tell_reais
 from tokia import clock
 
 register = template.Library()
@@ -80,6 +81,12 @@ def brl_mtok(nanos: Integer) -> str:
         return EMPTY
     nanos = int(nanos)
     return _reais(nanos, 4 if 0 < nanos < BRL else 2)
+
+
+@register.filter
+def reais(amount: str | None) -> str:
+    """An amount as files and events carry it, "12.060900000": `R$ 12,0609`, all decimals where four would hide something."""
+    return tell_reais(amount) if amount else EMPTY
 
 
 @register.filter
