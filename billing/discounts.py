@@ -131,7 +131,11 @@ def tell_closed_months() -> int:
                 "saved": f"{to_brl(spend.gross_nanos - spend.net_nanos):f}", "calls": spend.calls,
             }  # fmt: skip
             events.tell(
-                spend.wallet.organization, "volume.month_closed", reference=references[spend.pk], payload=payload, is_mailed=False
+                spend.wallet.organization,
+                "volume.month_closed",
+                reference=references[spend.pk],
+                payload=payload,
+                is_mailed=spend.net_nanos < spend.gross_nanos,  # nothing saved is no news
             )
             told += 1
     return told

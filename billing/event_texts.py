@@ -68,6 +68,7 @@ LABELS: dict[str, str] = {
     "credit.granted": "Crédito promocional concedido",
     "credit.expiring": "Crédito promocional perto de expirar",
     "prices.changed": "Mudança de preços",
+    "volume.month_closed": "Mês fechado do desconto por volume",
     "organization.suspended": "Conta suspensa",
     "hook.disabled": "Webhook desligado",
     "ping": "Teste",
@@ -205,10 +206,19 @@ def _credit_expiring(payload: Payload) -> EventText:
 def _prices(payload: Payload) -> EventText:
     since, routes = _day(payload, "effective_at"), payload.get("routes")
     names = [str(name.get("name", name.get("route", ""))) if isinstance(name, dict) else str(name) for name in routes or []]
+    names = list(dict.fromkeys(names))  # a route comes once for each of its units
     shown = ", ".join(names[:5]) + (f" e mais {len(names) - 5}" if len(names) > 5 else "")
     text = f"A partir de {since}, mudam os preços" if since else "Mudam os preços"
     title = f"mudança de preços{f' em {since}' if since else ''}"
-    return EventText(title, f"{text}{f' de {shown}' if shown else ''}.", "Ver preços", "/modelos/")
+    return EventText(title, f"{text}{f' de {shown}' if shown else ''}.", "Ver preços", "/precos/")
+
+
+def _month_closed(payload: Payload) -> EventText:
+    saved, net, (year, _, number) = _money(payload, "saved"), _money(payload, "net"), str(payload.get("month", "")).partition("-")
+    month = f"{number}/{year}" if number else "O mês"
+    text = f"{month} fechou em {net}" if net else f"{month} fechou"
+    text += f", com {saved} de economia pelo desconto por volume." if saved and saved != format_brl(0) else "."
+    return EventText(f"{month} fechado{f': economia de {saved}' if saved else ''}", text, "Ver o desconto", "/app/desconto/")
 
 
 def _suspended(payload: Payload) -> EventText:
@@ -239,6 +249,7 @@ _WORDS: dict[str, Callable[[Payload], EventText]] = {
     "credit.granted": _credit_granted,
     "credit.expiring": _credit_expiring,
     "prices.changed": _prices,
+    "volume.month_closed": _month_closed,
     "organization.suspended": _suspended,
     "hook.disabled": _hook_disabled,
 }

@@ -13,7 +13,8 @@ Types, and what their payload holds (money as strings in reais, instants in ISO 
 | `refund.done`, `refund.refused` | amount, paid_by, reason |
 | `dispute.opened`, `dispute.closed` | amount, paid_by, status |
 | `credit.granted`, `credit.expiring` | amount, expires_at, reason |
-| `prices.changed` | effective_at, routes |
+| `prices.changed` | version, effective_at, routes (each: route, unit, label, kind, old, old_per, new, new_per) |
+| `volume.month_closed` | month ("2026-11"), gross, net, saved, calls |
 | `organization.suspended` | reason |
 | `hook.disabled` | hook_id, name, url, reason |
 
@@ -47,6 +48,7 @@ LEVELS: dict[str, Event.Level] = {
     "credit.granted": Event.Level.INFO,
     "credit.expiring": Event.Level.WARNING,
     "prices.changed": Event.Level.INFO,
+    "volume.month_closed": Event.Level.INFO,
     "organization.suspended": Event.Level.ERROR,
     "hook.disabled": Event.Level.ERROR,
 }
@@ -58,7 +60,8 @@ KINDS: dict[str, tuple[str, bool]] = {
     "top_ups": ("Recargas e recarga automática", True),
     "refunds": ("Devoluções e contestações", True),
     "promotions": ("Crédito promocional", True),
-    "prices": ("Mudanças de preço", True),
+    "prices": ("Mudanças de preço", False),  # the notice period counts from this mail
+    "volume": ("Economia do mês pelo desconto por volume", True),
     "hooks": ("Webhooks desligados por falhas", True),
     "organization": ("Suspensão da conta", False),
 }
@@ -73,6 +76,7 @@ _KIND_OF = {
     "dispute": "refunds",
     "credit": "promotions",
     "prices": "prices",
+    "volume": "volume",
     "hook": "hooks",
 }
 SHOWN_DAYS = 14  # an alert that nobody dismissed leaves the overview then

@@ -16,14 +16,13 @@ from django.core.mail import EmailMultiAlternatives
 from django.db import transaction
 from django.template.loader import render_to_string
 
-from accounts.models import Membership, Role
+from billing.alert_choices import readers_of
 from billing.models import PriceNotice, PriceVersion
 from billing.price_notices import USED_WITHIN_DAYS
 from billing.reais import tell_reais
 from tokia import clock
 
 RETRY_MINUTES = (1, 5, 15, 60, 240)  # then every four hours
-READERS = (Role.OWNER, Role.ADMIN, Role.FINANCE)
 log = logging.getLogger("billing.price_mails")
 
 
@@ -38,12 +37,6 @@ def send_due_notices(*, limit: int = 200) -> int:
     return sent
 
 
-def readers_of(notice: PriceNotice) -> list[str]:
-    """Who reads about money in the organization: owners, administrators, finance."""
-    members = Membership.everywhere.filter(organization=notice.organization_id, role__in=READERS, user__is_active=True)
-    return list(members.order_by("id").values_list("user__email", flat=True))
-
-
 def _send_next() -> int | None:
     """1 or 0 for a row that was sent or not; None where none is due."""
     with transaction.atomic():
@@ -51,7 +44,7 @@ def _send_next() -> int | None:
         notice = due.select_related("version__exchange_rate", "organization").order_by("due_at", "id").first()
         if notice is None:
             return None
-        readers = readers_of(notice)
+        readers = readers_of(notice.organization, kind="prices")
         notice.attempts += 1
         try:
             if readers:

@@ -1,4 +1,4 @@
-"""`/precos/`, `/precos.json`, `/precos.csv`: every price that is on sale, today's and the ones to come, for people and for machines.
+"""`/precos/`, `/precos.json`, `/precos.csv`: every price that is on sale, of today and of days to come, for people and machines.
 
 No sign-in. The two files are the same for everybody: they read no session, may be kept for some minutes, and carry an ETag. What
 is on sale changes with the catalog's number and with the version in force, so that pair is what they are cached by.
