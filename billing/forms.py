@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.conf import settings
 
 from billing.money import BRL
 from billing.reais import read_reais
+from billing.top_ups import Bounds
 
 CHIPS = (50, 100, 500, 1_000, 5_000)  # reais
 OTHER = "outro"
@@ -23,11 +23,11 @@ class TopUpForm(forms.Form):
         widget=forms.TextInput(attrs={"inputmode": "decimal", "placeholder": "250,00", "autocomplete": "off"}),
     )  # fmt: skip
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, bounds: Bounds, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         field = self.fields["valor"]
         assert isinstance(field, forms.ChoiceField)
-        field.choices = [(str(chip), chip) for chip in allowed_chips()] + [(OTHER, OTHER)]
+        field.choices = [(str(chip), chip) for chip in allowed_chips(bounds)] + [(OTHER, OTHER)]
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -39,8 +39,8 @@ class TopUpForm(forms.Form):
         return cleaned
 
 
-def allowed_chips() -> list[int]:
-    return [chip for chip in CHIPS if settings.TOP_UP_MIN_BRL <= chip <= settings.TOP_UP_MAX_BRL]
+def allowed_chips(bounds: Bounds) -> list[int]:
+    return [chip for chip in CHIPS if bounds.min_nanos <= chip * BRL <= bounds.max_nanos]
 
 
 class PaidForm(forms.Form):

@@ -18,11 +18,12 @@ from accounts.roles import MemberRequest, requires
 from billing.charge_states import CHARGE_GOES_ON, ChargeState, state_of
 from billing.forms import OTHER, PaidForm, TopUpForm, allowed_chips
 from billing.models import Charge
-from billing.money import BRL, format_brl
+from billing.money import format_brl
 from billing.pix import brcode, charges, psp
 from billing.pix.errors import PspRefused, PspUnavailable, TooManyOpenCharges, TopUpRefused
 from billing.pix.received import parse_pix
 from billing.pricebooks import price_lists
+from billing.top_ups import bounds_of
 from billing.wallets import wallet_of
 from tokia import clock
 
@@ -39,7 +40,7 @@ ASK_AGAIN_SECONDS = 2
 @requires("billing.top_up")
 def top_up(request: MemberRequest) -> HttpResponseBase:
     """Choose an amount; the same amount again is the same charge while it awaits payment."""
-    form = TopUpForm(request.POST or None)
+    form = TopUpForm(request.POST or None, bounds=bounds_of(request.membership.organization))
     status, failure = HTTPStatus.OK, ""
     if request.method == "POST" and form.is_valid():
         wallet = wallet_of(request.membership.organization)
@@ -58,17 +59,16 @@ def top_up(request: MemberRequest) -> HttpResponseBase:
 
 def _top_up_context(request: MemberRequest, *, form: TopUpForm, failure: str) -> dict[str, Any]:
     awaiting = Charge.objects.filter(status__in=charges.OPEN, expires_at__gt=clock.now()).order_by("-created_at")
-    prices = price_lists()
+    prices, bounds = price_lists(), bounds_of(request.membership.organization)
     route = next((name for name in PREVIEW_ROUTES if name in prices), "")
     return {
         "nav": "recarregar",
         "form": form,
         "failure": failure,
-        "chips": [chip * BRL for chip in allowed_chips()],
-        "chosen": form.data.get("valor") or ("500" if 500 in allowed_chips() else OTHER),
+        "chosen": form.data.get("valor") or ("500" if 500 in allowed_chips(bounds) else OTHER),
         "other": OTHER,
-        "min_nanos": settings.TOP_UP_MIN_BRL * BRL,
-        "max_nanos": settings.TOP_UP_MAX_BRL * BRL,
+        "min_nanos": bounds.min_nanos,
+        "max_nanos": bounds.max_nanos,
         "awaiting": awaiting,
         "organization": request.membership.organization,
         "wallet": wallet_of(request.membership.organization),

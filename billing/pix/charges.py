@@ -16,14 +16,13 @@ import uuid
 from collections.abc import Sequence
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 
 from accounts.models import User
-from billing import ledger
+from billing import ledger, top_ups
 from billing.models import Charge, LedgerEntry, Lot, PixNotice, UnmatchedPix, Wallet
-from billing.money import BRL, format_brl, from_centavos
 from billing.pix import brcode, psp, refunds
-from billing.pix.errors import PspRefused, PspUnavailable, TooManyOpenCharges, TopUpRefused
+from billing.pix.errors import PspRefused, PspUnavailable
 from billing.pix.received import ReceivedPix, amount_text, parse_pix
 from tokia import clock
 from tokia.crashpoints import crashpoint
@@ -41,23 +40,14 @@ def open_charge(wallet: Wallet, *, amount_nanos: int, by: User | None) -> Charge
 
     Raises TopUpRefused, TooManyOpenCharges, PspRefused; PspUnavailable leaves the charge OPENING: the same call goes on with it.
     """
-    check_amount(amount_nanos)
+    top_ups.check_amount(wallet.organization, amount_nanos=amount_nanos)
     with transaction.atomic():
-        _lock_openings(wallet)
+        top_ups.lock_openings(wallet)
         charge = _open_one(wallet, amount_nanos) or _mint(wallet, amount_nanos=amount_nanos, by=by)
     crashpoint("charge_minted")
     if charge.status == Charge.Status.OPENING:
         register_charge(charge)
     return charge
-
-
-def check_amount(amount_nanos: int) -> None:
-    if amount_nanos % from_centavos(1):
-        raise TopUpRefused("O valor precisa ter no máximo duas casas decimais.", param="amount")
-    if amount_nanos < settings.TOP_UP_MIN_BRL * BRL:
-        raise TopUpRefused(f"{format_brl(settings.TOP_UP_MIN_BRL * BRL)} no mínimo.", param="amount")
-    if amount_nanos > settings.TOP_UP_MAX_BRL * BRL:
-        raise TopUpRefused(f"{format_brl(settings.TOP_UP_MAX_BRL * BRL)} no máximo por recarga.", param="amount")
 
 
 def register_charge(charge: Charge) -> Charge:
@@ -86,20 +76,12 @@ def register_charge(charge: Charge) -> Charge:
     return charge
 
 
-def _lock_openings(wallet: Wallet) -> None:
-    """One opening at a time per wallet; the application's role may not lock the wallet's own row."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('charge', %s))", [wallet.pk])
-
-
 def _open_one(wallet: Wallet, amount_nanos: int) -> Charge | None:
     awaiting = Charge.everywhere.filter(wallet=wallet, status__in=OPEN, expires_at__gt=clock.now())
     soon = clock.now() + dt.timedelta(seconds=min(REUSE_SECONDS_MIN, settings.CHARGE_EXPIRES_SECONDS // 2))
     same = awaiting.filter(amount_nanos=amount_nanos, expires_at__gt=soon).order_by("-created_at").first()
-    if same is None and awaiting.count() >= settings.TOP_UP_OPEN_MAX:
-        raise TooManyOpenCharges(
-            f"Já há {settings.TOP_UP_OPEN_MAX} códigos PIX aguardando pagamento. Pague um deles ou espere que expirem."
-        )
+    if same is None:
+        top_ups.check_open(wallet)
     return same
 
 
