@@ -7,6 +7,7 @@ from billing import (
     admin_price_guard,
     admin_prices,
     admin_promotions,
+    admin_seals,
     admin_volume,
 )
 
@@ -17,5 +18,6 @@ __all__ = [
     "admin_price_guard",
     "admin_prices",
     "admin_promotions",
+    "admin_seals",
     "admin_volume",
 ]

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from accounts.tenancy import current_tenant
 from billing import ledger
 from billing.models import DayClose, LedgerEntry, MonthClose, MonthSpend, Wallet
 from tokia import clock
@@ -63,6 +62,10 @@ def close_due_months(*, wallets_max: int = 500) -> int:
 def closes() -> list[MonthClose]:
     """The tenant's closed months, newest first."""
     return list(MonthClose.objects.order_by("-month"))
+
+
+def last_day_of(close: MonthClose) -> dt.date:
+    return Month(close.month).next().first_on - dt.timedelta(days=1)
 
 
 def last_day_over() -> dt.date:
@@ -139,8 +142,3 @@ def _label(kind: LedgerEntry.Kind, *, is_in: bool) -> str:
         LedgerEntry.Kind.REVERSAL: "Estornos a seu favor" if is_in else "Estornos",
     }
     return labels.get(kind, str(kind.label))
-
-
-def find_close(month: dt.date) -> MonthClose | None:
-    """The tenant's close of a month."""
-    return MonthClose.objects.filter(organization=current_tenant(), month=month.replace(day=1)).first()

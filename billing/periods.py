@@ -20,6 +20,14 @@ class Period:
     last_on: dt.date
     days: int
 
+    @property
+    def first_iso(self) -> str:
+        return self.first_on.isoformat()
+
+    @property
+    def last_iso(self) -> str:
+        return self.last_on.isoformat()
+
     def starts_at(self) -> dt.datetime:
         return dt.datetime.combine(self.first_on, dt.time(), clock.SAO_PAULO)
 

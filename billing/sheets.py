@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 
 from billing.money import to_brl
 
@@ -18,8 +18,21 @@ def sheet(name: str, rows: Iterable[Sequence[str]]) -> HttpResponse:
     text = io.StringIO()
     writer = csv.writer(text, delimiter=";", quoting=csv.QUOTE_MINIMAL, lineterminator="\r\n")
     writer.writerows(rows)
-    response = HttpResponse(f"\ufeff{text.getvalue()}", content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="{name}.csv"'
+    return download(f"{name}.csv", f"\ufeff{text.getvalue()}".encode(), content_type="text/csv; charset=utf-8")
+
+
+def download(name: str, data: bytes, *, content_type: str) -> HttpResponse:
+    """A whole file; no cache keeps it."""
+    response = HttpResponse(data, content_type=content_type)
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def stream(name: str, pieces: Iterator[bytes], *, content_type: str) -> StreamingHttpResponse:
+    """A file that leaves as it is made."""
+    response = StreamingHttpResponse(pieces, content_type=content_type)
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
     response["Cache-Control"] = "no-store"
     return response
 

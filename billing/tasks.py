@@ -6,13 +6,14 @@ import logging
 
 from celery import shared_task
 
-from billing import costs, exchange, holds, ledger, pricebooks, promotions, referrals
+from billing import closing, costs, exchange, exports, holds, ledger, pricebooks, promotions, referrals, seals
 from billing import reconcile as reconciliation
 from billing.models import PixNotice
 from billing.pix import charges, sweep
 from billing.pix.errors import PspUnavailable
 
 log = logging.getLogger("billing.tasks")
+CHECK_SECONDS = 200.0  # of a night's check; the next one goes on there
 
 
 @shared_task
@@ -97,3 +98,33 @@ def propose_costs() -> None:
     changed = costs.reimport_costs()
     draft = pricebooks.propose_draft()
     log.info("costs imported", extra={"changed": len(changed), "draft": draft.number if draft else None})
+
+@shared_task
+def seal_entries() -> None:
+    """Each minute: links for what the last hours brought."""
+    seals.seal_entries()
+
+
+@shared_task
+def check_seals() -> None:
+    """At night: the chain against the books, as far as it goes in a task's time, then links for whatever has none."""
+    seals.check_chain(seconds=CHECK_SECONDS)
+    seals.seal_entries(everything=True)
+
+
+@shared_task
+def close_months() -> None:
+    """Each hour: months that are over and late enough."""
+    if closed := closing.close_due_months():
+        log.info("months closed", extra={"count": closed})
+
+
+@shared_task
+def run_exports() -> None:
+    """Files that customers wait for."""
+    exports.run_exports()
+
+
+@shared_task
+def purge_exports() -> None:
+    exports.purge_exports()

@@ -1,9 +1,9 @@
-"""Pages about money out: the statement, usage by model, key or day, and every call with the arithmetic of its price."""
+"""Pages about money out: usage by model, key, project, tag or day, and every call with the arithmetic of its price."""
 
 from __future__ import annotations
 
-import datetime as dt
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -14,36 +14,28 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from accounts.models import ApiKey
+from accounts.models import ApiKey, Project
 from accounts.roles import MemberRequest, requires
-from billing import call_story, statements
-from billing.models import Hold, LedgerEntry, Price, PriceVersion, UsageRecord
+from billing import call_story, statements, usage_sums
+from billing.call_lists import SITUATIONS, WAYS, find_calls, first_id_at, id_of, read_filter
+from billing.export_tables import Wanted
+from billing.exports import write_file
+from billing.models import Export, Hold, Price, PriceVersion, UsageRecord
 from billing.money import to_brl
 from billing.periods import CHOICES, Period, read_period
-from billing.pricing import BUCKETS, MEDIA
-from billing.sheets import comma, plain, sheet
+from billing.pricing import BUCKETS
+from billing.sheets import stream
 from billing.units import media_of, tell_media, tell_per
-from tokia import clock
+from billing.usage_sums import UsageFilter, UsageLine
 
 PAGE_SIZE = 50
-GROUPS = {"route": "Modelo", "key": "Chave", "day": "Dia"}
-SITUATIONS = {
-    "sucesso": ("Sucesso", {"outcome": UsageRecord.Outcome.COMPLETED}),
-    "interrompida": ("Interrompida pelo provedor", {"outcome": UsageRecord.Outcome.CUT}),
-    "cancelada": ("Cancelada por você", {"outcome": UsageRecord.Outcome.CANCELLED}),
-    "falhou": ("Falhou, não cobrada", {"outcome": UsageRecord.Outcome.FAILED}),
-}
+LINES_MAX = 300  # of a table on the page; the file has them all
+GROUPS = {"route": "Modelo", "key": "Chave", "project": "Projeto", "tag": "Etiqueta", "provider": "Provedor", "day": "Dia"}
 BADGES = {
     UsageRecord.Outcome.COMPLETED: ("success", "Sucesso"),
     UsageRecord.Outcome.CUT: ("warning", "Interrompida"),
     UsageRecord.Outcome.CANCELLED: ("neutral", "Cancelada"),
     UsageRecord.Outcome.FAILED: ("error", "Falhou"),
-}
-# How a call went, beside its outcome.
-WAYS: dict[str, tuple[str, dict[str, Any]]] = {
-    "nova-tentativa": ("Com nova tentativa", {"attempts__1__isnull": False}),
-    "cache": ("Resposta do cache", {"usage_source": UsageRecord.UsageSource.CACHE}),
-    "chave-propria": ("Com chave própria", {"is_own_key": True}),
 }
 # How each bucket is called on a call's bill.
 LABELS = {
@@ -64,58 +56,12 @@ LABELS = {
 }
 
 
-# ── Statement ────────────────────────────────────────────────────────────────────────────────────────────────────────
-@require_GET
-@requires("billing.statement")
-def statement(request: MemberRequest) -> HttpResponseBase:
-    period, kind = read_period(request.GET), _chosen_kind(request)
-    found = statements.statement(first_on=period.first_on, last_on=period.last_on, kinds=[kind] if kind else [])
-    context = {
-        "nav": "extrato",
-        "statement": found,
-        "rows": found.rows[::-1],  # newest first
-        "kind": kind,
-        "kinds": LedgerEntry.Kind.choices,
-        "lots": statements.lots(),
-        **_period_context(period),
-    }
-    return render(request, "billing/statement.html", context)
-
-
-@require_GET
-@requires("billing.statement")
-def statement_csv(request: MemberRequest) -> HttpResponseBase:
-    """The same rows for a spreadsheet: `;` and decimal comma as Brazil's read them, no cell that a program would run."""
-    period, kind = read_period(request.GET), _chosen_kind(request)
-    found = statements.statement(first_on=period.first_on, last_on=period.last_on, kinds=[kind] if kind else [])
-    rows = [
-        ["Data", "Descrição", "Motivo", "Entrada (R$)", "Saída (R$)", "Saldo (R$)"],
-        [f"{period.first_on:%d/%m/%Y}", "Saldo inicial", "", "", "", comma(found.opening_nanos)],
-    ]
-    for row in found.rows:
-        entry = [comma(row.in_nanos) if row.in_nanos else "", comma(row.out_nanos) if row.out_nanos else ""]
-        described = f"{row.description} ({row.media})" if row.media else row.description
-        rows.append([f"{row.on:%d/%m/%Y}", plain(described), plain(row.reason), *entry, comma(row.balance_nanos)])
-    totals = [comma(found.in_nanos), comma(found.out_nanos), comma(found.closing_nanos)]
-    rows.append([f"{period.last_on:%d/%m/%Y}", "Saldo final", "", *totals])
-    return sheet(f"extrato-{period.first_on}-{period.last_on}", rows)
-
-
-def _chosen_kind(request: MemberRequest) -> str:
-    kind = request.GET.get("tipo", "")
-    return kind if kind in LedgerEntry.Kind.values else ""
-
-
-def _period_context(period: Period) -> dict[str, Any]:
-    return {"period": period, "period_choices": CHOICES}
-
-
 # ── Usage ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True, slots=True)
 class UsageRow:
     """A line of the table, with its share of the period's spend in hundredths of a percent."""
 
-    line: statements.UsageLine
+    line: UsageLine
     share_bps: int
     per_thousand_nanos: int  # mean net of 1 000 calls
 
@@ -128,37 +74,79 @@ class UsageRow:
 @requires("usage.read")
 def usage(request: MemberRequest) -> HttpResponseBase:
     period = read_period(request.GET)
-    group = request.GET.get("por", "route")
+    only, group = read_usage_filter(request.GET)
+    days = {"first_on": period.first_on, "last_on": period.last_on}
+    lines = usage_sums.usage_by(group, only=only, lines_max=LINES_MAX + 1, **days)
+    total = usage_sums.totals(only=only, **days)
+    context = {
+        "nav": "uso",
+        "group": group,
+        "groups": [(value, label) for value, label in GROUPS.items() if not only.is_by_tag or value in usage_sums.TAG_GROUPS],
+        "rows": _usage_rows(lines[:LINES_MAX], group=group, net_nanos=total.net_nanos),
+        "is_cut": len(lines) > LINES_MAX,
+        "total": total,
+        "discount_nanos": total.gross_nanos - total.net_nanos,
+        "per_day_nanos": total.net_nanos // ((period.last_on - period.first_on).days + 1),
+        "month": statements.month_to_date(),
+        "only": only,
+        "forms": Export.Form.choices[:2],
+        **_choices(),
+        **_period_context(period),
+    }
+    return render(request, "billing/usage.html", context)
+
+
+def read_usage_filter(query: Mapping[str, str]) -> tuple[UsageFilter, str]:
+    """The filter and the grouping of a page's address; a tag leaves what it does not combine with."""
+    calls = read_filter(query)
+    group = query.get("por", "route")
     group = group if group in GROUPS else "route"
-    lines = statements.usage_by(group, first_on=period.first_on, last_on=period.last_on)
-    net, calls = sum(line.net_nanos for line in lines), sum(line.calls for line in lines)
-    days = (period.last_on - period.first_on).days + 1
+    if calls.tag:
+        return UsageFilter(route_name=calls.route_name, tag=calls.tag), group if group in usage_sums.TAG_GROUPS else "route"
+    if group == "tag":
+        return UsageFilter(route_name=calls.route_name), group
+    only = UsageFilter(
+        route_name=calls.route_name, api_key_id=calls.api_key_id, project_id=calls.project_id,
+        provider_name=query.get("provedor", "")[:40],
+    )  # fmt: skip
+    return only, group
+
+
+def _usage_rows(lines: Sequence[UsageLine], *, group: str, net_nanos: int) -> list[UsageRow]:
     rows = [
         UsageRow(
             line,
-            share_bps=line.net_nanos * 10_000 // net if net else 0,
+            share_bps=line.net_nanos * 10_000 // net_nanos if net_nanos else 0,
             per_thousand_nanos=line.net_nanos * 1_000 // line.calls if line.calls else 0,
         )
         for line in lines
     ]
-    context = {
-        "nav": "uso",
-        "group": group,
-        "groups": GROUPS.items(),
-        "rows": rows[::-1] if group == "day" else rows,
-        "net_nanos": net,
-        "gross_nanos": sum(line.gross_nanos for line in lines),
-        "discount_nanos": sum(line.gross_nanos - line.net_nanos for line in lines),
-        "calls": calls,
-        "input_tokens": sum(line.input_tokens for line in lines),
-        "cached_input_tokens": sum(line.cached_input_tokens for line in lines),
-        "output_tokens": sum(line.output_tokens for line in lines),
-        "media_text": tell_media({name: sum(line.media.get(name, 0) for line in lines) for name, _ in MEDIA}),
-        "per_day_nanos": net // days,
-        "month": statements.month_to_date(),
-        **_period_context(period),
+    return rows[::-1] if group == "day" else rows
+
+
+def _choices() -> dict[str, Any]:
+    """What the filters of usage and calls offer."""
+    return {
+        "keys": list(ApiKey.objects.order_by("name").only("pk", "name")),
+        "projects": list(Project.objects.order_by("name").only("pk", "name")),
+        "routes": usage_sums.routes_used(),
+        "tags": usage_sums.tags_used(),
     }
-    return render(request, "billing/usage.html", context)
+
+
+def _period_context(period: Period) -> dict[str, Any]:
+    return {"period": period, "period_choices": CHOICES}
+
+
+@require_GET
+@requires("usage.read")
+def usage_csv(request: MemberRequest) -> HttpResponseBase:
+    """The table of the page, whole, as a file."""
+    period = read_period(request.GET)
+    only, group = read_usage_filter(request.GET)
+    form = Export.Form.PLAIN if request.GET.get("formato") == "programas" else Export.Form.SHEET
+    wanted = Wanted(Export.Kind.USAGE, form, period.first_on, period.last_on, group=group, only=only)
+    return stream(wanted.name, write_file(request.membership.organization, wanted), content_type="text/csv; charset=utf-8")
 
 
 # ── Calls ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -167,12 +155,12 @@ def usage(request: MemberRequest) -> HttpResponseBase:
 def requests(request: MemberRequest) -> HttpResponseBase:
     """Every call, newest first; pages are cut by id, so that new calls don't shift them."""
     period = read_period(request.GET, default_days=7)
-    keys = {key.pk: key for key in ApiKey.objects.order_by("name")}
-    found, is_filtered = _filtered(request, keys)
-    found = found.filter(
-        id__gte=_first_id_at(period.starts_at()), id__lt=_first_id_at(period.ends_at()),
-    )  # fmt: skip
+    only = read_filter(request.GET)
+    found = find_calls(request.membership.organization, only).order_by("-id")
+    found = found.filter(id__gte=first_id_at(period.starts_at()), id__lt=first_id_at(period.ends_at()))
     page, previous, following = _cut(request, found)
+    choices = _choices()
+    keys = {key.pk: key for key in choices["keys"]}
     for record in page:
         record.key = keys.get(record.api_key_id)  # type: ignore[attr-defined]
         record.badge = BADGES[UsageRecord.Outcome(record.outcome)]  # type: ignore[attr-defined]
@@ -183,36 +171,21 @@ def requests(request: MemberRequest) -> HttpResponseBase:
         "records": page,
         "previous": previous,
         "next": following,
-        "keys": keys.values(),
-        "routes": _routes_used(),
         "situations": [(name, label) for name, (label, _) in SITUATIONS.items()],
         "ways": [(name, label) for name, (label, _) in WAYS.items()],
-        "is_filtered": is_filtered,
+        "is_filtered": not only.is_empty,
+        "only": only,
+        "forms": Export.Form.choices[:2],
+        **choices,
         **_period_context(period),
     }
     return render(request, "billing/requests.html", context)
 
 
-def _filtered(request: MemberRequest, keys: dict[int, ApiKey]) -> tuple[QuerySet[UsageRecord], bool]:
-    found, is_filtered = UsageRecord.objects.order_by("-id"), False
-    route, key, situation = (request.GET.get(name, "") for name in ("modelo", "chave", "situacao"))
-    if route:
-        found, is_filtered = found.filter(route_name=route[:100]), True
-    if key:
-        found, is_filtered = found.filter(api_key_id=int(key) if key.isdecimal() and int(key) in keys else -1), True
-    if situation in SITUATIONS:
-        found, is_filtered = found.filter(**SITUATIONS[situation][1]), True
-    if (way := request.GET.get("caminho", "")) in WAYS:
-        found, is_filtered = found.filter(**WAYS[way][1]), True
-    if wanted := request.GET.get("id", "").strip():
-        found, is_filtered = found.filter(pk=_id_of(wanted) or uuid.UUID(int=0)), True
-    return found, is_filtered
-
-
 def _cut(request: MemberRequest, found: QuerySet[UsageRecord]) -> tuple[list[UsageRecord], str, str]:
     """A page, and the query strings of the newer and the older one."""
     query = request.GET.copy()
-    before, after = _id_of(query.pop("antes", [""])[-1]), _id_of(query.pop("depois", [""])[-1])
+    before, after = id_of(query.pop("antes", [""])[-1]), id_of(query.pop("depois", [""])[-1])
     if after:
         page = list(found.filter(id__gt=after).order_by("id")[: PAGE_SIZE + 1])
         has_newer, has_older = len(page) > PAGE_SIZE, True
@@ -226,24 +199,6 @@ def _cut(request: MemberRequest, found: QuerySet[UsageRecord]) -> tuple[list[Usa
     newer, older = query.copy(), query.copy()
     newer["depois"], older["antes"] = str(page[0].pk), str(page[-1].pk)
     return page, f"?{newer.urlencode()}" if has_newer else "", f"?{older.urlencode()}" if has_older else ""
-
-
-def _id_of(text: str) -> uuid.UUID | None:
-    """A call's id as a person pastes it, with or without the API's prefix; None when it is none."""
-    try:
-        return uuid.UUID(text.rsplit("_", 1)[-1].removeprefix("chatcmpl-"))
-    except ValueError:
-        return None
-
-
-def _first_id_at(instant: dt.datetime) -> uuid.UUID:
-    return uuid.UUID(int=int(instant.timestamp() * 1000) << 80)
-
-
-def _routes_used() -> list[str]:
-    since = clock.now() - dt.timedelta(days=90)
-    names = UsageRecord.objects.filter(id__gte=_first_id_at(since)).order_by("route_name").values_list("route_name", flat=True)
-    return list(names.distinct())
 
 
 @dataclass(frozen=True, slots=True)

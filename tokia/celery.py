@@ -38,6 +38,11 @@ app.conf.beat_schedule = {
     "give the welcome": {"task": "billing.tasks.grant_welcomes", "schedule": 30.0, "options": {"expires": 30.0}},
     "reward referrals": {"task": "billing.tasks.reward_referrals", "schedule": 60.0, "options": {"expires": 60.0}},
     "tell of promotional money that ends": {"task": "billing.tasks.tell_expiring_promo", "schedule": crontab(minute=15)},
+    "seal the books": {"task": "billing.tasks.seal_entries", "schedule": 60.0, "options": {"expires": 60.0}},
+    "check the sealed books": {"task": "billing.tasks.check_seals", "schedule": crontab(hour=3, minute=40)},
+    "close months": {"task": "billing.tasks.close_months", "schedule": crontab(minute=50)},
+    "make customers' files": {"task": "billing.tasks.run_exports", "schedule": 3.0, "options": {"expires": 3.0}},
+    "purge customers' files": {"task": "billing.tasks.purge_exports", "schedule": crontab(minute=5)},
     "ensure partitions": {"task": "billing.tasks.ensure_partitions", "schedule": crontab(hour=3, minute=5)},
 }
 

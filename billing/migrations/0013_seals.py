@@ -144,6 +144,14 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.AddIndex(
+            model_name='usagerecord',
+            index=models.Index(condition=models.Q(('entry_id__isnull', False)), fields=['entry_id'], name='usage_by_entry'),
+        ),
+        migrations.AddIndex(
+            model_name='usagerecord',
+            index=models.Index(condition=models.Q(('entry_id__isnull', True)), fields=['id'], name='usage_without_entry'),
+        ),
+        migrations.AddIndex(
             model_name='posting',
             index=models.Index(condition=models.Q(('destination', 'revenue:usage'), _negated=True), fields=['wallet', 'entry'], name='posting_not_usage'),
         ),

@@ -111,6 +111,8 @@ class UsageRecord(models.Model):
             models.Index(fields=["organization", "-id"], name="usage_by_organization"),
             models.Index(fields=["wallet", "month", "gross_before_nanos"], name="usage_by_position"),
             models.Index(fields=["experiment_arm_id", "id"], name="usage_by_arm", condition=Q(experiment_arm_id__isnull=False)),
+            models.Index(fields=["entry_id"], name="usage_by_entry", condition=Q(entry_id__isnull=False)),  # for the seals
+            models.Index(fields=["id"], name="usage_without_entry", condition=Q(entry_id__isnull=True)),
         ]
         constraints = [
             models.CheckConstraint(

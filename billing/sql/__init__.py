@@ -2,8 +2,8 @@
 
 `ids` month of a call's id · `tiers` the volume discount · `partitions` of the usage records · `sessions` of gateway processes ·
 `holds` place and expire · `settle` batches · `single` one call alone · `entries` money in and out · `refunds` · `guards` triggers ·
-`grants` · `budgets` · `rollups` by day · `agreements` of people · `seals` the chain · `closing` days and months · `invariants` what must always be empty
-(read by `billing/reconcile.py`).
+`grants` · `budgets` · `rollups` by day · `agreements` of people · `seals` the chain · `closing` of days and months · `invariants`
+what must always be empty (read by `billing/reconcile.py`).
 """
 
 from __future__ import annotations

@@ -201,3 +201,10 @@ CROSS JOIN LATERAL (
   FROM billing_posting p JOIN billing_ledgerentry e ON e.id = p.entry_id
   WHERE p.wallet_id = w.id AND 'wallet:' || w.id IN (p.source, p.destination)) n
 WHERE c.month IS NOT NULL AND w.posted_nanos <> n.known
+UNION ALL
+SELECT '19 closes told no more usage than there is', c.wallet_id::text, format('%s of %s', c.used, d.used)
+FROM (SELECT wallet_id, organization_id, max(month) AS month, sum(net_nanos - overdraft_nanos + adjustment_nanos) AS used
+      FROM billing_monthclose GROUP BY wallet_id, organization_id) c
+CROSS JOIN LATERAL (SELECT coalesce(sum(x.paid_nanos + x.promo_nanos), 0) AS used FROM billing_usageday x
+                    WHERE x.organization_id = c.organization_id AND x.day < c.month + interval '1 month') d
+WHERE c.used > d.used

@@ -6,6 +6,7 @@ Generated from the URL resolver: an address without a case here fails, so a new 
 from __future__ import annotations
 
 import datetime as dt
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +21,19 @@ from accounts.projects import create_project
 from billing.budgets import set_budget
 from billing.events import tell
 from billing.hooks import create_hook
-from billing.models import AlertChoice, Budget, Charge, Event, Hook, HookDelivery, Lot, UsageRecord
+from billing.models import (
+    AlertChoice,
+    Budget,
+    Charge,
+    Event,
+    Export,
+    ExportPiece,
+    Hook,
+    HookDelivery,
+    LedgerEntry,
+    Lot,
+    UsageRecord,
+)
 from billing.money import BRL
 from gateway.models import Experiment, ExperimentArm, OwnKey
 from gateway.secrets import seal
@@ -46,6 +59,7 @@ OWN = {
     "app/avisos/", "app/configuracoes/avisos/", "app/webhooks/", "app/webhooks/novo/",
     "app/projetos/", "app/projetos/novo/", "app/orcamentos/", "app/orcamentos/novo/",
     "app/extrato/", "app/extrato/extrato.csv", "app/uso/", "app/requisicoes/",
+    "app/extrato/extrato.ofx", "app/extrato/fechamentos/", "app/uso/uso.csv", "app/exportacoes/",
     "app/experimentos/", "app/experimentos/novo/", "app/chaves-de-provedores/", "app/chaves-de-provedores/nova/",
 }  # fmt: skip
 # Named by an id: Acme's are not found.
@@ -68,6 +82,9 @@ OBJECTS = {
     "app/webhooks/<int:hook_id>/entregas/<int:delivery_id>/reenviar/",
     "app/experimentos/<int:experiment_id>/excluir/", "app/experimentos/<int:experiment_id>/resultados.csv",
     "app/recargas/<int:lot_id>/devolver/",
+    "app/extrato/recibos/<int:entry_id>.pdf", "app/extrato/fechamentos/<int:close_id>/",
+    "app/extrato/fechamentos/<int:close_id>/fechamento.csv", "app/extrato/fechamentos/<int:close_id>/fechamento.pdf",
+    "app/exportacoes/<uuid:export_id>/", "app/exportacoes/<uuid:export_id>/situacao/", "app/exportacoes/<uuid:export_id>/arquivo/",
     "app/recarregar/<uuid:charge_id>/situacao/", "app/recarregar/<uuid:charge_id>/conferir/", "app/requisicoes/<uuid:call_id>/",
 }  # fmt: skip
 # Whoever has the token sees who invites; accepting takes the invited address.
@@ -117,11 +134,19 @@ class World:
         self.budget = set_budget(
             cast.acme, by=cast.alice, scope="project", subject_id=self.project.pk, window="month", limit_nanos=BRL
         )
+        self.export = Export.everywhere.create(
+            id=clock.new_id(), organization=cast.acme, kind=Export.Kind.REQUESTS, form=Export.Form.SHEET, status=Export.Status.DONE,
+            filters={"first_on": "2026-10-01", "last_on": "2026-10-31", "entry_kind": "", "group": "", "only": {}, "calls": {}},
+        )  # fmt: skip
+        ExportPiece.objects.create(export=self.export, number=0, data=zlib.compress(MARK.encode()))
         self.values = {
             "project_id": self.project.pk, "budget_id": self.budget.pk,
             "hook_id": self.hook.pk, "delivery_id": self.delivery.pk, "event_id": self.event.pk if self.event else 0,
             "key_id": self.key.pk, "invitation_id": self.invitation.pk, "charge_id": self.charge.pk, "call_id": self.call_id,
             "lot_id": Lot.everywhere.filter(wallet=self.wallet).values_list("pk", flat=True)[0],
+            "entry_id": LedgerEntry.objects.get(lot__wallet=self.wallet, kind="top_up").pk,
+            "close_id": 1,  # real ones: tests/billing/test_closing.py
+            "export_id": self.export.pk,
             "experiment_id": self.experiment.pk, "own_key_id": self.own_key.pk,
             "membership_id": Membership.everywhere.get(user=cast.bob).pk, "token": self.token, "secret": "made-up",
             "uidb36": "1", "key": "set-password",
