@@ -13,6 +13,7 @@ from billing.money import format_brl, from_brl
 
 Payload = dict[str, Any]
 TOP_UP = ("Recarregar", "/app/recarregar/")
+AUTO_TOP_UP = ("Ver a recarga automática", "/app/recarregar/automatica/")
 STATEMENT = ("Ver o extrato", "/app/extrato/")
 BUDGETS = ("Ver orçamentos", "/app/orcamentos/")
 USAGE = ("Ver o uso", "/app/uso/")
@@ -56,7 +57,9 @@ LABELS: dict[str, str] = {
     "wallet.low_balance": "Saldo baixo",
     "wallet.empty": "Saldo zerado",
     "wallet.top_up": "Recarga confirmada",
+    "auto_top_up.done": "Recarga automática feita",
     "auto_top_up.failed": "Recarga automática recusada",
+    "auto_top_up.capped": "Recarga automática no limite",
     "auto_top_up.off": "Recarga automática desligada",
     "budget.threshold": "Orçamento perto do limite",
     "budget.exceeded": "Orçamento esgotado",
@@ -133,14 +136,32 @@ def _top_up(payload: Payload) -> EventText:
     return EventText(title, f"Recebemos a sua recarga{_of(amount)}{_by(payload)}. O saldo já está disponível.", *STATEMENT)
 
 
+def _auto_done(payload: Payload) -> EventText:
+    amount, card = _money(payload, "amount"), str(payload.get("card") or "")
+    text = f"O saldo ficou baixo e a recarga automática{_of(amount)} foi paga{f' com {card}' if card else ''}."
+    title = f"recarga automática{_of(amount)} confirmada"
+    return EventText(
+        title, f"{text} Não quer mais? Desligue com um clique.", "Desligar a recarga automática", str(payload.get("off_path") or "")
+    )
+
+
 def _auto_failed(payload: Payload) -> EventText:
     text = f"A recarga automática{_of(_money(payload, 'amount'))} não passou.{_because(payload)} Nada foi cobrado."
-    return EventText("recarga automática recusada", f"{text} Recarregue, ou confira o cartão.", *TOP_UP)
+    if path := str(payload.get("confirm_path") or ""):
+        return EventText("confirme a recarga automática", f"{text} Confirme em até 24 horas.", "Confirmar o pagamento", path)
+    return EventText("recarga automática recusada", f"{text} Recarregue, ou confira o cartão.", *AUTO_TOP_UP)
 
 
 def _auto_off(payload: Payload) -> EventText:
     text = f"A recarga automática foi desligada.{_because(payload)} O saldo não se recompõe mais sozinho."
-    return EventText("recarga automática desligada", text, *TOP_UP)
+    return EventText("recarga automática desligada", text, *AUTO_TOP_UP)
+
+
+def _auto_capped(payload: Payload) -> EventText:
+    limit = _money(payload, "limit")
+    window = {"day": "por dia", "month": "por mês"}.get(str(payload.get("cap")), "")
+    text = f"O saldo está baixo, mas a recarga automática chegou ao máximo {window}{f' ({limit})' if limit else ''}."
+    return EventText("recarga automática no limite", f"{text} Recarregue você, ou aumente o máximo.", *AUTO_TOP_UP)
 
 
 def _budget(payload: Payload) -> EventText:
@@ -237,7 +258,9 @@ _WORDS: dict[str, Callable[[Payload], EventText]] = {
     "wallet.low_balance": _low_balance,
     "wallet.empty": _empty,
     "wallet.top_up": _top_up,
+    "auto_top_up.done": _auto_done,
     "auto_top_up.failed": _auto_failed,
+    "auto_top_up.capped": _auto_capped,
     "auto_top_up.off": _auto_off,
     "budget.threshold": _budget,
     "budget.exceeded": _budget_over,

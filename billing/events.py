@@ -6,7 +6,10 @@ Types, and what their payload holds (money as strings in reais, instants in ISO 
 | `wallet.low_balance` | available, threshold |
 | `wallet.empty` | available |
 | `wallet.top_up` | amount, paid_by ("pix" or "card"), reference |
-| `auto_top_up.failed`, `auto_top_up.off` | amount, reason |
+| `auto_top_up.done` | amount, card, off_path (a page that switches it off, for whoever holds the link) |
+| `auto_top_up.failed` | amount, reason, decline_code; confirm_path where the card's bank waits for its holder |
+| `auto_top_up.off` | amount, reason |
+| `auto_top_up.capped` | amount, cap ("day" or "month"), limit |
 | `budget.threshold` | budget_id, scope, subject, window, percent, spent, limit |
 | `budget.exceeded` | the same |
 | `usage.unusual` | day, spent, usual |
@@ -36,7 +39,9 @@ LEVELS: dict[str, Event.Level] = {
     "wallet.low_balance": Event.Level.WARNING,
     "wallet.empty": Event.Level.ERROR,
     "wallet.top_up": Event.Level.INFO,
+    "auto_top_up.done": Event.Level.INFO,
     "auto_top_up.failed": Event.Level.ERROR,
+    "auto_top_up.capped": Event.Level.WARNING,
     "auto_top_up.off": Event.Level.WARNING,
     "budget.threshold": Event.Level.WARNING,
     "budget.exceeded": Event.Level.ERROR,
