@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 
 from celery import shared_task
 
-from billing import closing, costs, exchange, exports, holds, ledger, pricebooks, promotions, referrals, seals
+from billing import (
+    alerts,
+    closing,
+    costs,
+    event_mails,
+    exchange,
+    exports,
+    holds,
+    hook_deliveries,
+    ledger,
+    pricebooks,
+    promotions,
+    referrals,
+    seals,
+)
 from billing import reconcile as reconciliation
-from billing.cards import automatic
-from billing.cards import events as card_events
-from billing.cards import sweep as card_sweep
-from billing.cards.errors import StripeUnavailable
-from billing.models import PixNotice, StripeEvent
+from billing.models import PixNotice
 from billing.pix import charges, sweep
 from billing.pix.errors import PspUnavailable
 
 log = logging.getLogger("billing.tasks")
+REPEAT_SECONDS = 30
 CHECK_SECONDS = 200.0  # of a night's check; the next one goes on there
 
 
@@ -84,6 +97,35 @@ def tell_expiring_promo() -> None:
 
 
 @shared_task
+def watch() -> None:
+    """Each half minute: balances, budgets, unusual spend, suspensions."""
+    alerts.watch()
+
+
+@shared_task
+def mail_events() -> None:
+    """What was told and is due by mail, until nothing is or it is time for the next worker."""
+    _repeat(event_mails.send_due)
+
+
+@shared_task
+def deliver_hooks() -> None:
+    """What customers' addresses are to hear, as long."""
+    _repeat(hook_deliveries.deliver_due)
+
+
+def _repeat(act: Callable[[], int]) -> None:
+    ends_at = time.monotonic() + REPEAT_SECONDS
+    while act() and time.monotonic() < ends_at:
+        pass
+
+
+@shared_task
+def purge_deliveries() -> None:
+    hook_deliveries.purge()
+
+
+@shared_task
 def ensure_partitions() -> None:
     """Partitions of usage for this month and the next ones."""
     ledger.call_function("billing_ensure_partitions", 3)
@@ -132,38 +174,3 @@ def run_exports() -> None:
 @shared_task
 def purge_exports() -> None:
     exports.purge_exports()
-
-
-@shared_task
-def follow_stripe_event(event_id: int) -> None:
-    """Follow one event to Stripe, hurried by the webhook. The sweep retries what Stripe did not answer."""
-    event = StripeEvent.objects.filter(pk=event_id, status=StripeEvent.Status.DUE).first()
-    if event is None:
-        return
-    try:
-        card_events.follow_event(event)
-    except StripeUnavailable as silence:
-        log.warning("Stripe is silent", extra={"event": event_id, "detail": str(silence)})
-
-
-@shared_task
-def top_up_low_wallets() -> None:
-    """Every ten seconds: automatic top-ups of wallets below their thresholds."""
-    automatic.top_up_low_wallets()
-
-
-@shared_task
-def sweep_cards() -> None:
-    """Each minute: Stripe's events that are due, payments and disputes that are open."""
-    card_sweep.sweep_events()
-    card_sweep.sweep_payments()
-    card_sweep.sweep_disputes()
-
-
-@shared_task
-def sweep_card_window(hours: int = 48) -> None:
-    """Stripe's own lists of payments, refunds and disputes against our books."""
-    try:
-        card_sweep.sweep_window(hours=hours)
-    except StripeUnavailable as silence:
-        log.warning("Stripe is silent", extra={"detail": str(silence)})

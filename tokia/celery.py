@@ -17,6 +17,10 @@ app.autodiscover_tasks()
 # Hours are Brazil's. A task that was missed runs at its next turn: each one looks for rows due, none relies on being called.
 app.conf.beat_schedule = {
     "expire holds": {"task": "billing.tasks.expire_holds", "schedule": 10.0},
+    "watch balances, budgets and spend": {"task": "billing.tasks.watch", "schedule": 30.0, "options": {"expires": 30.0}},
+    "mail what was told": {"task": "billing.tasks.mail_events", "schedule": 10.0, "options": {"expires": 10.0}},
+    "call customers' webhooks": {"task": "billing.tasks.deliver_hooks", "schedule": 3.0, "options": {"expires": 3.0}},
+    "purge webhook deliveries": {"task": "billing.tasks.purge_deliveries", "schedule": crontab(minute=55)},
     "sweep charges": {"task": "billing.tasks.sweep_charges", "schedule": 60.0},
     "reconcile with the bank and the books": {"task": "billing.tasks.reconcile", "schedule": crontab(minute="*/5")},
     "read the bank's last eight days": {
@@ -24,9 +28,6 @@ app.conf.beat_schedule = {
         "schedule": crontab(hour=2, minute=40),
         "kwargs": {"hours": 192},
     },
-    "top up low wallets": {"task": "billing.tasks.top_up_low_wallets", "schedule": 10.0, "options": {"expires": 10.0}},
-    "sweep cards": {"task": "billing.tasks.sweep_cards", "schedule": 60.0, "options": {"expires": 60.0}},
-    "read Stripe's last two days": {"task": "billing.tasks.sweep_card_window", "schedule": crontab(minute="*/10")},
     "fetch the exchange rate": {"task": "billing.tasks.fetch_exchange_rate", "schedule": crontab(minute=10)},
     "propose costs": {"task": "billing.tasks.propose_costs", "schedule": crontab(hour=4, minute=20)},
     "purge stored responses": {"task": "gateway.tasks.purge_responses", "schedule": crontab(minute=25)},

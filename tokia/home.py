@@ -13,6 +13,8 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.models import ApiKey, Organization
 from accounts.roles import MemberRequest, may, requires
 from billing import statements
+from billing.event_texts import tell_all
+from billing.events import open_alerts
 from billing.models import Lot, UsageRecord
 from billing.referral_link import follow_code, keep_code
 from billing.units import media_of, tell_media
@@ -120,6 +122,8 @@ def dashboard(request: MemberRequest) -> HttpResponse:
         "period": days,
         "periods": PERIODS,
         "calls": _last_calls(organization),
+        "alerts": tell_all(open_alerts(organization)),
+        "can_dismiss": may(request.membership, "billing.statement"),
         "chart": {
             "labels": [day.on.strftime("%d/%m") for day in by_day],
             "series": [{"name": route, "reais": [day.by_route.get(route, 0) / 10**9 for day in by_day]} for route in routes],
