@@ -23,7 +23,7 @@ GPT = PriceLine(route_name="openai/gpt-5", provider_name="openai", upstream_mode
 @pytest.fixture
 def rate(db: None) -> ExchangeRate:
     costs.import_costs([("openai", "openai", "gpt-5", "gpt-5")])
-    return exchange.enter_rate(rate=Decimal("5.3604"), by="test")
+    return exchange.enter_rate(rate=Decimal("5.3604"), by="test", reason="cotação de teste")
 
 
 @given(

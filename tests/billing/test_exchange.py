@@ -62,5 +62,5 @@ def test_it_refuses_a_stale_rate_and_no_rate() -> None:
     ExchangeRate.objects.create(rate=Decimal("5.30"), source="PTAX venda", quoted_at=clock.now() - dt.timedelta(days=8))
     with pytest.raises(ExchangeRateStale):
         exchange.current_rate()
-    typed = exchange.enter_rate(rate=Decimal("5.41"), by="ana@tokia.test")
+    typed = exchange.enter_rate(rate=Decimal("5.41"), by="ana@tokia.test", reason="cotação de teste")
     assert exchange.current_rate() == typed

@@ -9,7 +9,7 @@ from django.db import connection
 from django.test import Client
 
 from accounts.tenancy import tenant
-from billing import costs, exchange, holds, pricebooks, statements
+from billing import costs, exchange, holds, price_changes, pricebooks, statements
 from billing.models import ProviderCost, UsageRecord, Wallet
 from billing.money import BRL
 from billing.pricebooks import PriceLine
@@ -167,12 +167,12 @@ def test_the_showcase_tells_what_else_a_model_is_priced_by() -> None:
 
 
 def test_a_draft_follows_a_cost_that_is_said_per_other_units() -> None:
-    exchange.enter_rate(rate=Decimal(5), by="test")
+    exchange.enter_rate(rate=Decimal(5), by="test", reason="cotação de teste")
     costs.declare_costs([("groq", "whisper", {"audio_second": Decimal(1)})])
     line = PriceLine(route_name="groq/whisper", provider_name="groq", upstream_model="whisper", markup=Decimal(2))
     old = pricebooks.publish_version(pricebooks.draft_version(lines=[line]), by="test")
     ProviderCost.objects.update(per_units=60, usd=1)
     assert pricebooks.costs_that_differ() == {("groq/whisper", "audio_second")}
     new = pricebooks.draft_from_current()
-    [change] = pricebooks.diff_versions(old, new)
+    [change] = price_changes.diff_versions(old, new)
     assert (change.kind, change.percent, change.old_per, change.new_per) == ("up", Decimal(5_900), "/hora", "/minuto")

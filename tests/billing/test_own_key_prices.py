@@ -25,7 +25,7 @@ MILLION = Usage(input_tokens=1_000_000, output_tokens=1_000_000)
 @pytest.fixture
 def rate(db: None) -> ExchangeRate:
     costs.import_costs([("openai", "openai", "gpt-5", "gpt-5")])
-    return exchange.enter_rate(rate=Decimal("5.3604"), by="test")
+    return exchange.enter_rate(rate=Decimal("5.3604"), by="test", reason="cotação de teste")
 
 
 @given(

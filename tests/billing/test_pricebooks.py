@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from billing import costs, exchange, pricebooks, tasks, volume
+from billing import costs, exchange, margins, price_changes, pricebooks, tasks, volume
 from billing.models import ExchangeRate, Price, PriceVersion, ProviderCost, VolumePlan
 from billing.money import BRL
 from billing.pricebooks import PriceLine, PriceRefused
@@ -28,7 +28,7 @@ LOCAL = PriceLine(
 @pytest.fixture(autouse=True)
 def rate() -> ExchangeRate:
     costs.import_costs([("openai", "openai", "gpt-5", "gpt-5")])
-    return exchange.enter_rate(rate=Decimal("5.3604"), by="test")
+    return exchange.enter_rate(rate=Decimal("5.3604"), by="test", reason="cotação de teste")
 
 
 def amounts(version: PriceVersion) -> dict[tuple[str, str], int]:
@@ -46,7 +46,7 @@ def amounts(version: PriceVersion) -> dict[tuple[str, str], int]:
     ],
 )
 def test_it_rounds_the_exact_product_up_to_one_nano(cost: str, rate: str, markup: str, nanos: int) -> None:
-    computed = pricebooks.amount_for(Decimal(cost), Decimal(rate), Decimal(markup))
+    computed = margins.amount_for(Decimal(cost), Decimal(rate), Decimal(markup))
     exact = Decimal(cost).as_integer_ratio(), Decimal(rate).as_integer_ratio(), Decimal(markup).as_integer_ratio()
     top, bottom = BRL, 1
     for numerator, denominator in exact:
@@ -116,7 +116,7 @@ def test_it_refuses_what_must_not_be_published(rate: ExchangeRate) -> None:
 
 def test_it_recomputes_a_draft_at_todays_rate() -> None:
     version = pricebooks.draft_version(lines=[GPT])
-    exchange.enter_rate(rate=Decimal(6), by="outro")
+    exchange.enter_rate(rate=Decimal(6), by="outro", reason="cotação de teste")
     assert amounts(pricebooks.recompute(version))["openai/gpt-5", "input"] == 13_500_000_000
 
 
@@ -126,7 +126,7 @@ def test_it_tells_two_versions_apart() -> None:
     new = pricebooks.draft_from_current()
     Price.objects.filter(version=new, route_name="local/smol", unit="output").delete()
     Price.objects.filter(version=new, unit="cached_input").update(amount_nanos=1)
-    told = {(change.route_name, change.unit): (change.kind, change.percent) for change in pricebooks.diff_versions(old, new)}
+    told = {(change.route_name, change.unit): (change.kind, change.percent) for change in price_changes.diff_versions(old, new)}
     assert told == {
         ("local/smol", "input"): ("same", Decimal("0.0")),
         ("local/smol", "output"): ("gone", None),
@@ -135,7 +135,7 @@ def test_it_tells_two_versions_apart() -> None:
         ("openai/gpt-5", "output"): ("up", Decimal("20.0")),
         ("openai/gpt-5", "search"): ("same", Decimal("0.0")),
     }
-    assert {change.kind for change in pricebooks.diff_versions(None, old)} == {"new"}
+    assert {change.kind for change in price_changes.diff_versions(None, old)} == {"new"}
 
 
 def test_the_task_proposes_one_draft_for_changed_costs_and_publishes_none() -> None:
