@@ -4,8 +4,8 @@
 |---|---|---|
 | `wallet.low_balance` | posted < the wallet's threshold (LOW_BALANCE_BRL where it names none; 0: never) | after it was over it |
 | `wallet.empty` | posted < R$ 0,01, what pages show as R$ 0,00 | after it was over it |
-| `budget.threshold` | spent ≥ a percent of `alert_percents`; the highest that was reached, once | next window |
-| `budget.exceeded` | the same at 100 % of a hard budget, whatever its percents | next window |
+| `budget.threshold` | spent ≥ a percent of `alert_percents`; the highest that was reached, once | next window, or another limit |
+| `budget.exceeded` | the same at 100 % of a hard budget, whatever its percents | the same |
 | `usage.unusual` | today's spend > R$ 50 and > 3 × the usual day, see `usual_of` | next day |
 | `organization.suspended` | suspended | after it was not |
 
@@ -115,38 +115,35 @@ def watch_budgets() -> int:
         for window in Budget.Window.values:
             windows |= Q(budget__window=window, starts_on=window_start(window, at))
     open_spends = BudgetSpend.everywhere.filter(windows, budget__is_active=True, budget__limit_nanos__gt=0, spent_nanos__gt=0)
-    grew = open_spends.filter(spent_nanos__gte=F("budget__limit_nanos") / 100 * F("alerted_percent"))
-    told = 0
-    for spend in grew.select_related("budget"):
-        if _percent_due(spend) > spend.alerted_percent:
-            told += _tell_budget(spend.pk)
-    return told
+    read = ("pk", "alerted_percent", "spent_nanos", "budget__limit_nanos", "budget__alert_percents", "budget__is_hard")
+    moved = [pk for pk, alerted, *window in open_spends.values_list(*read) if percent_due(*window) != alerted]
+    return sum(_tell_budget(pk) for pk in moved)
 
 
-def _percent_due(spend: BudgetSpend) -> int:
-    """The highest of the percents to tell that the window has reached; 0: none."""
-    budget = spend.budget
-    percents = [percent for percent in budget.alert_percents if percent > 0] + ([100] if budget.is_hard else [])
-    return max((percent for percent in percents if spend.spent_nanos * 100 >= percent * budget.limit_nanos), default=0)
+def percent_due(spent_nanos: int, limit_nanos: int, percents: list[int], is_hard: bool) -> int:
+    """The highest of the percents to tell that a window has reached; 0: none. 100 is told of every hard budget."""
+    wanted = {*percents, 100} if is_hard else {*percents}
+    return max((percent for percent in wanted if 0 < percent * limit_nanos <= spent_nanos * 100), default=0)
 
 
 @transaction.atomic
 def _tell_budget(spend_id: int) -> int:
     # Settlements of the organization wait for this row while it is locked: nothing slow happens here.
     spend = BudgetSpend.everywhere.select_for_update(of=("self",)).select_related("budget__organization").get(pk=spend_id)
-    percent = _percent_due(spend)
-    if percent <= spend.alerted_percent:
+    budget = spend.budget
+    percent = percent_due(spend.spent_nanos, budget.limit_nanos, budget.alert_percents, budget.is_hard)
+    if percent == spend.alerted_percent:
         return 0
     BudgetSpend.everywhere.filter(pk=spend.pk).update(alerted_percent=percent)
-    budget = spend.budget
-    is_over = budget.is_hard and percent >= 100
+    if percent < spend.alerted_percent:  # the limit was raised: the way to it begins again
+        return 0
     payload = {
         "budget_id": budget.pk, "scope": budget.scope, "subject": name_subjects([budget])[budget.pk], "window": budget.window,
         "starts_on": spend.starts_on.isoformat(), "percent": percent, "spent": reais(spend.spent_nanos),
         "limit": reais(budget.limit_nanos), "is_hard": budget.is_hard,
     }  # fmt: skip
-    type = "budget.exceeded" if is_over else "budget.threshold"
-    reference = f"budget:{budget.pk}:{spend.starts_on}:{percent}"
+    type = "budget.exceeded" if budget.is_hard and percent >= 100 else "budget.threshold"
+    reference = f"budget:{budget.pk}:{spend.starts_on}:{budget.limit_nanos}:{percent}"
     return _told(tell(budget.organization, type, reference=reference, payload=payload))
 
 

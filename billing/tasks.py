@@ -10,6 +10,7 @@ from celery import shared_task
 
 from billing import (
     alerts,
+    budgets,
     closing,
     costs,
     event_mails,
@@ -21,10 +22,15 @@ from billing import (
     pricebooks,
     promotions,
     referrals,
+    refunds,
     seals,
 )
 from billing import reconcile as reconciliation
-from billing.models import PixNotice
+from billing.cards import automatic
+from billing.cards import events as card_events
+from billing.cards import sweep as card_sweep
+from billing.cards.errors import StripeUnavailable
+from billing.models import PixNotice, StripeEvent
 from billing.pix import charges, sweep
 from billing.pix.errors import PspUnavailable
 
@@ -50,7 +56,7 @@ def sweep_charges() -> None:
     """Each minute: notices that are due, charges that may still be paid, refunds under way."""
     sweep.sweep_notices()
     sweep.sweep_charges()
-    sweep.sweep_refunds()
+    refunds.sweep_refunds()
 
 
 @shared_task
@@ -126,6 +132,12 @@ def purge_deliveries() -> None:
 
 
 @shared_task
+def count_spends() -> None:
+    """Budgets' windows as their days have it: calls that were under way when a budget was made count late."""
+    budgets.count_all_spends()
+
+
+@shared_task
 def ensure_partitions() -> None:
     """Partitions of usage for this month and the next ones."""
     ledger.call_function("billing_ensure_partitions", 3)
@@ -144,6 +156,7 @@ def propose_costs() -> None:
     changed = costs.reimport_costs()
     draft = pricebooks.propose_draft()
     log.info("costs imported", extra={"changed": len(changed), "draft": draft.number if draft else None})
+
 
 @shared_task
 def seal_entries() -> None:
@@ -174,3 +187,38 @@ def run_exports() -> None:
 @shared_task
 def purge_exports() -> None:
     exports.purge_exports()
+
+
+@shared_task
+def follow_stripe_event(event_id: int) -> None:
+    """Follow one event to Stripe, hurried by the webhook. The sweep retries what Stripe did not answer."""
+    event = StripeEvent.objects.filter(pk=event_id, status=StripeEvent.Status.DUE).first()
+    if event is None:
+        return
+    try:
+        card_events.follow_event(event)
+    except StripeUnavailable as silence:
+        log.warning("Stripe is silent", extra={"event": event_id, "detail": str(silence)})
+
+
+@shared_task
+def top_up_low_wallets() -> None:
+    """Every ten seconds: automatic top-ups of wallets below their thresholds."""
+    automatic.top_up_low_wallets()
+
+
+@shared_task
+def sweep_cards() -> None:
+    """Each minute: Stripe's events that are due, payments and disputes that are open."""
+    card_sweep.sweep_events()
+    card_sweep.sweep_payments()
+    card_sweep.sweep_disputes()
+
+
+@shared_task
+def sweep_card_window(hours: int = 48) -> None:
+    """Stripe's own lists of payments, refunds and disputes against our books."""
+    try:
+        card_sweep.sweep_window(hours=hours)
+    except StripeUnavailable as silence:
+        log.warning("Stripe is silent", extra={"detail": str(silence)})
