@@ -28,13 +28,15 @@ from tokia.clock import SAO_PAULO
 
 ROWS_AT_ONCE = 2_000
 BOM = "\ufeff"
-Cell = str | int | dt.datetime | dt.date | "Money" | None
 LINE_GROUPS = {"route": "modelo", "key": "chave", "project": "projeto", "provider": "provedor", "tag": "etiqueta", "day": "dia"}
 
 
 @dataclass(frozen=True, slots=True)
 class Money:
     nanos: int
+
+
+Cell = str | int | dt.datetime | dt.date | Money | None
 
 
 @dataclass(frozen=True, slots=True)
