@@ -13,14 +13,17 @@ from billing import (
     budgets,
     closing,
     costs,
+    discounts,
     event_mails,
     exchange,
     exports,
     holds,
     hook_deliveries,
     ledger,
+    price_mails,
     pricebooks,
     promotions,
+    rate_watch,
     referrals,
     refunds,
     seals,
@@ -148,6 +151,26 @@ def fetch_exchange_rate() -> None:
     """Keep the newest PTAX."""
     rate = exchange.fetch_rate()
     log.info("exchange rate", extra={"rate": str(rate.rate), "quoted_at": rate.quoted_at.isoformat()})
+
+
+@shared_task(autoretry_for=(exchange.PtaxUnavailable,), retry_backoff=300, max_retries=5)
+def fill_exchange_rates(days: int = exchange.GAP_DAYS) -> None:
+    """Each night: the quotations that the hourly task missed; then the prices in force against the newest of all."""
+    kept = exchange.backfill_rates(days=days)
+    log.info("exchange rates filled", extra={"new": len(kept)})
+    rate_watch.watch_rate()
+
+
+@shared_task
+def send_price_notices() -> None:
+    """Each minute: e-mails about new prices that are due."""
+    price_mails.send_due_notices()
+
+
+@shared_task
+def tell_closed_months() -> None:
+    """Each morning: what the month that is over came to, and what the discount by volume saved."""
+    discounts.tell_closed_months()
 
 
 @shared_task

@@ -32,6 +32,12 @@ app.conf.beat_schedule = {
     "sweep cards": {"task": "billing.tasks.sweep_cards", "schedule": 60.0, "options": {"expires": 60.0}},
     "read Stripe's last two days": {"task": "billing.tasks.sweep_card_window", "schedule": crontab(minute="*/10")},
     "fetch the exchange rate": {"task": "billing.tasks.fetch_exchange_rate", "schedule": crontab(minute=10)},
+    "fill the exchange rates and watch the prices": {
+        "task": "billing.tasks.fill_exchange_rates",
+        "schedule": crontab(hour=3, minute=50),
+    },
+    "send notices of prices": {"task": "billing.tasks.send_price_notices", "schedule": 60.0, "options": {"expires": 60.0}},
+    "tell closed months": {"task": "billing.tasks.tell_closed_months", "schedule": crontab(hour=7, minute=15)},
     "propose costs": {"task": "billing.tasks.propose_costs", "schedule": crontab(hour=4, minute=20)},
     "purge stored responses": {"task": "gateway.tasks.purge_responses", "schedule": crontab(minute=25)},
     "purge files and batches": {"task": "gateway.tasks.purge_files", "schedule": crontab(minute=35)},
