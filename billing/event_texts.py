@@ -113,8 +113,9 @@ _WINDOWS = {"day": "do dia", "week": "da semana", "month": "do mês"}
 def _budget_name(payload: Payload) -> str:
     """ "orçamento do mês (projeto “Suporte”)"."""
     scope, subject = str(payload.get("scope", "")), str(payload.get("subject") or "")
-    whose = f" ({tell_subject(scope, subject)})" if scope in Budget.Scope.values else ""
-    return f"orçamento {_WINDOWS.get(str(payload.get('window')), '')}{whose}".replace("  ", " ")
+    parts = ["orçamento", _WINDOWS.get(str(payload.get("window")), "")]
+    parts.append(f"({tell_subject(scope, subject)})" if scope in Budget.Scope.values else "")
+    return " ".join(part for part in parts if part)
 
 
 # ── Words ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -165,7 +166,7 @@ def _auto_capped(payload: Payload) -> EventText:
 
 
 def _budget(payload: Payload) -> EventText:
-    name, percent = _budget_name(payload), payload.get("percent", "")
+    name, percent = _budget_name(payload), payload.get("percent") or 80
     spent, limit = _money(payload, "spent"), _money(payload, "limit")
     text = f"O {name} chegou a {percent}%{f': {spent} de {limit}' if spent and limit else ''}."
     if payload.get("is_hard"):
