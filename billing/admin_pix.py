@@ -15,9 +15,10 @@ from unfold.decorators import action, display
 from accounts.models import Organization
 from billing.admin_forms import CreditForm, ReasonForm
 from billing.admin_parts import LookOnly, act_page, brl, change_url, posted, to, to_list, who
+from billing.errors import PspUnavailable
 from billing.models import Charge, LedgerEntry, PixNotice, Refund, UnmatchedPix
 from billing.pix import charges, refunds
-from billing.pix.errors import PixResolved, PspUnavailable
+from billing.pix.errors import PixResolved
 from billing.refunds import ask_again
 from billing.wallets import wallet_of
 

@@ -8,23 +8,32 @@ events `refund.done` and `refund.refused`.
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
+from types import ModuleType
 
 from django.conf import settings
+from django.db.models import F, Q
 
 from billing import ledger, refund_books
-from billing.models import Lot, Refund, Wallet
+from billing.cards import refunds as card_refunds
+from billing.errors import PspUnavailable
+from billing.models import CardPayment, Lot, Refund, Wallet
 from billing.money import CENTAVO, format_brl
 from billing.pix import refunds as pix_refunds
 from billing.refund_books import LIVE, RefundRefused
 from tokia import clock
 
+log = logging.getLogger("billing.refunds")
+
 PIX, CARD = "pix", "card"
 CUSTOMER_REASON = "Devolução pedida pelo cliente."
 ASK_PEOPLE = "Fale com o suporte: uma pessoa confere e devolve."
 LINES_MAX = 100
+BATCH = 200
+ASK_AFTER_SECONDS = 50  # the sweep runs each minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +42,7 @@ class TopUpLine:
 
     lot: Lot
     origin: str  # PIX or CARD
+    is_card: bool  # else by PIX, at the bank or through Stripe
     remaining_nanos: int  # neither used nor on its way back
     refundable_nanos: int  # of it, in whole centavos and not held by calls
     until_on: dt.date  # the last day of the one click, Brazil's
@@ -53,11 +63,7 @@ def refund_lot(
     `refund_id` makes a repeated request the same one: two clicks are one refund. Staff may go beyond the customer's days and give
     their reason, which the payer reads. The bank's silence is no error: the sweep goes on. Raises RefundRefused.
     """
-    origin = origin_of(lot)
-    if not origin:
-        raise RefundRefused("Só o que sobrou de uma recarga pode ser devolvido. Bônus e ajustes não voltam.")
-    if origin == PIX and clock.now() - lot.created_at > pix_refunds.WINDOW:
-        raise RefundRefused("O PIX só pode ser devolvido em até 90 dias.")
+    payment = _payment_named(lot)
     refund_id = refund_id or uuid.uuid4()
 
     def check() -> None:
@@ -67,18 +73,22 @@ def refund_lot(
 
     refund = refund_books.open_refund(
         lot, refund_id=refund_id, amount_nanos=amount_nanos, by=by, reason=reason or ("" if is_staff else CUSTOMER_REASON),
-        check=check, **_of(lot, origin=origin),
+        check=check, **payment,
     )  # fmt: skip
-    return _ask(refund) if refund.status == Refund.Status.HELD and refund.asked_at is None else refund
+    return _way_of(refund).ask_refund(refund) if refund.status == Refund.Status.HELD and refund.asked_at is None else refund
 
 
 def ask_again(refund: Refund) -> Refund:
-    """How a refund under way stands, asked now. Raises PspUnavailable."""
+    """How a refund under way stands, asked now. Raises PspUnavailable (StripeUnavailable is one)."""
     if refund.status == Refund.Status.HELD:
-        return _ask(refund)
+        return _way_of(refund).ask_refund(refund)
     if refund.status == Refund.Status.PROCESSING:
-        return pix_refunds.read_refund(refund)
+        return _way_of(refund).read_refund(refund)
     return refund
+
+
+def _way_of(refund: Refund) -> ModuleType:
+    return card_refunds if refund.paid_by == CARD else pix_refunds
 
 
 def origin_of(lot: Lot) -> str:
@@ -88,13 +98,42 @@ def origin_of(lot: Lot) -> str:
     return {"pix": PIX, "stripe": CARD}.get(lot.entry.reference.partition(":")[0], "")
 
 
-def _of(lot: Lot, *, origin: str) -> dict[str, object]:
-    """What names the payment in the Refund's row."""
-    return {"end_to_end_id": lot.entry.reference.partition(":")[2]}
+def _payment_named(lot: Lot) -> dict[str, object]:
+    """What names the payment in the Refund's row. Raises RefundRefused for money that its origin takes no more."""
+    origin = origin_of(lot)
+    if not origin:
+        raise RefundRefused("Só o que sobrou de uma recarga pode ser devolvido. Bônus e ajustes não voltam.")
+    if origin == PIX:
+        if _is_over(lot):
+            raise RefundRefused("O PIX só pode ser devolvido em até 90 dias.")
+        return {"end_to_end_id": pix_refunds.end_to_end_id_of(lot)}
+    payment = card_refunds.payment_of(lot)
+    if payment is None:
+        raise RefundRefused(f"Não encontramos o pagamento desta recarga. {ASK_PEOPLE}")
+    if card_refunds.is_disputed(payment):
+        raise RefundRefused("O titular do cartão contestou esta compra: ela não pode ser devolvida por aqui.")
+    return {"card_payment": payment}
 
 
-def _ask(refund: Refund) -> Refund:
-    return pix_refunds.ask_refund(refund)
+def _is_over(lot: Lot) -> bool:
+    return origin_of(lot) == PIX and clock.now() - lot.created_at > pix_refunds.WINDOW
+
+
+def sweep_refunds() -> int:
+    """Ask again for refunds that nobody acknowledged, and how the others stand; each way stops at its first silence. Returns how
+    many were asked."""
+    silent = Q(asked_at=None) | Q(asked_at__lte=clock.now() - dt.timedelta(seconds=ASK_AFTER_SECONDS))
+    asked = 0
+    for by_card in (False, True):
+        due = Refund.objects.filter(silent, status__in=LIVE, card_payment__isnull=not by_card)
+        for refund in due.order_by(F("asked_at").asc(nulls_first=True))[:BATCH]:
+            try:
+                ask_again(refund)
+                asked += 1
+            except PspUnavailable as silence:
+                log.warning("no answer about a refund", extra={"refund": str(refund.pk), "detail": str(silence)})
+                break
+    return asked
 
 
 # ── Until when ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -105,8 +144,9 @@ def last_day_of(lot: Lot) -> dt.date:
 
 def refundable_nanos(lot: Lot) -> int:
     """What may go back of a lot, by whoever asks, in whole centavos; 0 where it can't."""
-    origin = origin_of(lot)
-    if not origin or (origin == PIX and clock.now() - lot.created_at > pix_refunds.WINDOW):
+    try:
+        _payment_named(lot)
+    except RefundRefused:
         return 0
     return refund_books.left_of(lot)
 
@@ -115,6 +155,10 @@ def _refusal(lot: Lot, *, except_refund: uuid.UUID | None = None) -> str:
     """Why its owner can't return a lot by one click; empty where it can. Read under the wallet's lock before money is held."""
     if clock.today_in_brazil() > last_day_of(lot):
         return f"O prazo de {settings.REFUND_SELF_DAYS} dias terminou em {last_day_of(lot):%d/%m/%Y}. {ASK_PEOPLE}"
+    try:
+        _payment_named(lot)
+    except RefundRefused as refused:
+        return refused.message
     wallet = Wallet.everywhere.select_related("organization").get(pk=lot.wallet_id)
     if wallet.organization.is_suspended:
         return f"A conta está suspensa. {ASK_PEOPLE}"
@@ -148,12 +192,12 @@ def _with_remaining(wallet: Wallet, lots: Iterable[Lot]) -> list[tuple[Lot, int]
 def _line(lot: Lot, *, remaining: int) -> TopUpLine:
     origin = origin_of(lot)
     free = min(remaining, lot.wallet.available_nanos)
-    is_over = origin == PIX and clock.now() - lot.created_at > pix_refunds.WINDOW
-    refundable = 0 if not origin or is_over else max(free - free % CENTAVO, 0)
+    refundable = 0 if not origin or _is_over(lot) else max(free - free % CENTAVO, 0)
     newest_first = sorted(lot.refunds.all(), key=lambda refund: refund.created_at, reverse=True)
+    payment = card_refunds.payment_of(lot) if origin == CARD else None
     return TopUpLine(
-        lot=lot, origin=origin, remaining_nanos=remaining, refundable_nanos=refundable, until_on=last_day_of(lot),
-        refusal=_refusal(lot) if refundable else "", refunds=newest_first,
+        lot=lot, origin=origin, is_card=payment is not None and payment.how != CardPayment.How.PIX, remaining_nanos=remaining,
+        refundable_nanos=refundable, until_on=last_day_of(lot), refusal=_refusal(lot) if refundable else "", refunds=newest_first,
     )  # fmt: skip
 
 
@@ -162,7 +206,7 @@ def tell_refund(refund: Refund) -> str:
     amount = format_brl(refund.amount_nanos)
     return {
         Refund.Status.HELD: f"{amount} reservados. O banco ainda não respondeu; continuamos perguntando sozinhos.",
-        Refund.Status.PROCESSING: f"{amount} em processamento no banco. Costuma levar poucos minutos.",
-        Refund.Status.DONE: f"{amount} devolvidos à conta de origem.",
+        Refund.Status.PROCESSING: f"{amount} em processamento no banco. Esta página avisa quando terminar.",
+        Refund.Status.DONE: f"{amount} devolvidos à origem.",
         Refund.Status.REFUSED: f"O banco não fez a devolução de {amount}. O valor voltou ao seu saldo.",
     }[Refund.Status(refund.status)]

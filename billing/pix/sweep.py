@@ -1,4 +1,4 @@
-"""What no notice told: notices to retry, charges that await payment, refunds under way, and the bank's own list of Pix.
+"""What no notice told: notices to retry, charges that await payment, and the bank's own list of Pix.
 
 Each verb asks in order of the longest silence and stops at the bank's first silence: the next run goes on.
 """
@@ -11,7 +11,7 @@ import logging
 from django.conf import settings
 from django.db.models import F, Q
 
-from billing.models import Charge, LedgerEntry, PixNotice, Refund, UnmatchedPix
+from billing.models import Charge, LedgerEntry, PixNotice, UnmatchedPix
 from billing.pix import charges, psp, refunds
 from billing.pix.errors import PspRefused, PspUnavailable
 from billing.pix.received import ReceivedPix, parse_pix
@@ -53,24 +53,6 @@ def sweep_charges() -> int:
             log.error("the bank refused a charge", extra={"txid": charge.txid, "detail": str(refusal)})
         except PspUnavailable as silence:
             log.warning("the bank is silent", extra={"txid": charge.txid, "detail": str(silence)})
-            break
-    return asked
-
-
-def sweep_refunds() -> int:
-    """Ask again for refunds that the bank never acknowledged, and how the others stand. Returns how many were asked."""
-    silent = Q(asked_at=None) | Q(asked_at__lte=clock.now() - dt.timedelta(seconds=ASK_AFTER_SECONDS))
-    due = Refund.objects.filter(silent, status__in=refunds.LIVE, card_payment=None).order_by(F("asked_at").asc(nulls_first=True))
-    asked = 0
-    for refund in due[:BATCH]:
-        try:
-            if refund.status == Refund.Status.HELD:
-                refunds.ask_refund(refund)
-            else:
-                refunds.read_refund(refund)
-            asked += 1
-        except PspUnavailable as silence:
-            log.warning("the bank is silent", extra={"refund": str(refund.pk), "detail": str(silence)})
             break
     return asked
 

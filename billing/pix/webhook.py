@@ -54,7 +54,7 @@ def receive(request: HttpRequest, secret: str) -> HttpResponse:
         return HttpResponse("Não é um aviso de PIX.", status=400, content_type="text/plain; charset=utf-8")
     # In the order of their digests: two deliveries of the same Pix in another order can't wait for each other.
     with transaction.atomic():
-        for _, pix in sorted((digest_of(pix), pix) for pix in told):
+        for pix in sorted(told, key=digest_of):
             _store(pix)
     return HttpResponse(status=200)
 

@@ -48,7 +48,7 @@ def follow(asked: Refund) -> Refund:
 
     def is_decided() -> bool:
         Refund.objects.update(asked_at=None)
-        sweep.sweep_refunds()
+        way_back.sweep_refunds()
         asked.refresh_from_db()
         return asked.status not in refunds.LIVE
 
@@ -100,7 +100,7 @@ def test_a_stuck_refund_stays_held(bank: BankControl, wallet: Wallet) -> None:
     bank.faults(refund="stuck")
     asked = refund(lot)
     Refund.objects.update(asked_at=clock.now() - dt.timedelta(hours=1))
-    sweep.sweep_refunds()
+    way_back.sweep_refunds()
     assert money(wallet) == (50 * BRL, 50 * BRL, 0)
     bank.post(f"finish-refund/{asked.end_to_end_id}/{asked.pk.hex}", status="DEVOLVIDO")
     assert follow(asked).status == Refund.Status.DONE
