@@ -4,6 +4,7 @@ from django.urls import include, path
 
 from billing import (
     budget_views,
+    card_views,
     discount_views,
     export_views,
     key_views,
@@ -14,6 +15,7 @@ from billing import (
     usage_views,
     views,
 )
+from billing.cards import webhook as card_webhook
 from billing.pix import webhook
 
 urlpatterns = [
@@ -37,6 +39,18 @@ urlpatterns = [
     path("app/recarregar/<uuid:charge_id>/", views.charge, name="charge"),
     path("app/recarregar/<uuid:charge_id>/situacao/", views.charge_status, name="charge_status"),
     path("app/recarregar/<uuid:charge_id>/conferir/", views.check_charge, name="check_charge"),
+    path("app/recarregar/cartao/", card_views.card_top_up, name="card_top_up"),
+    path("app/recarregar/cartao/<uuid:payment_id>/", card_views.card_payment, name="card_payment"),
+    path("app/recarregar/cartao/<uuid:payment_id>/situacao/", card_views.card_payment_status, name="card_payment_status"),
+    path("app/recarregar/cartao/<uuid:payment_id>/confirmar/", card_views.confirm_card_payment, name="confirm_card_payment"),
+    path("app/recarregar/cartao/<uuid:payment_id>/conferir/", card_views.check_card_payment, name="check_card_payment"),
+    path("app/recarregar/cartoes/", card_views.cards, name="cards"),
+    path("app/recarregar/cartoes/salvar/", card_views.save_card, name="save_card"),
+    path("app/recarregar/cartoes/<int:card_id>/principal/", card_views.make_card_default, name="make_card_default"),
+    path("app/recarregar/cartoes/<int:card_id>/remover/", card_views.remove_card, name="remove_card"),
+    path("app/recarregar/automatica/", card_views.auto_top_up, name="auto_top_up"),
+    path("app/recarregar/automatica/desligar/", card_views.switch_auto_top_up_off, name="switch_auto_top_up_off"),
+    path("app/recarregar/automatica/desligar/<str:token>/", card_views.auto_top_up_off, name="auto_top_up_off"),
     path("app/cupom/", promotion_views.code, name="code"),
     path("app/indicacao/", promotion_views.referral, name="referral"),
     path("app/recargas/", refund_views.top_ups, name="top_ups"),
@@ -61,6 +75,7 @@ urlpatterns = [
     path("app/requisicoes/<uuid:call_id>/", usage_views.request_detail, name="request_detail"),
     path("api/v1/", include("billing.api")),
     path("", include("billing.hook_urls")),
+    path("webhooks/stripe/", card_webhook.receive, name="stripe_webhook"),
     path("webhooks/pix/<str:secret>/pix", webhook.receive, name="pix_webhook"),
     path("webhooks/pix/<str:secret>", webhook.receive),
 ]

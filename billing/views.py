@@ -15,6 +15,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.roles import MemberRequest, requires
+from billing.cards import stripe_client
 from billing.charge_states import CHARGE_GOES_ON, ChargeState, state_of
 from billing.forms import OTHER, PaidForm, TopUpForm, allowed_chips
 from billing.models import Charge
@@ -63,6 +64,8 @@ def _top_up_context(request: MemberRequest, *, form: TopUpForm, failure: str) ->
     route = next((name for name in PREVIEW_ROUTES if name in prices), "")
     return {
         "nav": "recarregar",
+        "tab": "pix",
+        "has_cards": stripe_client.is_on(),
         "form": form,
         "failure": failure,
         "chosen": form.data.get("valor") or ("500" if 500 in allowed_chips(bounds) else OTHER),

@@ -24,6 +24,8 @@ from billing.hooks import create_hook
 from billing.models import (
     AlertChoice,
     Budget,
+    Card,
+    CardPayment,
     Charge,
     Event,
     Export,
@@ -49,12 +51,15 @@ OPEN = {
     "conta/confirmar/",
     "conta/senha/esqueci/", "conta/senha/esqueci/enviado/", "conta/senha/pronta/",
     r"^conta/senha/nova/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$",
+    "app/recarregar/automatica/desligar/<str:token>/", "webhooks/stripe/",
     "webhooks/pix/<str:secret>/pix", "webhooks/pix/<str:secret>",
 }  # fmt: skip
 # Charlie sees his own there, never Acme's; nobody is sent to sign in.
 OWN = {
     "conta/senha/trocar/", "app/", "app/parcial/saldo/", "app/parcial/primeira-chamada/", "app/parcial/passos/", "app/comecar/",
     "app/comecar/cnpj/", "app/chaves/", "app/chaves/nova/", "app/equipe/", "app/configuracoes/empresa/", "app/recarregar/",
+    "app/recarregar/cartao/", "app/recarregar/cartoes/", "app/recarregar/cartoes/salvar/", "app/recarregar/automatica/",
+    "app/recarregar/automatica/desligar/",
     "app/recargas/", "app/recargas/lista/", "app/desconto/", "app/cupom/", "app/indicacao/",
     "app/avisos/", "app/configuracoes/avisos/", "app/webhooks/", "app/webhooks/novo/",
     "app/projetos/", "app/projetos/novo/", "app/orcamentos/", "app/orcamentos/novo/",
@@ -85,6 +90,9 @@ OBJECTS = {
     "app/extrato/recibos/<int:entry_id>.pdf", "app/extrato/fechamentos/<int:close_id>/",
     "app/extrato/fechamentos/<int:close_id>/fechamento.csv", "app/extrato/fechamentos/<int:close_id>/fechamento.pdf",
     "app/exportacoes/<uuid:export_id>/", "app/exportacoes/<uuid:export_id>/situacao/", "app/exportacoes/<uuid:export_id>/arquivo/",
+    "app/recarregar/cartao/<uuid:payment_id>/", "app/recarregar/cartao/<uuid:payment_id>/situacao/",
+    "app/recarregar/cartao/<uuid:payment_id>/confirmar/", "app/recarregar/cartao/<uuid:payment_id>/conferir/",
+    "app/recarregar/cartoes/<int:card_id>/principal/", "app/recarregar/cartoes/<int:card_id>/remover/",
     "app/recarregar/<uuid:charge_id>/situacao/", "app/recarregar/<uuid:charge_id>/conferir/", "app/requisicoes/<uuid:call_id>/",
 }  # fmt: skip
 # Whoever has the token sees who invites; accepting takes the invited address.
@@ -139,7 +147,15 @@ class World:
             filters={"first_on": "2026-10-01", "last_on": "2026-10-31", "entry_kind": "", "group": "", "only": {}, "calls": {}},
         )  # fmt: skip
         ExportPiece.objects.create(export=self.export, number=0, data=zlib.compress(MARK.encode()))
+        self.card = Card.everywhere.create(
+            organization=cast.acme, stripe_id="pm_acme", brand=MARK, last4="4242", exp_month=1, exp_year=2030, is_default=True
+        )
+        self.card_payment = CardPayment.everywhere.create(
+            id=clock.new_id(), wallet=self.wallet, how=CardPayment.How.PIX, amount_nanos=77 * BRL, card=self.card, brcode=MARK,
+            status=CardPayment.Status.PENDING, created_at=now, expires_at=now + dt.timedelta(hours=1),
+        )  # fmt: skip
         self.values = {
+            "card_id": self.card.pk, "payment_id": self.card_payment.pk,
             "project_id": self.project.pk, "budget_id": self.budget.pk,
             "hook_id": self.hook.pk, "delivery_id": self.delivery.pk, "event_id": self.event.pk if self.event else 0,
             "key_id": self.key.pk, "invitation_id": self.invitation.pk, "charge_id": self.charge.pk, "call_id": self.call_id,
@@ -171,6 +187,7 @@ class World:
             ApiKey.everywhere.filter(organization=acme), Invitation.everywhere.filter(organization=acme),
             Charge.everywhere.filter(wallet=self.wallet), UsageRecord.everywhere.filter(organization=acme),
             Experiment.everywhere.filter(organization=acme), ExperimentArm.everywhere.filter(experiment__organization=acme),
+            Card.everywhere.filter(organization=acme), CardPayment.everywhere.filter(wallet=self.wallet),
             OwnKey.everywhere.filter(organization=acme), Hook.everywhere.filter(organization=acme),
             HookDelivery.everywhere.filter(hook=self.hook), Event.everywhere.filter(organization=acme),
             AlertChoice.everywhere.filter(organization=acme), Project.everywhere.filter(organization=acme),

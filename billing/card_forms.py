@@ -1,0 +1,88 @@
+"""What a customer types about cards: a top-up by card, an automatic top-up."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from billing.forms import TopUpForm
+from billing.models import AutoTopUp, Card
+from billing.money import to_brl
+from billing.reais import read_reais
+
+NEW_CARD, PIX = "novo", "pix"
+
+
+class CardTopUpForm(TopUpForm):
+    """An amount, and a saved card, another one, or a Pix by Stripe. `pedido` makes two clicks one payment."""
+
+    como = forms.ChoiceField(label="Como pagar")
+    guardar = forms.BooleanField(label="Salvar este cartão para as próximas recargas", required=False)
+    pedido = forms.UUIDField(widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, cards: Sequence[Card], has_pix: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        ways = [(str(card.pk), str(card)) for card in cards] + [(NEW_CARD, "Outro cartão" if cards else "Cartão")]
+        field = self.fields["como"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = [*ways, *([(PIX, "PIX pela Stripe")] if has_pix else [])]
+
+    @property
+    def first_way(self) -> str:
+        """The chosen one, else the default card, else another."""
+        field = self.fields["como"]
+        assert isinstance(field, forms.ChoiceField)
+        return str(self.data.get("como") or next(iter(field.choices))[0])  # type: ignore[index,call-overload]
+
+
+def new_request_id() -> str:
+    return str(uuid.uuid4())
+
+
+class ReaisField(forms.CharField):
+    """ "1.234,56" → nanos, above zero."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "class": "num"})
+        super().__init__(max_length=20, widget=widget, **kwargs)
+
+    def to_python(self, value: Any) -> Any:
+        text = super().to_python(value)
+        if not text:
+            return None
+        try:
+            nanos = read_reais(text)
+        except ValueError:
+            raise ValidationError("Digite um valor em reais, como 250,00.") from None
+        if nanos <= 0:
+            raise ValidationError("O valor precisa ser maior que zero.")
+        return nanos
+
+
+class AutoTopUpForm(forms.Form):
+    """Money fields hold nanos."""
+
+    threshold = ReaisField(label="Quando o saldo ficar abaixo de")
+    amount = ReaisField(label="Recarregar")
+    day_max = ReaisField(label="No máximo por dia")
+    month_max = ReaisField(label="No máximo por mês")
+    card = forms.ModelChoiceField(label="Cartão", queryset=Card.everywhere.none(), empty_label=None)
+    agreed = forms.BooleanField(
+        label="Autorizo a Tokia a cobrar este cartão sempre que o saldo ficar abaixo do valor acima, dentro dos máximos.",
+        error_messages={"required": "Marque a autorização para ligar a recarga automática."},
+    )
+
+    def __init__(self, *args: Any, auto: AutoTopUp | None, defaults: dict[str, int], **kwargs: Any) -> None:
+        initial: dict[str, Any] = {name: f"{reais},00" for name, reais in defaults.items()}
+        if auto is not None:
+            for name in ("threshold", "amount", "day_max", "month_max"):
+                initial[name] = f"{to_brl(getattr(auto, f'{name}_nanos')):.2f}".replace(".", ",")
+            initial["card"] = auto.card_id
+        super().__init__(*args, initial=initial, **kwargs)
+        field = self.fields["card"]
+        assert isinstance(field, forms.ModelChoiceField)
+        field.queryset = Card.objects.filter(status=Card.Status.ACTIVE).order_by("-is_default", "-id")
