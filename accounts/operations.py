@@ -80,6 +80,8 @@ class ApiCall:
 class Resource(APIView):  # type: ignore[misc]
     """An address of `/api/v1`. Its methods are operations; anything else is 405."""
 
+    turn: Turn | None = None
+
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         found: Request = super().initialize_request(request, *args, **kwargs)
         found.request_id = str(clock.new_id())
@@ -92,26 +94,25 @@ class Resource(APIView):  # type: ignore[misc]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Before any handler: who calls, whether it is their turn, and their tenant."""
+        self.format_kwarg = None
+        request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(request)
         address = f"address:{request.META.get('REMOTE_ADDR', '')}"
         try:
-            self.perform_content_negotiation(request)
             self.perform_authentication(request)
         except ApiError:
             take_turn(address, limit=settings.API_REQUESTS_PER_MINUTE)
             raise
         caller = caller_in(request)
-        self.turn: Turn | None = take_turn(caller.name if caller else address, limit=settings.API_REQUESTS_PER_MINUTE)
+        self.turn = take_turn(caller.name if caller else address, limit=settings.API_REQUESTS_PER_MINUTE)
         if caller is not None:
             self.running.enter_context(tenant(caller.organization))
-        negotiated = self.perform_content_negotiation(request)
-        request.accepted_renderer, request.accepted_media_type = negotiated
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)
         response["x-request-id"] = getattr(request, "request_id", "")
         if "Cache-Control" not in response:
             response["Cache-Control"] = "no-store"
-        for name, value in (self.turn.headers() if getattr(self, "turn", None) else {}).items():
+        for name, value in (self.turn.headers() if self.turn else {}).items():
             response[name] = value
         return response
 

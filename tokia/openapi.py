@@ -49,6 +49,12 @@ PATH_PARAMETERS = {
     "delivery_id": "O id da entrega.", "event_id": "O id do acontecimento.",
     "model": "O nome do modelo.", "refund_id": "O id da devolução.", "export_id": "O id da exportação.",
 }  # fmt: skip
+# Where a parameter says nothing of its own.
+QUERY_PARAMETERS = {
+    "model": "Só deste modelo.", "key_id": "Só desta chave.", "project_id": "Só deste projeto.", "provider": "Só deste provedor.",
+    "tag": "Só com esta etiqueta.", "status": "Só nesta situação.", "scope": "Só os deste alvo.", "type": "Só deste tipo.",
+    "outcome": "Só com este fim.", "limit": "Quantas linhas no máximo.", "group_by": "Por que somar.",
+}  # fmt: skip
 METHODS = ("get", "post", "put", "patch", "delete")
 
 
@@ -63,8 +69,9 @@ def finish(result: dict[str, Any], generator: Any, request: Any, public: bool) -
     for address in result["paths"].values():
         for method in METHODS:
             for parameter in address.get(method, {}).get("parameters", ()):
-                if parameter["in"] == "path":
-                    parameter["description"] = PATH_PARAMETERS[parameter["name"]]
+                if "description" not in parameter:
+                    texts = PATH_PARAMETERS if parameter["in"] == "path" else QUERY_PARAMETERS
+                    parameter["description"] = texts[parameter["name"]]
     return result
 
 

@@ -5,7 +5,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
 from accounts.operations import Elsewhere
-from tokia import health, home, openapi, price_pages, status
+from tokia import health, home, openapi, price_pages, price_resource, status
 
 # The admin's own sign-in page has no limits: staff sign in like everybody else.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -27,6 +27,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("accounts.urls")),
     path("", include("billing.urls")),
     path("", include("gateway.urls")),
+    path("api/v1/prices", price_resource.PricesResource.as_view(), name="api_prices"),
     path("api/v1/openapi.json", openapi.serve, name="openapi"),
     path("api/v1/<path:rest>", Elsewhere.as_view()),  # the last of them
     path("admin/", admin.site.urls),
