@@ -9,6 +9,7 @@ from allauth.account.models import EmailAddress
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.models import Group
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import NoReverseMatch, reverse
@@ -20,7 +21,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from accounts.keys import revoke_key
 from accounts.members import cancel_invitation
-from accounts.models import ApiKey, Invitation, LimitProfile, Membership, Organization, User
+from accounts.models import ApiKey, Invitation, LimitProfile, Membership, Organization, Project, User
 from accounts.suspension import reactivate, suspend
 
 admin.site.unregister(EmailAddress)  # an address is confirmed by its owner
@@ -29,6 +30,16 @@ admin.site.unregister(Group)  # roles are fixed (accounts.roles); staff have Dja
 
 class ReasonForm(forms.Form):
     reason = forms.CharField(label="Motivo", max_length=200, widget=UnfoldAdminTextInputWidget())
+
+
+class AssignForm(ReasonForm):
+    limit_profile = forms.ModelChoiceField(
+        LimitProfile.objects.order_by("name"), label="Perfil", required=False, empty_label="Nenhum: os limites gerais"
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.order_fields(["limit_profile", "reason"])
 
 
 class LookOnly(ModelAdmin):  # type: ignore[misc]
@@ -75,6 +86,15 @@ def link(label: str, name: str, **query: object) -> SafeString | str:
         return label
     parameters = "&".join(f"{key}={value}" for key, value in query.items())
     return format_html('<a class="text-primary-600 underline" href="{}?{}">{}</a>', address, parameters, label)
+
+
+def _limits_link(organization: Organization) -> SafeString | str:
+    """To what applies to it; billing's page, where it is served."""
+    try:
+        address = reverse("admin:accounts_limitprofile_effective", args=[organization.pk])
+    except NoReverseMatch:
+        return "Limites"
+    return format_html('<a class="text-primary-600 underline" href="{}">Limites que valem</a>', address)
 
 
 class MembershipInline(TabularInline):  # type: ignore[misc]
@@ -144,6 +164,7 @@ class OrganizationAdmin(ModelAdmin):  # type: ignore[misc]
         "suspended_reason", "created_at", "links",
     )  # fmt: skip
     inlines = (MembershipInline,)
+    actions = ("assign_profile",)
     actions_detail = ("suspend_organization", "reactivate_organization")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -170,8 +191,29 @@ class OrganizationAdmin(ModelAdmin):  # type: ignore[misc]
             (link("Carteira", "billing_wallet_changelist", **query),),
             (link("Chaves", "accounts_apikey_changelist", **query),),
             (link("Uso", "billing_usagerecord_changelist", **query),),
+            (_limits_link(organization),),
         ]
         return format_html_join(" · ", "{}", pairs)
+
+    @admin.action(description="Mudar o perfil de limites", permissions=["change"])
+    def assign_profile(self, request: HttpRequest, chosen: QuerySet[Organization]) -> HttpResponse | None:
+        """Moves the ticked organizations to a profile, or to none, with a reason in each one's history."""
+        form = AssignForm(request.POST if "apply" in request.POST else None)
+        if form.is_valid():
+            profile, reason = form.cleaned_data["limit_profile"], form.cleaned_data["reason"]
+            for organization in chosen:
+                before = organization.limit_profile
+                Organization.objects.filter(pk=organization.pk).update(limit_profile=profile)
+                self.log_change(
+                    request, organization, f"Perfil de limites: de {before or 'nenhum'} para {profile or 'nenhum'}. {reason}"
+                )
+            messages.success(request, f"Perfil mudado em {len(chosen)} empresa{'s' if len(chosen) != 1 else ''}.")
+            return None
+        context = {
+            **self.admin_site.each_context(request), "title": "Mudar o perfil de limites", "form": form, "chosen": chosen,
+            "opts": self.opts,
+        }  # fmt: skip
+        return render(request, "admin/accounts/assign_profile.html", context)
 
     @action(description="Suspender", url_path="suspender", permissions=["suspend"])  # type: ignore[untyped-decorator]
     def suspend_organization(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -215,18 +257,32 @@ class InvitationAdmin(LookOnly):
         )  # fmt: skip
 
 
+@admin.register(Project)
+class ProjectAdmin(LookOnly):
+    list_display = ("name", "organization", "created_by", "created_at", "archived_at", "keys")
+    list_filter = (("archived_at", admin.EmptyFieldListFilter),)
+    list_select_related = ("organization", "created_by")
+    search_fields = ("name", "organization__name", "organization__tax_id")
+    ordering = ("-id",)
+
+    @display(description="ver")  # type: ignore[untyped-decorator]
+    def keys(self, project: Project) -> SafeString | str:
+        return link("Chaves", "accounts_apikey_changelist", project__id__exact=project.pk)
+
+
 @admin.register(ApiKey)
 class ApiKeyAdmin(LookOnly):
     """The secret was shown once, to its owner; its digest is nowhere on these pages."""
 
-    list_display = ("name", "masked", "organization", "created_by", "status", "expires_at", "created_at")
+    list_display = ("name", "masked", "organization", "project", "created_by", "status", "expires_at", "created_at")
     list_filter = ("status",)
-    list_select_related = ("organization", "created_by")
+    list_select_related = ("organization", "project", "created_by")
     search_fields = ("name", "prefix", "suffix", "organization__name", "organization__tax_id")
     ordering = ("-id",)
     fields = (
-        "name", "masked", "organization", "created_by", "status", "expires_at", "allowed_routes", "requests_per_minute",
-        "stores_responses", "cache_seconds", "created_at", "revoked_at",
+        "name", "masked", "organization", "project", "created_by", "status", "expires_at", "scopes", "allowed_routes",
+        "requests_per_minute", "tokens_per_minute", "concurrent_calls", "stores_responses", "cache_seconds", "created_at",
+        "revoked_at",
     )  # fmt: skip
     readonly_fields = fields
     actions_detail = ("revoke",)
@@ -239,9 +295,3 @@ class ApiKeyAdmin(LookOnly):
     def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
         key = get_object_or_404(ApiKey.everywhere, pk=object_id)
         return ask_reason(self, request, key, title=f"Revogar {key}", button="Revogar chave", act=lambda reason: revoke_key(key))
-
-
-@admin.register(LimitProfile)
-class LimitProfileAdmin(ModelAdmin):  # type: ignore[misc]
-    list_display = ("name", "requests_per_minute", "tokens_per_minute")
-    search_fields = ("name",)

@@ -1,7 +1,9 @@
 """Finds and repairs. Money is read-only here; every act asks a reason, calls a verb, and leaves an entry or a history line."""
 
 from billing import (
+    admin_budgets,
     admin_exchange,
+    admin_limits,
     admin_money,
     admin_pix,
     admin_price_guard,
@@ -12,7 +14,9 @@ from billing import (
 )
 
 __all__ = [
+    "admin_budgets",
     "admin_exchange",
+    "admin_limits",
     "admin_money",
     "admin_pix",
     "admin_price_guard",

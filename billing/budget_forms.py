@@ -10,7 +10,6 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.db.models.functions import Lower
 
-from accounts.forms import KeyForm
 from accounts.models import ApiKey, Organization, Project, User
 from billing.budgets import ALERTS_MAX, LIMIT_NANOS_MAX, LIMIT_NANOS_MIN, TAG_CHARACTERS_MAX
 from billing.models import Budget
@@ -32,14 +31,14 @@ def read_limit(typed: str) -> int:
     return nanos
 
 
-def _reais_input() -> forms.TextInput:
+def reais_input() -> forms.TextInput:
     return forms.TextInput(attrs={"inputmode": "decimal", "placeholder": "250,00", "autocomplete": "off", "class": "num"})
 
 
 class LimitForm(forms.Form):
     """How much, what happens there, and when people are told: all that changes of a budget in force."""
 
-    limit = forms.CharField(label="Limite (R$)", max_length=20, widget=_reais_input())
+    limit = forms.CharField(label="Limite (R$)", max_length=20, widget=reais_input())
     is_hard = forms.TypedChoiceField(
         label="Ao chegar no limite", coerce=lambda value: value == "hard", initial="hard",
         choices=(("hard", "Recusar chamadas"), ("soft", "Só avisar")),
@@ -83,7 +82,6 @@ class BudgetForm(LimitForm):
         label="Período", choices=Budget.Window.choices, initial=Budget.Window.MONTH,
         help_text="Renova à 0h, horário de Brasília: todo dia, toda segunda-feira ou no dia 1º.",
     )  # fmt: skip
-    field_order = ("subject", "tag", "limit", "window", "is_hard", "alerts")
 
     def __init__(self, *args: Any, organization: Organization, scope: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -98,7 +96,7 @@ class BudgetForm(LimitForm):
             label = Budget.Scope(scope).label
             empty = {"project": "Escolha o projeto", "member": "Escolha a pessoa", "key": "Escolha a chave"}[scope]
             self.fields["subject"] = forms.ModelChoiceField(subjects, label=label, empty_label=empty)
-        self.order_fields(self.field_order)
+        self.order_fields(["subject", "tag", "limit", "window", "is_hard", "alerts"])
 
     def _subjects(self) -> QuerySet[Any] | None:
         ours = self.organization
@@ -115,26 +113,13 @@ class BudgetForm(LimitForm):
         cleaned = super().clean() or {}
         if self.errors:
             return cleaned
-        same = Budget.everywhere.filter(organization=self.organization, is_active=True, window=cleaned["window"], **self.subject())
+        same = Budget.everywhere.filter(organization=self.organization, is_active=True, window=cleaned["window"], **self.whose())
         if same.exists():
             raise ValidationError("Já existe um orçamento destes para este período. Mude o limite dele na lista.")
         return cleaned
 
-    def subject(self) -> dict[str, Any]:
-        """Whose it is, as `set_budget` takes it."""
+    def whose(self) -> dict[str, Any]:
+        """Its subject, as `set_budget` takes it."""
         chosen = self.cleaned_data.get("subject")
         tag = str(self.cleaned_data.get("tag", "")).strip()
         return {"scope": self.scope, "subject_id": chosen.pk if chosen else 0, "tag": tag}
-
-
-class NewKeyForm(KeyForm):
-    """A new key with, if wanted, what it may spend in a month."""
-
-    monthly_limit = forms.CharField(
-        label="Limite de gasto por mês (R$)", max_length=20, required=False, widget=_reais_input(),
-        help_text="Vazio: sem limite. Renova no dia 1º, à 0h de Brasília. Em Orçamentos há também por dia e por semana.",
-    )  # fmt: skip
-
-    def clean_monthly_limit(self) -> int | None:
-        typed = self.cleaned_data["monthly_limit"]
-        return read_limit(typed) if typed else None

@@ -48,7 +48,7 @@ def create_budget(request: MemberRequest) -> HttpResponse:
     form = BudgetForm(request.POST or None, organization=ours, scope=scope, initial=initial)
     if request.method == "POST" and form.is_valid():
         try:
-            set_budget(ours, by=request.user, window=form.cleaned_data["window"], **form.subject(), **form.terms())
+            set_budget(ours, by=request.user, window=form.cleaned_data["window"], **form.whose(), **form.terms())
         except BillingError as error:
             form.add_error(None, error.message)
         else:

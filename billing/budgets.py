@@ -85,6 +85,7 @@ def set_budget(
     budget.limit_nanos, budget.is_hard, budget.alert_percents = limit_nanos, is_hard, alerts
     budget.save()
     count_spends(organization)
+    _forget_alerts(budget)
     return budget
 
 
@@ -96,7 +97,16 @@ def change_budget(budget: Budget, *, limit_nanos: int, is_hard: bool, alert_perc
         limit_nanos=limit_nanos, is_hard=is_hard, alert_percents=alerts
     )
     budget.refresh_from_db()
+    _forget_alerts(budget)
     return changed == 1
+
+
+def _forget_alerts(budget: Budget) -> None:
+    """What people were told of today's window counts for a higher limit only as far as it is reached again."""
+    window = BudgetSpend.everywhere.filter(budget=budget, starts_on=window_start(budget.window, clock.now())).first()
+    if window is not None:
+        reached = window.spent_nanos * 100 // budget.limit_nanos
+        BudgetSpend.everywhere.filter(pk=window.pk, alerted_percent__gt=reached).update(alerted_percent=reached)
 
 
 def stop_budget(budget: Budget) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
+from django import forms
 from django.contrib import messages
 from django.db import transaction
 from django.db.models import Q
@@ -14,17 +15,30 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.errors import AccountsError
-from accounts.forms import KeyChangeForm
+from accounts.forms import KeyChangeForm, KeyForm
 from accounts.keys import change_key, mint_key, revoke_key, rotate_key
 from accounts.models import ApiKey
 from accounts.roles import MemberRequest, may, requires
 from accounts.scopes import CALL
-from billing.budget_forms import NewKeyForm
+from billing.budget_forms import read_limit, reais_input
 from billing.budgets import BudgetState, set_budget, states_of
 from billing.models import Budget
 from billing.spending import Spent, spent_by_key
 from tokia import clock
 from tokia.errors import TokiaError
+
+
+class NewKeyForm(KeyForm):
+    """A new key with, if wanted, what it may spend in a month."""
+
+    monthly_limit = forms.CharField(
+        label="Limite de gasto por mês (R$)", max_length=20, required=False, widget=reais_input(),
+        help_text="Vazio: sem limite. Renova no dia 1º, à 0h de Brasília. Em Orçamentos há também por dia e por semana.",
+    )  # fmt: skip
+
+    def clean_monthly_limit(self) -> int | None:
+        typed = self.cleaned_data["monthly_limit"]
+        return read_limit(typed) if typed else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -344,7 +344,7 @@ def test_a_call_belongs_to_the_window_of_its_id() -> None:
     hold(wallet, budget.pk, brl=3, call=call)
     [spends] = Hold.everywhere.filter(pk=call).values_list("spends", flat=True)
     made_on = clock.instant_of(call).astimezone(SAO_PAULO).date()
-    assert BudgetSpend.everywhere.get(pk__in=spends).starts_on == made_on
+    assert spends and BudgetSpend.everywhere.get(pk__in=spends).starts_on == made_on
 
 
 # ── Which budgets cover a call ───────────────────────────────────────────────────────────────────────────────────────
