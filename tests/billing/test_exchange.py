@@ -62,5 +62,43 @@ def test_it_refuses_a_stale_rate_and_no_rate() -> None:
     ExchangeRate.objects.create(rate=Decimal("5.30"), source="PTAX venda", quoted_at=clock.now() - dt.timedelta(days=8))
     with pytest.raises(ExchangeRateStale):
         exchange.current_rate()
-    typed = exchange.enter_rate(rate=Decimal("5.41"), by="ana@tokia.test", reason="cotação de teste")
-    assert exchange.current_rate() == typed
+    with pytest.raises(exchange.RateRefused, match="por que"):
+        exchange.enter_rate(rate=Decimal("5.41"), by="ana@tokia.test", reason="  ok ")
+    typed = exchange.enter_rate(rate=Decimal("5.41"), by="ana@tokia.test", reason="Olinda fora do ar")
+    assert (exchange.current_rate(), typed.reason) == (typed, "Olinda fora do ar")
+
+
+def test_it_keeps_every_quotation_once_and_fills_what_it_missed() -> None:
+    """A service that answers what is asked for, business days only: 250 days are three questions."""
+    asked: list[tuple[dt.date, dt.date]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        days = [request.url.params[name].strip("'").split("-") for name in ("@dataInicial", "@dataFinalCotacao")]
+        first_on, last_on = (dt.date(int(year), int(month), int(day)) for month, day, year in days)
+        asked.append((first_on, last_on))
+        today = clock.today_in_brazil()
+        back = [(today - first_on).days - number for number in range((last_on - first_on).days + 1)]
+        return httpx.Response(200, text=quotations(*(day for day in back if (today - dt.timedelta(days=day)).weekday() < 5)))
+
+    today = clock.today_in_brazil()
+    working = [day for day in range(251) if (today - dt.timedelta(days=day)).weekday() < 5]
+    exchange.fetch_rate(client=olinda(answer))
+    kept = exchange.backfill_rates(days=250, client=olinda(answer))
+    assert ExchangeRate.objects.count() == len(working) == len(kept) + len([day for day in working if day <= exchange.DAYS_BACK])
+    assert [rate.quoted_at for rate in kept] == sorted(rate.quoted_at for rate in kept)
+    assert len(asked) == 4 and all((last - first).days < exchange.ROWS_MAX for first, last in asked)
+    ExchangeRate.objects.filter(quoted_at=kept[7].quoted_at).delete()
+    [found] = exchange.backfill_rates(days=250, client=olinda(answer))
+    assert (found.quoted_at, found.rate) == (kept[7].quoted_at, kept[7].rate)
+    assert exchange.backfill_rates(days=250, client=olinda(answer)) == []
+    assert [rate.quoted_at for rate in exchange.history(days=30)] == sorted(rate.quoted_at for rate in exchange.history(days=30))
+    for days in (0, exchange.BACKFILL_DAYS_MAX + 1):
+        with pytest.raises(exchange.RateRefused):
+            exchange.backfill_rates(days=days, client=olinda(answer))
+
+
+def test_what_olinda_told_before_it_fell_is_kept() -> None:
+    answers = [httpx.Response(200, text=quotations(150, 149)), httpx.Response(500)]
+    with pytest.raises(exchange.PtaxUnavailable):
+        exchange.backfill_rates(days=160, client=olinda(lambda request: answers.pop(0)))
+    assert ExchangeRate.objects.count() == 2

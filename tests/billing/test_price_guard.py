@@ -74,7 +74,7 @@ def test_every_line_is_judged_against_its_landed_cost(settings: Settings) -> Non
     assert set(flags(version).values()) == {("thin", "batch_at_discount")}
     settings.LANDED_COST_PERCENT = [(None, Decimal(81))]
     assert set(flags(version).values()) == {("below_cost",)}
-    line = next(line for line in margins.judge_version(version) if line.unit == "input")
+    line = next(line for line in margins.judge_version(version) if (line.route_name, line.unit) == ("openai/gpt-5", "input"))
     assert (line.amount_nanos, line.landed_nanos, line.margin_bps) == (11_250_000_000, 11_312_500_000, -56)
 
 
