@@ -22,6 +22,7 @@ from billing.cards.declines import words_for
 from billing.cards.errors import CardDeclined, CardsOff, StripeRefused, StripeUnavailable
 
 log = logging.getLogger("billing.cards")
+logging.getLogger("stripe").setLevel(logging.WARNING)  # it tells every request; ours tell what matters
 
 Json = dict[str, Any]
 PAGE_SIZE = 100
@@ -221,6 +222,13 @@ def _asking(what: str) -> Iterator[None]:
         yield
     except stripe.StripeError as error:
         _translate(what, error)
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:  # a body that the package can't read: some proxy's, not Stripe's
+        raise StripeUnavailable(f"{what}: an odd answer, {type(error).__name__}") from error
 
 
 def _translate(what: str, error: stripe.StripeError) -> NoReturn:

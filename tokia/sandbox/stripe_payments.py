@@ -190,7 +190,10 @@ class Payments:
             message = "The payment method type pix is not activated for this account."
             raise StripeError(400, "payment_intent_incompatible_payment_method", message)
         seconds = self._pix_seconds((asked.get("payment_method_options") or {}).get("pix") or intent["_pix"])
-        code = dynamic_code(location=f"qr.sandbox.tokia.invalid/{intent['id']}", name="Tokia via Stripe", city="SAO PAULO")
+        amount = f"{intent['amount'] // 100}.{intent['amount'] % 100:02d}"
+        code = dynamic_code(
+            location=f"qr.sandbox.tokia.invalid/{intent['id']}", name="Tokia via Stripe", city="SAO PAULO", amount=amount
+        )
         page = f"{self.base_url}/pix/{intent['id']}"
         intent.update(
             status="requires_action",
