@@ -15,7 +15,7 @@ from accounts.models import ApiKey, Project
 from accounts.operations import ATOMIC, ApiCall, Resource, operation
 from accounts.scopes import CALL, SCOPES, check_scopes
 from tokia import clock
-from tokia.api import ApiError, Flag, Integer, PageQuery, Shape, Text, page_of, page_shape
+from tokia.api import ID_MAX, ApiError, Flag, Integer, PageQuery, Shape, Text, page_of, page_shape
 
 ROUTES_MAX = 500
 CACHE_SECONDS_MAX = 86_400
@@ -94,7 +94,7 @@ class KeyCreatedAnswer(KeyAnswer):
 
 class KeyQuery(PageQuery):
     status = serializers.ChoiceField(required=False, choices=STATUSES)
-    project_id = serializers.IntegerField(required=False, min_value=1, help_text="Só as deste projeto.")
+    project_id = serializers.IntegerField(required=False, min_value=1, max_value=ID_MAX, help_text="Só as deste projeto.")
 
 
 def keys_of(call: ApiCall) -> QuerySet[ApiKey]:

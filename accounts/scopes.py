@@ -16,8 +16,8 @@
 | billing.read       | wallet, statement, top-ups, refunds                  | billing.statement            |
 | billing.top_up     | open PIX charges                                     | billing.top_up               |
 | usage.read         | usage and calls                                      | usage.read                   |
-| hooks.read         | hooks, their deliveries, events                      | organization.manage          |
-| hooks.write        | create, change, remove hooks; deliver again          | organization.manage          |
+| hooks.read         | hooks, their deliveries, events                      | hooks.manage                 |
+| hooks.write        | create, change, remove hooks; deliver again          | hooks.manage                 |
 
 A key acts in the name of who created it: it may do what its scopes say and what that person's role still allows, so a demotion
 reaches the keys too. A person who left leaves keys that call, never keys that manage.
@@ -61,8 +61,8 @@ _TABLE = (
     Scope("billing.read", "Ver saldo e extrato", "Saldo, extrato, recargas e devoluções.", "billing.statement"),
     Scope("billing.top_up", "Recarregar", "Gerar cobranças PIX.", "billing.top_up"),
     Scope("usage.read", "Ver uso", "Uso somado e cada requisição.", "usage.read"),
-    Scope("hooks.read", "Ver webhooks", "Endereços, entregas e acontecimentos.", "organization.manage"),
-    Scope("hooks.write", "Mudar webhooks", "Criar, mudar, remover e entregar de novo.", "organization.manage"),
+    Scope("hooks.read", "Ver webhooks", "Endereços, entregas e acontecimentos.", "hooks.manage"),
+    Scope("hooks.write", "Mudar webhooks", "Criar, mudar, remover e entregar de novo.", "hooks.manage"),
 )
 SCOPES: dict[str, Scope] = {scope.name: scope for scope in _TABLE}
 

@@ -12,7 +12,7 @@ from billing.api_money import Brl, Nanos, both
 from billing.budgets import ALERTS_MAX, TAG_CHARACTERS_MAX, BudgetState, change_budget, set_budget, states_of, stop_budget
 from billing.models import Budget
 from billing.money import BRL
-from tokia.api import ApiError, Flag, Integer, PageQuery, Shape, Text, page_of, page_shape
+from tokia.api import ID_MAX, ApiError, Flag, Integer, PageQuery, Shape, Text, page_of, page_shape
 
 TAG = "Orçamentos"
 
@@ -30,7 +30,7 @@ class BudgetPatch(Shape):
 class BudgetBody(BudgetPatch):
     scope = serializers.ChoiceField(choices=Budget.Scope.choices, help_text="De quem é o limite.")
     subject_id = Integer(
-        required=False, min_value=1, max_value=2**63 - 1,
+        required=False, min_value=1, max_value=ID_MAX,
         help_text="O id do projeto, da chave ou da pessoa (`user_id`); sem ele para empresa e etiqueta.",
     )  # fmt: skip
     tag = Text(required=False, max_length=TAG_CHARACTERS_MAX, help_text="A etiqueta, com `scope` tag.")

@@ -17,7 +17,7 @@ from billing.call_story import attempts_of
 from billing.models import UsageRecord
 from billing.pricing import BUCKETS
 from billing.usage_sums import GROUPS, TagStandsAlone, UsageFilter, UsageLine, totals, usage_by
-from tokia.api import ApiError, PageQuery, Shape, page_of, page_shape
+from tokia.api import ID_MAX, ApiError, PageQuery, Shape, page_of, page_shape
 
 TAG = "Uso"
 LINES = 1_000
@@ -29,9 +29,9 @@ NAMES = {"model": "route", **{name: name for name in GROUPS if name != "route"}}
 class UsageQuery(DaysQuery):
     group_by = serializers.ChoiceField(choices=list(NAMES), required=False, default="day")
     model = serializers.CharField(required=False, max_length=100)
-    key_id = serializers.IntegerField(required=False, min_value=1, max_value=2**63 - 1)
+    key_id = serializers.IntegerField(required=False, min_value=1, max_value=ID_MAX)
     project_id = serializers.IntegerField(
-        required=False, min_value=0, max_value=2**63 - 1, help_text="0: o uso de chaves sem projeto."
+        required=False, min_value=0, max_value=ID_MAX, help_text="0: o uso de chaves sem projeto."
     )
     provider = serializers.CharField(required=False, max_length=40)
     tag = serializers.CharField(required=False, max_length=64, help_text="Combina só com dias e modelos.")
@@ -107,8 +107,8 @@ def tell_line(line: UsageLine) -> dict[str, Any]:
 # ── Calls ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 class ActivityQuery(DaysQuery, PageQuery):
     model = serializers.CharField(required=False, max_length=100)
-    key_id = serializers.IntegerField(required=False, min_value=1, max_value=2**63 - 1)
-    project_id = serializers.IntegerField(required=False, min_value=1, max_value=2**63 - 1)
+    key_id = serializers.IntegerField(required=False, min_value=1, max_value=ID_MAX)
+    project_id = serializers.IntegerField(required=False, min_value=1, max_value=ID_MAX)
     provider = serializers.CharField(required=False, max_length=40)
     tag = serializers.CharField(required=False, max_length=64)
     outcome = serializers.ChoiceField(required=False, choices=UsageRecord.Outcome.choices)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 import uuid
 from typing import Any
@@ -28,7 +29,7 @@ from tokia import clock
 
 ALL = list(SCOPES)
 # What an example of OpenAPI can't be sent as: where ids or the outside are concerned.
-BODIES: dict[str, dict[str, Any]] = {"create_top_up": {"amount_brl": "1.00"}}
+BODIES: dict[str, dict[str, Any]] = {"create_top_up": {"amount_brl": "1.00"}, "rename_project": {"name": "Outro nome"}}
 
 
 class Side:
@@ -114,17 +115,27 @@ def ask(
     if secret:
         headers["authorization"] = f"Bearer {secret}"
     raw = body if isinstance(body, bytes | str) else json.dumps(body)
-    return (client or Client()).generic(
+    if client is None:
+        client = _program()
+        client.cookies.clear()
+    return client.generic(
         method.upper(), path, raw if body is not None else b"", content_type="application/json",
         headers={name.replace("_", "-"): value for name, value in headers.items()},
     )  # fmt: skip
 
 
-def body_for(served: Served) -> Any:
-    """A body that could be good: the example of OpenAPI, or what stands in BODIES."""
+@functools.cache
+def _program() -> Client:
+    """One for all: a client's first request builds the whole middleware."""
+    return Client()
+
+
+def body_for(served: Served, side: Side | None = None) -> Any:
+    """A body that could be good: the example of OpenAPI, or what stands in BODIES; with a side, its project's id in it."""
     if served.operation.body is None:
         return None
-    return BODIES.get(served.name, served.operation.body.example)
+    body = dict(BODIES.get(served.name, served.operation.body.example))
+    return body | {name: side.project.pk for name in ("project_id", "subject_id") if side is not None and name in body}
 
 
 def told(answer: HttpResponse) -> Any:

@@ -81,18 +81,18 @@ def test_it_lets_a_key_do_what_its_scopes_say_and_nothing_else(world: World) -> 
     acme = world.acme
     without = {scope: acme.key_with(*(other for other in ALL if other != scope)) for scope in ALL}
     only = {scope: acme.key_with(scope) for scope in ALL}
-    call_only = only[CALL]
+    call_only, before = only[CALL], acme.state()
     for served in operations():
         scope = served.operation.scope
         path = served.path(world.acme.values)
         if scope in (PUBLIC, SIGNED_IN):
             assert ask(served.method, path, secret=call_only).status_code == 200
             continue
-        before = acme.state()
         refused = ask(served.method, path, secret=without[scope], body=body_for(served))
         assert (refused.status_code, told(refused)["code"]) == (403, "scope_missing"), served.name
-        assert ask(served.method, path, secret=call_only, body=body_for(served)).status_code == 403, served.name
-        assert acme.state() == before
+        if scope != CALL:
+            assert ask(served.method, path, secret=call_only, body=body_for(served)).status_code == 403, served.name
+    assert acme.state() == before
     for served in operations():  # afterwards, since some of them end what the others name
         scope = served.operation.scope
         if scope not in (PUBLIC, SIGNED_IN):
