@@ -50,7 +50,7 @@ class SealCheckAdmin(LookOnly):
         "broken_seq",
         "detail",
     )
-    actions_list = ("check",)
+    actions_list = ("check_now",)
 
     @display(description="confere", boolean=True)
     def is_whole(self, check: SealCheck) -> bool:
@@ -61,7 +61,7 @@ class SealCheckAdmin(LookOnly):
         return bytes(check.head_digest).hex()
 
     @action(description="Conferir o livro agora", url_path="conferir", permissions=["repair"])
-    def check(self, request: HttpRequest) -> HttpResponse:
+    def check_now(self, request: HttpRequest) -> HttpResponse:
         seals.seal_entries(seconds=CHECK_SECONDS)
         done = seals.check_chain(seconds=CHECK_SECONDS, from_start=True)
         if done.broken_seq is not None:

@@ -34,7 +34,8 @@ class AlertForm(forms.Form):
     mailed_kinds = forms.MultipleChoiceField(
         label="E-mails que enviamos", required=False,
         choices=[(kind, name) for kind, (name, may_mute) in KINDS.items() if may_mute],
-        widget=forms.CheckboxSelectMultiple, help_text="A suspensão da conta é sempre avisada. O painel mostra todos os avisos.",
+        widget=forms.CheckboxSelectMultiple,
+        help_text="Mudanças de preço e a suspensão da conta são sempre avisadas. O painel mostra todos os avisos.",
     )  # fmt: skip
 
     @classmethod
