@@ -15,6 +15,10 @@ WITH moved AS (  -- per book: Σ in − Σ out
   SELECT substr(e.reference, 5) AS end_to_end_id, sum(p.amount_nanos)::bigint AS amount
   FROM billing_ledgerentry e JOIN billing_posting p ON p.entry_id = e.id AND p.source = 'world:pix'
   WHERE e.kind = 'top_up' AND e.reference LIKE 'pix:%' GROUP BY e.reference
+), stripe_in AS (  -- what each payment by Stripe brought in, by its intent
+  SELECT substr(e.reference, 8) AS intent_id, sum(p.amount_nanos)::bigint AS amount
+  FROM billing_ledgerentry e JOIN billing_posting p ON p.entry_id = e.id AND p.source = 'world:stripe'
+  WHERE e.kind = 'top_up' AND e.reference LIKE 'stripe:%' GROUP BY e.reference
 )
 SELECT '1 a posting moves a positive amount, of the wallet it names' AS rule, p.id::text AS whose, p.source || ' → ' || p.destination AS what
 FROM billing_posting p
@@ -112,6 +116,32 @@ LEFT JOIN LATERAL jsonb_array_elements(c.payments) p ON true
 LEFT JOIN pix_in i ON i.end_to_end_id = p ->> 'endToEndId'
 GROUP BY c.id HAVING c.received_nanos <> coalesce(sum(i.amount), 0)
 
+UNION ALL
+SELECT '10 a payment is credited at the amount received', e.reference, format('lot %s, received %s', l.amount_nanos, i.amount)
+FROM stripe_in i JOIN billing_ledgerentry e ON e.reference = 'stripe:' || i.intent_id
+LEFT JOIN billing_lot l ON l.entry_id = e.id AND l.kind = 'paid' WHERE l.amount_nanos IS DISTINCT FROM i.amount
+UNION ALL
+SELECT '10 a payment by Stripe received what was credited', coalesce(c.id::text, i.intent_id), format('%s, not %s', c.received_nanos, i.amount)
+FROM billing_cardpayment c FULL JOIN stripe_in i ON i.intent_id = c.intent_id
+WHERE coalesce(c.received_nanos, 0) <> coalesce(i.amount, 0) OR (c.status = 'paid') IS DISTINCT FROM (i.amount IS NOT NULL) AND c.id IS NOT NULL
+
+UNION ALL
+SELECT '11 refunds ≤ captured', c.intent_id, format('%s of %s', sum(r.amount_nanos), c.received_nanos)
+FROM billing_refund r JOIN billing_cardpayment c ON c.id = r.card_payment_id
+WHERE r.status <> 'refused' AND r.returned_at IS NULL
+GROUP BY c.id HAVING sum(r.amount_nanos) > c.received_nanos
+UNION ALL
+SELECT '11 a refund that came back was given again', r.id::text, r.status
+FROM billing_refund r LEFT JOIN billing_ledgerentry e ON e.reference = 'refund:' || r.id || ':returned'
+WHERE (r.returned_at IS NOT NULL) <> (e.id IS NOT NULL)
+UNION ALL
+SELECT '11 a dispute took what Stripe holds', d.stripe_id, format('%s, not %s', coalesce(m.amount, 0), CASE WHEN d.is_withdrawn THEN d.amount_nanos ELSE 0 END)
+FROM billing_dispute d
+LEFT JOIN LATERAL (
+  SELECT sum(CASE WHEN p.destination = 'world:stripe' THEN p.amount_nanos ELSE -p.amount_nanos END)::bigint AS amount
+  FROM billing_ledgerentry e JOIN billing_posting p ON p.entry_id = e.id AND 'world:stripe' IN (p.source, p.destination)
+  WHERE e.kind = 'dispute' AND e.reference LIKE 'dispute:' || d.stripe_id || ':%') m ON true
+WHERE coalesce(m.amount, 0) <> CASE WHEN d.is_withdrawn THEN d.amount_nanos ELSE 0 END
 UNION ALL
 SELECT '11 refunds ≤ captured', r.end_to_end_id, format('%s of %s', r.amount, coalesce(i.amount, u.amount_nanos, 0))
 FROM (SELECT end_to_end_id, sum(amount_nanos)::bigint AS amount FROM billing_refund
