@@ -103,8 +103,7 @@ def test_without_prices_or_a_young_rate_there_is_nothing_to_say() -> None:
 
 
 def test_a_draft_keeps_the_policy_of_the_version_in_force() -> None:
-    version = in_force(Policy.FOLLOWED)
-    PriceVersion.objects.filter(pk=version.pk)
+    in_force(Policy.FOLLOWED)
     draft = pricebooks.draft_from_current()
     assert (draft.rate_policy, draft.drift_alarm_bps) == (Policy.FOLLOWED, 500)
     assert exchange.current_rate() == draft.exchange_rate

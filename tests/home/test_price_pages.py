@@ -127,7 +127,6 @@ def test_no_cell_is_a_formula(client: Client) -> None:
 
 
 def test_without_prices_it_says_so(client: Client) -> None:
-    PriceVersion.objects.all()
     Route.objects.update(is_active=False)
     assert json.loads(client.get("/precos.json").content)["models"] == []
     assert "Nenhum modelo à venda agora" in client.get("/precos/").content.decode()
