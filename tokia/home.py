@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.models import ApiKey, Organization
 from accounts.roles import MemberRequest, may, requires
-from billing import statements
+from billing import approvals, rate_watch, statements
 from billing.event_texts import tell_all
 from billing.events import open_alerts
 from billing.models import Lot, UsageRecord
@@ -204,3 +204,17 @@ def balance(request: MemberRequest) -> HttpResponse:
 
 def admin_environment(request: HttpRequest) -> list[str]:
     return ["PRODUÇÃO", "danger"] if settings.IS_PRODUCTION else ["Demonstração", "warning"]
+
+
+def admin_attention(request: HttpRequest) -> dict[str, list[dict[str, str]]]:
+    """What waits for a person, as badges on top of every page of the admin: each for who may look at it."""
+    waiting = (
+        ("billing.view_priceapproval", approvals.waiting, ("aprovação de preços", "aprovações de preços"),
+         "/admin/billing/priceapproval/?status__exact=asked"),
+        ("billing.view_ratealarm", rate_watch.unseen, ("alarme de câmbio", "alarmes de câmbio"), "/admin/billing/ratealarm/"),
+    )  # fmt: skip
+    shown = []
+    for permission, count, (one, more), url in waiting:
+        if request.user.has_perm(permission) and (number := count()):  # type: ignore[union-attr]
+            shown.append({"text": f"{number} {one if number == 1 else more}", "url": url})
+    return {"attention": shown}

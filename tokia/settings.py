@@ -400,6 +400,7 @@ UNFOLD = {
     "SITE_URL": "/app/",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "/static/tokia/icon.svg"}],
     "ENVIRONMENT": "tokia.home.admin_environment",
+    "GLOBAL_CALLBACK": "tokia.home.admin_attention",
     "SHOW_HISTORY": True,
     "COLORS": {
         "primary": {
