@@ -139,7 +139,7 @@ class PromotionRulesAdmin(LookOnly):
             after = {name: value for name, value in data.items() if name != "reason"}
             change_rules(by=who(request), **after)
             changed = [
-                f"{PromotionRules._meta.get_field(name).verbose_name}: {_told(name, before[name])} → {_told(name, after[name])}"
+                f"{_label(name)}: {_told(name, before[name])} → {_told(name, after[name])}"
                 for name in after
                 if before[name] != after[name]
             ]
@@ -147,6 +147,10 @@ class PromotionRulesAdmin(LookOnly):
 
         form = RulesForm(posted(request), initial=RulesForm.initial_of(found))
         return act_page(self, request, found, title="Regras de promoção", button="Mudar regras", form=form, act=act)
+
+
+def _label(name: str) -> str:
+    return str(getattr(PromotionRules._meta.get_field(name), "verbose_name", name))
 
 
 def _told(name: str, value: Any) -> str:

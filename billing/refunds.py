@@ -12,7 +12,6 @@ import logging
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
-from types import ModuleType
 
 from django.conf import settings
 from django.db.models import F, Q
@@ -67,7 +66,7 @@ def refund_lot(
     refund_id = refund_id or uuid.uuid4()
 
     def check() -> None:
-        refusal = "" if is_staff else _refusal(lot, except_refund=refund_id)
+        refusal = "" if is_staff else _refusal(lot, but=Q(pk=refund_id))
         if refusal:
             raise RefundRefused(refusal)
 
@@ -75,20 +74,17 @@ def refund_lot(
         lot, refund_id=refund_id, amount_nanos=amount_nanos, by=by, reason=reason or ("" if is_staff else CUSTOMER_REASON),
         check=check, **payment,
     )  # fmt: skip
-    return _way_of(refund).ask_refund(refund) if refund.status == Refund.Status.HELD and refund.asked_at is None else refund
+    return ask_again(refund) if refund.status == Refund.Status.HELD and refund.asked_at is None else refund
 
 
 def ask_again(refund: Refund) -> Refund:
     """How a refund under way stands, asked now. Raises PspUnavailable (StripeUnavailable is one)."""
+    is_card = refund.paid_by == CARD
     if refund.status == Refund.Status.HELD:
-        return _way_of(refund).ask_refund(refund)
+        return card_refunds.ask_refund(refund) if is_card else pix_refunds.ask_refund(refund)
     if refund.status == Refund.Status.PROCESSING:
-        return _way_of(refund).read_refund(refund)
+        return card_refunds.read_refund(refund) if is_card else pix_refunds.read_refund(refund)
     return refund
-
-
-def _way_of(refund: Refund) -> ModuleType:
-    return card_refunds if refund.paid_by == CARD else pix_refunds
 
 
 def origin_of(lot: Lot) -> str:
@@ -151,7 +147,7 @@ def refundable_nanos(lot: Lot) -> int:
     return refund_books.left_of(lot)
 
 
-def _refusal(lot: Lot, *, except_refund: uuid.UUID | None = None) -> str:
+def _refusal(lot: Lot, *, but: Q | None = None) -> str:
     """Why its owner can't return a lot by one click; empty where it can. Read under the wallet's lock before money is held."""
     if clock.today_in_brazil() > last_day_of(lot):
         return f"O prazo de {settings.REFUND_SELF_DAYS} dias terminou em {last_day_of(lot):%d/%m/%Y}. {ASK_PEOPLE}"
@@ -164,7 +160,8 @@ def _refusal(lot: Lot, *, except_refund: uuid.UUID | None = None) -> str:
         return f"A conta está suspensa. {ASK_PEOPLE}"
     if wallet.overdraft_nanos:
         return f"Há um valor em aberto na conta. {ASK_PEOPLE}"
-    if Refund.objects.filter(lot=lot, status__in=LIVE).exclude(pk=except_refund).exists():
+    live = Refund.objects.filter(lot=lot, status__in=LIVE)
+    if (live.exclude(but) if but else live).exists():
         return "Já há uma devolução desta recarga a caminho. Espere que ela termine."
     return ""
 
@@ -172,11 +169,8 @@ def _refusal(lot: Lot, *, except_refund: uuid.UUID | None = None) -> str:
 # ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 def top_ups_of(wallet: Wallet, *, limit: int = LINES_MAX) -> list[TopUpLine]:
     """The wallet's newest top-ups with what is left of each, and their refunds."""
-    lots = (
-        Lot.everywhere.filter(wallet=wallet, kind=Lot.Kind.PAID, entry__kind="top_up").select_related(
-            "entry", "wallet__organization"
-        )
-    ).order_by("-id")[:limit]
+    lots = Lot.everywhere.filter(wallet=wallet, kind=Lot.Kind.PAID, entry__kind="top_up")
+    lots = lots.select_related("entry", "wallet__organization").prefetch_related("refunds").order_by("-id")[:limit]
     return [_line(lot, remaining=remaining) for lot, remaining in _with_remaining(wallet, lots)]
 
 

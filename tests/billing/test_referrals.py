@@ -14,7 +14,7 @@ from accounts.models import Membership, Organization, Role, User
 from billing import ledger, referrals
 from billing.codes import use_code
 from billing.coupons import CodeRefused
-from billing.models import Event, Lot, Referral, ReferralCode
+from billing.models import Event, LedgerEntry, Lot, Referral, ReferralCode
 from billing.money import BRL
 from billing.promotions import change_rules, rules
 from billing.referral_link import COOKIE
@@ -124,7 +124,7 @@ def test_a_top_up_that_went_back_pays_nothing(cast: Cast) -> None:
     refer(cast.acme, cast.globex)
     entry = make_top_up(wallet=wallet_of(cast.globex))
     ledger.post_entry(
-        kind=ledger.LedgerEntry.Kind.DISPUTE, reference="med:x", wallet=wallet_of(cast.globex), amount_nanos=-BRL,
+        kind=LedgerEntry.Kind.DISPUTE, reference="med:x", wallet=wallet_of(cast.globex), amount_nanos=-BRL,
         book=ledger.WORLD_PIX, reverses=entry,
     )  # fmt: skip
     assert referrals.reward_referrals() == 0

@@ -19,7 +19,9 @@ from billing import refunds as way_back
 from billing import tasks
 from billing.models import Charge, LedgerEntry, PixNotice, Refund, UnmatchedPix, Wallet
 from billing.money import BRL
-from billing.pix import charges, psp, refunds, sweep, webhook
+from billing.pix import charges, psp, sweep, webhook
+from billing.pix.received import parse_pix
+from billing.refund_books import LIVE
 from tests.billing.pix.conftest import BankControl, Door, open_charge, wait_until
 from tests.billing.pix.test_refunds import follow, make_paid_lot, money
 from tokia import clock
@@ -44,7 +46,7 @@ def test_fifty_workers_at_once_credit_one_payment_once(bank: BankControl, wallet
     charges.confirm_charge(charge)  # the bank's answer is known; then everybody books it at once, again and for the first time
     other = open_charge(wallet, "20.00")
     (pix,) = bank.pay(other, drop=True)
-    received = charges.parse_pix(pix)
+    received = parse_pix(pix)
     barrier = threading.Barrier(50)
 
     def book(number: int) -> None:
@@ -168,7 +170,7 @@ def test_a_refund_whose_answer_is_lost_twice_is_one_refund_and_stays_held(bank: 
     lot = make_paid_lot(bank, wallet)
     bank.faults(refund={"kind": "500"}, times=2)
     asked = way_back.refund_lot(lot, amount_nanos=20 * BRL, by="ana", reason="Pediu.", is_staff=True)
-    assert asked.status in refunds.LIVE and money(wallet) == (50 * BRL, 20 * BRL, 0)
+    assert asked.status in LIVE and money(wallet) == (50 * BRL, 20 * BRL, 0)
     assert follow(asked).status == Refund.Status.DONE
     (pix,) = bank.state()["pix"]
     assert [told["id"] for told in pix["devolucoes"]] == [asked.pk.hex]

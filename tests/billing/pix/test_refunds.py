@@ -14,7 +14,7 @@ from billing.models import LedgerEntry, Lot, Refund, UnmatchedPix, Wallet
 from billing.money import BRL, from_brl
 from billing.pix import charges, refunds, sweep
 from billing.pix.errors import PixResolved
-from billing.refund_books import RefundRefused
+from billing.refund_books import LIVE, RefundRefused
 from tests.billing.pix.conftest import BankControl, Door, open_charge, wait_until
 from tests.make import make_session, make_usage, make_volume_plan, make_wallet
 from tokia import clock
@@ -50,7 +50,7 @@ def follow(asked: Refund) -> Refund:
         Refund.objects.update(asked_at=None)
         way_back.sweep_refunds()
         asked.refresh_from_db()
-        return asked.status not in refunds.LIVE
+        return asked.status not in LIVE
 
     wait_until(is_decided)
     return asked

@@ -16,7 +16,7 @@ from django.test import Client
 from accounts.models import User
 from accounts.suspension import suspend
 from billing import ledger, refunds
-from billing.models import Event, Lot, Refund, Wallet
+from billing.models import Event, LedgerEntry, Lot, Refund, Wallet
 from billing.money import BRL, from_brl
 from billing.refund_books import RefundRefused
 from billing.wallets import wallet_of
@@ -194,9 +194,7 @@ def test_it_says_what_is_wrong_with_an_amount(typed: str, status: int, bank: Ban
 
 
 def test_the_last_day_is_brazils(acme: Wallet) -> None:
-    entry = ledger.post_entry(
-        kind=ledger.LedgerEntry.Kind.TOP_UP, reference="pix:x", wallet=acme, amount_nanos=BRL, book=ledger.WORLD_PIX
-    )
+    entry = ledger.post_entry(kind=LedgerEntry.Kind.TOP_UP, reference="pix:x", wallet=acme, amount_nanos=BRL, book=ledger.WORLD_PIX)
     lot = Lot.everywhere.get(entry=entry)
     lot.created_at = dt.datetime(2026, 11, 23, 2, 30, tzinfo=dt.UTC)  # 22 November, 23:30 in São Paulo
     assert refunds.last_day_of(lot) == dt.date(2026, 11, 29)
