@@ -100,7 +100,7 @@ def caller_of(key: ApiKey) -> ApiCaller:
         raise ApiError(403, "O projeto desta chave está arquivado.", code="project_archived")
     membership = (
         Membership.everywhere.select_related("organization", "user")
-        .filter(organization_id=key.organization_id, user_id=key.created_by_id, user__is_active=True)
+        .filter(organization_id=key.organization_id, user_id=key.created_by_id or 0, user__is_active=True)
         .first()
     )
     if membership is None:

@@ -88,15 +88,16 @@ class UsageResource(Resource):
             route_name=asked.get("model", ""), api_key_id=asked.get("key_id"), project_id=asked.get("project_id"),
             provider_name=asked.get("provider", ""), tag=asked.get("tag", ""),
         )  # fmt: skip
-        days = {"first_on": first_on, "last_on": last_on, "only": only}
+        group = asked["group_by"]
         try:
-            lines = usage_by(NAMES[asked["group_by"]], lines_max=limit + 1, **days)
-            return days | {
-                "group_by": asked["group_by"], "totals": totals(**days), "data": [tell_line(line) for line in lines[:limit]],
-                "is_complete": len(lines) <= limit,
-            }  # fmt: skip
+            lines = usage_by(NAMES[group], first_on=first_on, last_on=last_on, only=only, lines_max=limit + 1)
+            total = totals(first_on=first_on, last_on=last_on, only=only)
         except TagStandsAlone as error:
             raise ApiError(400, "A etiqueta combina só com dias e modelos.", param="tag") from error
+        return {
+            "first_on": first_on, "last_on": last_on, "group_by": group, "totals": total,
+            "data": [tell_line(line) for line in lines[:limit]], "is_complete": len(lines) <= limit,
+        }  # fmt: skip
 
 
 def tell_line(line: UsageLine) -> dict[str, Any]:

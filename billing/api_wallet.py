@@ -153,7 +153,7 @@ def _start(places: list[tuple[str, int, int]], cursor: str | None) -> int:
     place = tuple(read_cursor(cursor, str, row_id, row_id))
     if place not in places:
         raise ApiError(400, "Este cursor é de outro período.", code="invalid_cursor", param="cursor")
-    return places.index(place) + 1  # type: ignore[arg-type]
+    return places.index(place) + 1
 
 
 # ── Top-ups ──────────────────────────────────────────────────────────────────────────────────────────────────────────

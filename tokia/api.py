@@ -99,7 +99,7 @@ class Flag(serializers.BooleanField):  # type: ignore[misc]
     def to_internal_value(self, data: Any) -> bool:
         if not isinstance(data, bool):
             self.fail("invalid", input=data)
-        return data
+        return bool(data)
 
 
 class StrictJson(JSONParser):  # type: ignore[misc]

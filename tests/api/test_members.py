@@ -70,7 +70,10 @@ def test_it_changes_only_what_is_told_of_an_organization(world: World) -> None:
     after = told(ask("patch", path, secret=acme.secret, body={"address": {"postal_code": "11010-100"}}))
     assert after["address"] == {"city": "Santos", "state": "SP", "postal_code": "11010100"}
     assert (after["trade_name"], after["tax_id"]) == ("Acme", "11222333000181")
-    for body in ({"tax_id": "11222333000182"}, {"address": {"state": "XX"}}, {"address": {"postal_code": "1"}}, {"name": ""},
-                 {"invoice_email": "x"}, {"address": {"planet": "x"}}, {"address": []}, {"tax_id_kind": "rg"}):  # fmt: skip
+    wrong: list[dict[str, Any]] = [
+        {"tax_id": "11222333000182"}, {"address": {"state": "XX"}}, {"address": {"postal_code": "1"}}, {"name": ""},
+        {"invoice_email": "x"}, {"address": {"planet": "x"}}, {"address": []}, {"tax_id_kind": "rg"},
+    ]  # fmt: skip
+    for body in wrong:
         assert ask("patch", path, secret=acme.secret, body=body).status_code == 400, body
     assert told(ask("get", path, secret=acme.secret)) == after

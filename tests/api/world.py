@@ -108,9 +108,7 @@ class World:
         return Membership.everywhere.get(user=self.cast.bob)
 
 
-def ask(
-    method: str, path: str, *, secret: str = "", body: Any = None, client: Client | None = None, **headers: str
-) -> HttpResponse:
+def ask(method: str, path: str, *, secret: str = "", body: Any = None, client: Client | None = None, **headers: str) -> Any:
     """One request, as the JSON that a program sends."""
     if secret:
         headers["authorization"] = f"Bearer {secret}"

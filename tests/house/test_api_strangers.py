@@ -6,9 +6,11 @@ Generated from the addresses: a new one without its id in tests/api/world.py fai
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from django.test import Client
+from pytest_django import Settings
 
 from accounts.models import Role, User
 from accounts.operations import PUBLIC, SIGNED_IN
@@ -22,8 +24,8 @@ MARK = "segredo-da-acme"
 
 
 @pytest.fixture(autouse=True)
-def unhurried(settings: pytest.FixtureRequest) -> None:
-    settings.API_REQUESTS_PER_MINUTE = 100_000  # type: ignore[attr-defined]
+def unhurried(settings: Settings) -> None:
+    settings.API_REQUESTS_PER_MINUTE = 100_000
 
 
 @pytest.fixture
@@ -38,12 +40,13 @@ def test_it_finds_nothing_of_another_organization(world: World) -> None:
     client.force_login(world.globex.owner)
     asked = 0
     for served in operations():
-        for who in ({"secret": world.globex.secret}, {"client": client}):
+        ways: list[dict[str, Any]] = [{"secret": world.globex.secret}, {"client": client}]
+        for who in ways:
             if served.has_ids:
                 path, body = served.path(world.acme.values), body_for(served)
             else:
                 path, body = served.path({}), body_for(served)
-            answer = ask(served.method, path, body=body, **who)  # type: ignore[arg-type]
+            answer = ask(served.method, path, body=body, **who)
             where = f"{served.name} by {next(iter(who))}: {answer.content[:300]!r}"
             assert answer.status_code < 500, where
             if served.has_ids:
@@ -122,8 +125,8 @@ def test_it_lets_a_role_do_what_the_table_says(world: World, role: Role, way: st
         body = body_for(served)
         if may and served.method != "get":  # whether it would be let in, without doing it
             body = {"no_such_field": 1}
-        who = {"secret": secret} if way == "key" else {"client": client}
-        answer = ask(served.method, served.path(world.acme.values), body=body, **who)  # type: ignore[arg-type]
+        who: dict[str, Any] = {"secret": secret} if way == "key" else {"client": client}
+        answer = ask(served.method, served.path(world.acme.values), body=body, **who)
         where = f"{role} {served.name}: {answer.status_code} {answer.content[:200]!r}"
         if may:
             assert answer.status_code in (200, 400, 404), where
@@ -137,7 +140,13 @@ def test_it_asks_strangers_for_a_key(world: World) -> None:
         if served.operation.scope == PUBLIC:
             continue
         path = served.path(world.acme.values)
-        for headers in ({}, {"authorization": "Bearer sk-tokia-x"}, {"authorization": "Basic YTpi"}, {"authorization": ""}):
+        wrong: list[dict[str, Any]] = [
+            {},
+            {"authorization": "Bearer sk-tokia-x"},
+            {"authorization": "Basic YTpi"},
+            {"authorization": ""},
+        ]
+        for headers in wrong:
             answer = ask(served.method, path, body=body_for(served), **headers)
             assert answer.status_code == 401, (served.name, headers, answer.content)
             assert answer["WWW-Authenticate"].startswith("Bearer")
