@@ -182,10 +182,10 @@ def _budget_over(payload: Payload) -> EventText:
 
 def _unusual(payload: Payload) -> EventText:
     spent, usual, day = _money(payload, "spent"), _money(payload, "usual"), _day(payload, "day")
-    text = f"Hoje ({day}) o gasto já passou de {spent}" if day else f"O gasto de hoje já passou de {spent}"
-    text += f", e um dia comum fica em torno de {usual}." if usual else "."
+    text = f"{f'Em {day}' if day else 'Hoje'} o gasto passou de {spent or 'três vezes o comum'}"
+    text += f"; um dia comum fica em torno de {usual}." if usual else "."
     text += " Se não esperava por isso, veja quais chaves estão gastando e revogue a que vazou."
-    return EventText(f"gasto fora do comum{f' ({spent} hoje)' if spent else ''}", text, *USAGE)
+    return EventText(f"gasto fora do comum{f' ({spent} em um dia)' if spent else ''}", text, *USAGE)
 
 
 def _refund_done(payload: Payload) -> EventText:

@@ -133,7 +133,7 @@ def list_events(organization: Organization, *, before_id: int | None = None, lim
     return list(found.filter(pk__lt=before_id)[:limit] if before_id else found[:limit])
 
 
-def open_alerts(organization: Organization, *, limit: int = 5) -> list[Event]:
+def open_alerts(organization: Organization, *, limit: int = 3) -> list[Event]:
     """What somebody should look at: warnings and errors of the last days that nobody dismissed, the newest first."""
     since = clock.now() - dt.timedelta(days=SHOWN_DAYS)
     found = Event.everywhere.filter(organization=organization, seen_at=None, created_at__gt=since)
