@@ -65,8 +65,9 @@ class SharedLimitsForm(forms.ModelForm):  # type: ignore[type-arg]
         self.fields["top_up_min"].initial = self.instance.top_up_min_nanos
         self.fields["top_up_max"].initial = self.instance.top_up_max_nanos
         self.fields["margin"].initial = tell_percent(self.instance.margin_bps or 0).removesuffix("%")
-        bounds = f"{settings.TOP_UP_MIN_BRL:,} e {settings.TOP_UP_MAX_BRL:,}".replace(",", ".")
-        self.fields["top_up_min"].help_text = self.fields["top_up_max"].help_text = f"Vazio: os de todos, R$ {bounds}."
+        everybody = bounds_of(Organization())
+        self.fields["top_up_min"].help_text = f"Vazio: a de todos, {format_brl(everybody.min_nanos)}."
+        self.fields["top_up_max"].help_text = f"Vazio: a de todos, {format_brl(everybody.max_nanos)}."
         self.fields["open_charges_max"].help_text = f"Vazio: {settings.TOP_UP_OPEN_MAX}."
         self.fields["concurrent_calls"].help_text = "Vazio: sem limite."
         for name in ("requests_per_minute", "tokens_per_minute", "concurrent_calls", "open_charges_max"):

@@ -133,7 +133,7 @@ def test_a_key_is_made_with_project_limits_scopes_and_a_budget(client: Client, c
     make_usage(wallet=make_wallet(organization=cast.acme, brl="0"), gross_nanos=160 * BRL, api_key_id=key.pk)
     budgets.count_spends(cast.acme)
     page = text(client, "/app/chaves/")
-    assert "Limite atingido" in page and "Hoje" in page and "R$ 160,00 de R$ 150,00" in page
+    assert "Limite atingido" in page and "Usada hoje" in page and "R$ 160,00 de R$ 150,00" in page
 
 
 def test_a_key_is_not_made_without_its_budget(client: Client, cast: Cast) -> None:
