@@ -62,7 +62,7 @@ def freeze_plan(plan: VolumePlan) -> VolumePlan:
 def tell_tiers(plan: VolumePlan) -> str:
     """`5 % acima de R$ 500 · 8 % acima de R$ 2.000`."""
     return " · ".join(
-        f"{Decimal(tier.discount_bps) / 100:f} %".replace(".", ",").replace(",00 %", " %") + f" acima de {_whole(tier.above_nanos)}"
+        f"{Decimal(tier.discount_bps) / 100:f} %".replace(".", ",") + f" acima de {_whole(tier.above_nanos)}"
         for tier in plan.tiers.all()
     )
 

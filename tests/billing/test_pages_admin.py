@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
 from decimal import Decimal
 
@@ -63,7 +64,7 @@ def world(db: None) -> Wallet:
     Refund.objects.create(id=uuid.uuid4(), unmatched=None, end_to_end_id=pix.end_to_end_id, amount_nanos=BRL, reason="x")
     UnsettledCall.objects.create(id=clock.new_id(), payload={}, error="TK003")
     costs.import_costs([("openai", "openai", "gpt-5", "gpt-5")])
-    exchange.enter_rate(rate=Decimal("5.36"), by="ana")
+    exchange.enter_rate(rate=Decimal("5.36"), by="ana", reason="cotação de teste")
     pricebooks.publish_version(pricebooks.draft_version(lines=[GPT]), by="ana")
     pricebooks.draft_from_current()
     return wallet
@@ -159,14 +160,16 @@ def test_the_reconciliation_says_that_the_books_add_up(staff: Client, world: Wal
 
 
 def test_a_price_is_published_after_its_difference_was_seen(staff: Client, world: Wallet) -> None:
-    exchange.enter_rate(rate=Decimal("6.00"), by="ana2")
+    exchange.enter_rate(rate=Decimal("6.00"), by="ana2", reason="cotação de teste")
     staff.post(reverse("admin:billing_priceversion_new_draft"))
     draft = PriceVersion.objects.latest("pk")
     url = reverse("admin:billing_priceversion_publish", args=[draft.pk])
     seen = staff.get(url).content.decode()
     assert "subiu" in seen and "+11.9%" in seen.replace(",", ".")
-    assert staff.post(url).status_code == 302
-    assert pricebooks.version_in_force() == PriceVersion.objects.get(pk=draft.pk)
+    day = clock.today_in_brazil() + dt.timedelta(days=11)  # dearer: after the notice period
+    assert staff.post(url, {"effective_at": f"{day}T00:00"}).status_code == 302
+    later = dt.datetime.combine(day, dt.time(1), clock.SAO_PAULO)
+    assert pricebooks.version_in_force(later) == PriceVersion.objects.get(pk=draft.pk) != pricebooks.version_in_force()
     assert staff.post(url).status_code == 200  # never twice
     assert staff.get(reverse("admin:billing_priceversion_change", args=[draft.pk])).status_code == 200
 
@@ -227,8 +230,8 @@ def test_a_line_of_a_draft_is_edited_and_priced(staff: Client, world: Wallet) ->
     draft = PriceVersion.objects.get(status=PriceVersion.Status.DRAFT)
     lines = list(Price.objects.filter(version=draft).order_by("route_name", "id"))
     form: dict[str, object] = {
-        "note": "promoção", "prices-TOTAL_FORMS": len(lines), "prices-INITIAL_FORMS": len(lines), "prices-MIN_NUM_FORMS": 0,
-        "prices-MAX_NUM_FORMS": 1000,
+        "note": "promoção", "rate_policy": "locked", "drift_alarm_bps": 500, "prices-TOTAL_FORMS": len(lines),
+        "prices-INITIAL_FORMS": len(lines), "prices-MIN_NUM_FORMS": 0, "prices-MAX_NUM_FORMS": 1000,
     }  # fmt: skip
     for number, line in enumerate(lines):
         form |= {
@@ -255,7 +258,7 @@ def test_costs_are_imported_into_a_draft_and_nothing_is_published(staff: Client,
 
 
 def test_a_rate_is_typed_and_a_plan_published(staff: Client, world: Wallet) -> None:
-    assert staff.post(reverse("admin:billing_exchangerate_add"), {"rate": "5.50"}).status_code == 302
+    assert staff.post(reverse("admin:billing_exchangerate_add"), {"rate": "5.50", "reason": "Olinda fora do ar"}).status_code == 302
     assert ExchangeRate.objects.latest().rate == Decimal("5.50")
     plan = VolumePlan.objects.create(name="Novo")
     assert act(staff, "volumeplan", "publish", plan.pk) == 302
