@@ -3,6 +3,7 @@
 from billing import (
     admin_budgets,
     admin_exchange,
+    admin_hooks,
     admin_limits,
     admin_money,
     admin_pix,
@@ -16,6 +17,7 @@ from billing import (
 __all__ = [
     "admin_budgets",
     "admin_exchange",
+    "admin_hooks",
     "admin_limits",
     "admin_money",
     "admin_pix",

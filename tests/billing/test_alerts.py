@@ -211,8 +211,8 @@ def test_a_day_far_beyond_the_usual_is_told_once() -> None:
     spend_on(wallet, days_ago=0, brl=90)
     assert types(organization) == [], "three times the usual is not beyond it"
     spend_on(wallet, days_ago=0, brl=1)
-    day = clock.today_in_brazil().isoformat()
-    assert told(organization) == [("usage.unusual", {"day": day, "spent": "91.00", "usual": "30.00"})]
+    today = clock.today_in_brazil().isoformat()
+    assert told(organization) == [("usage.unusual", {"day": today, "spent": "91.00", "usual": "30.00"})]
     spend_on(wallet, days_ago=0, brl=300)
     assert types(organization) == ["usage.unusual"]
 
@@ -298,7 +298,7 @@ def test_every_type_has_words_a_label_and_a_kind() -> None:
             assert words.title and words.text and words.action, type
             assert "None" not in words.text + words.title and "  " not in words.text, words
     assert {type for type in LEVELS if kind_of(type) == "organization"} == {"organization.suspended"}
-    assert tell_event(Event(type="made.up", payload=["odd"])).title == "made.up"  # type: ignore[misc]
+    assert tell_event(Event(type="made.up", payload=["odd"])).title == "made.up"
 
 
 def test_amounts_are_told_to_the_centavo_towards_zero() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.core import mail
+from django.core.mail import EmailMultiAlternatives
 from django.core.mail.backends.locmem import EmailBackend
 from django.urls import is_valid_path
 
@@ -44,6 +45,14 @@ def told(organization: Organization, type: str = "wallet.low_balance", **payload
     return event
 
 
+def newest() -> tuple[EmailMultiAlternatives, str, str]:
+    """The first message with its HTML and that part's type."""
+    message = mail.outbox[0]
+    assert isinstance(message, EmailMultiAlternatives)
+    html, kind = message.alternatives[0]
+    return message, str(html), str(kind)
+
+
 def reached() -> list[str]:
     return sorted(address for message in mail.outbox for address in message.to)
 
@@ -76,7 +85,8 @@ def test_choices_name_the_readers(cast: Cast) -> None:
 
 def test_choices_that_reach_nobody_or_nowhere_are_refused(cast: Cast) -> None:
     many = [f"a{number}@b.com" for number in range(6)]
-    for changes in ({"roles": [], "extra_emails": []}, {"extra_emails": ["nada"]}, {"extra_emails": many}):
+    refused: list[dict[str, Any]] = [{"roles": [], "extra_emails": []}, {"extra_emails": ["nada"]}, {"extra_emails": many}]
+    for changes in refused:
         with pytest.raises(ChoiceRefused):
             choose(cast.acme, **changes)
     choose(cast.acme, roles=["developer", "owner"])
@@ -102,10 +112,9 @@ def test_a_fact_that_is_not_mailed_or_not_yet_is_left(cast: Cast) -> None:
 def test_a_mail_says_it_in_plain_text_and_html(cast: Cast) -> None:
     told(cast.acme, available="1018.40", threshold="2000.00")
     send_due()
-    message = mail.outbox[0]
-    html, kind = message.alternatives[0]  # type: ignore[attr-defined]
+    message, html, kind = newest()
     assert message.subject == "Tokia: saldo baixo (R$ 1.018,40)".replace("R$ ", "R$\u00a0").replace("\u00a0", " ")
-    for text in (message.body, html):
+    for text in (str(message.body), html):
         assert "R$\u00a01.018,40" in text and "R$\u00a02.000,00" in text and "Acme" in text
         assert "/app/recarregar/" in text and "/app/configuracoes/avisos/" in text
     assert kind == "text/html" and "<h1>" in html
@@ -117,12 +126,11 @@ def test_what_a_customer_named_is_escaped_and_breaks_no_header(cast: Cast) -> No
     payload = {"scope": "tag", "subject": "<script>\r\nBcc: eve@evil.com", "window": "day", "percent": 80}
     told(Organization.objects.get(pk=cast.acme.pk), "budget.threshold", **payload)
     send_due()
-    message = mail.outbox[0]
-    html = str(message.alternatives[0][0])  # type: ignore[attr-defined]
+    message, html, _ = newest()
     assert "\n" not in message.subject and "\r" not in message.subject
     assert message.message()["Bcc"] is None
     assert "<script>" not in html and "&lt;b&gt;Acme &amp; Cia" in html
-    assert "<b>Acme & Cia</b>" in message.body
+    assert "<b>Acme & Cia</b>" in str(message.body)
 
 
 def test_every_link_of_a_mail_leads_somewhere() -> None:

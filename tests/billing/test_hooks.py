@@ -23,7 +23,7 @@ from billing.models import Event, Hook, HookDelivery
 from tests.make import make_organization
 from tests.receiver import Got, Receiver, receiving
 from tokia import clock
-from tokia.outbound import AddressRefused
+from tokia.outbound import AddressRefused, Answer
 
 pytestmark = pytest.mark.django_db
 MINUTE = 60
@@ -260,7 +260,7 @@ def test_a_worker_that_was_too_slow_writes_nothing(receiver: Receiver) -> None:
     [slow] = hook_deliveries.claim()
     clock.shift(LEASE.total_seconds() + 1)
     assert deliver_due() == 1
-    hook_deliveries.record(slow, hook_deliveries.Answer(status=500, excerpt="late", error="", elapsed_ms=1))
+    hook_deliveries.record(slow, Answer(status=500, excerpt="late", error="", elapsed_ms=1))
     assert (only().status, only().attempts, only().answer) == ("delivered", 2, "")
 
 
@@ -314,8 +314,8 @@ def test_days_of_failures_turn_a_hook_off_and_tell_it(receiver: Receiver) -> Non
 
     send_due()
     assert "ERP" in mail.outbox[0].body and mail.outbox[0].subject == "Tokia: webhook desligado"
-    change_hook(hook, is_active=True)
-    assert hook.failing_since is None and hook.disabled_at is None and hook.disabled_reason == ""
+    again = change_hook(Hook.everywhere.get(), is_active=True)
+    assert (again.is_active, again.failing_since, again.disabled_at, again.disabled_reason) == (True, None, None, "")
 
 
 def test_a_success_forgets_the_failures(receiver: Receiver) -> None:
