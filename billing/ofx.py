@@ -69,7 +69,7 @@ def write_ofx(organization: Organization, *, first_on: dt.date, last_on: dt.date
         f"<LEDGERBAL><BALAMT>{_amount(balance // CENTAVO)}<DTASOF>{_instant(ends_at)}</LEDGERBAL>"
         "</STMTRS></STMTTRNRS></BANKMSGSRSV1></OFX>\r\n"
     )
-    return (HEADER + text).encode("cp1252", errors="xmlcharrefreplace")
+    return (HEADER + text).encode("cp1252")
 
 
 def _balance_before(wallet: Wallet, day: dt.date) -> int:
@@ -109,8 +109,9 @@ def _transaction(line: Line, centavos: int) -> str:
 
 
 def _plain(text: str) -> str:
-    """SGML's own signs are left out: a cut in the middle of an entity would break the file."""
-    return " ".join(text.replace("&", "e").replace("<", "(").replace(">", ")").split())
+    """Without SGML's own signs, and without what the file's letters can't say: a cut in the middle of an entity would break it."""
+    text = text.replace("&", "e").replace("<", "(").replace(">", ")").encode("cp1252", errors="replace").decode("cp1252")
+    return " ".join(text.split())
 
 
 def _amount(centavos: int) -> str:
