@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -30,13 +30,12 @@ class CardTopUpForm(TopUpForm):
         field = self.fields["como"]
         assert isinstance(field, forms.ChoiceField)
         field.choices = [*ways, *([(PIX, "PIX pela Stripe")] if has_pix else [])]
+        self.first = ways[0][0]
 
     @property
     def first_way(self) -> str:
         """The chosen one, else the default card, else another."""
-        field = self.fields["como"]
-        assert isinstance(field, forms.ChoiceField)
-        return str(self.data.get("como") or next(iter(field.choices))[0])  # type: ignore[index,call-overload]
+        return str(self.data.get("como") or self.first)
 
 
 def new_request_id() -> str:
@@ -76,13 +75,13 @@ class AutoTopUpForm(forms.Form):
         error_messages={"required": "Marque a autorização para ligar a recarga automática."},
     )
 
-    def __init__(self, *args: Any, auto: AutoTopUp | None, defaults: dict[str, int], **kwargs: Any) -> None:
+    def __init__(self, data: Mapping[str, Any] | None = None, *, auto: AutoTopUp | None, defaults: dict[str, int]) -> None:
         initial: dict[str, Any] = {name: f"{reais},00" for name, reais in defaults.items()}
         if auto is not None:
             for name in ("threshold", "amount", "day_max", "month_max"):
                 initial[name] = f"{to_brl(getattr(auto, f'{name}_nanos')):.2f}".replace(".", ",")
             initial["card"] = auto.card_id
-        super().__init__(*args, initial=initial, **kwargs)
+        super().__init__(data, initial=initial)
         field = self.fields["card"]
         assert isinstance(field, forms.ModelChoiceField)
         field.queryset = Card.objects.filter(status=Card.Status.ACTIVE).order_by("-is_default", "-id")

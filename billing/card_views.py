@@ -19,7 +19,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from accounts.roles import MemberRequest, requires
 from billing.card_forms import NEW_CARD, PIX, AutoTopUpForm, CardTopUpForm, new_request_id
 from billing.card_states import GOES_ON, card_state_of
-from billing.cards import auto_top_ups, holders, payments, stripe_client
+from billing.cards import auto_top_ups, booking, holders, payments, stripe_client
 from billing.cards.errors import AutoTopUpRefused, CardRefused, CardsOff, StripeRefused, StripeUnavailable, TooManyDeclines
 from billing.forms import OTHER, allowed_chips
 from billing.models import Card, CardPayment
@@ -138,7 +138,7 @@ def check_card_payment(request: MemberRequest, payment_id: uuid.UUID) -> HttpRes
     found = _payment_or_404(payment_id)
     if not _ask(found):
         messages.error(request, SILENT)
-    elif found.status in payments.OPEN:
+    elif found.status in booking.OPEN:
         messages.info(request, "A Stripe ainda não registrou este pagamento. Continuamos perguntando sozinhos.")
     return redirect(_page(found))
 
@@ -147,7 +147,7 @@ def _ask(found: CardPayment) -> bool:
     """Ask Stripe, unless it was asked this instant; False for silence."""
     if found.asked_at and (clock.now() - found.asked_at).total_seconds() < ASK_AGAIN_SECONDS:
         return True
-    if found.status not in payments.OPEN:
+    if found.status not in booking.OPEN:
         return True
     try:
         payments.confirm_payment(found)

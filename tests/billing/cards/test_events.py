@@ -10,7 +10,7 @@ import stripe
 from django.test import Client
 from pytest_django import Settings
 
-from billing.cards import events, payments, sweep, webhook
+from billing.cards import events, holders, payments, stripe_client, sweep, webhook
 from billing.cards.errors import StripeUnavailable
 from billing.models import CardPayment, LedgerEntry, StripeEvent, Wallet
 from billing.money import BRL
@@ -78,7 +78,7 @@ def test_a_completed_page_whose_pix_is_unpaid_is_no_credit(door: StripeSide, set
     payment = payments.open_checkout(wallet, amount_nanos=50 * BRL, by=None)
     session = next(record for record in door.all("checkout.session") if record["id"] == payment.session_id)
     assert session["payment_method_types"] == ["card"], "we ask for cards only; another session may say otherwise"
-    other = payments.stripe_client.create_session(
+    other = stripe_client.create_session(
         {
             "mode": "payment", "allowed_payment_method_types": ["card", "pix"], "success_url": "http://127.0.0.1:9/",
             "line_items": [{"quantity": 1, "price_data": {"currency": "brl", "unit_amount": 5000, "product_data": {"name": "x"}}}],
@@ -100,8 +100,8 @@ def test_a_payment_whose_id_we_never_wrote_down_is_found_by_its_name(door: Strip
     wallet = make_wallet(brl="0")
     card = save_card(wallet.organization)
     payment, _ = payments.mint(wallet, how=CardPayment.How.SAVED, amount_nanos=50 * BRL, by=None, card=card)
-    asked = payments._intent_asked(payment, payments.holders.holder_of(wallet.organization))
-    payments.stripe_client.create_intent(asked, key=f"topup-{payment.id}")
+    asked = payments._intent_asked(payment, holders.holder_of(wallet.organization))
+    stripe_client.create_intent(asked, key=f"topup-{payment.id}")
     assert door.deliver(type="payment_intent.succeeded") == [200]
     payment.refresh_from_db()
     assert payment.status == Status.PAID and payment.intent_id and balance(wallet) == 50 * BRL
@@ -129,8 +129,8 @@ def test_an_event_is_retried_when_stripe_is_silent(door: StripeSide) -> None:
 
 
 def test_an_event_of_what_stripe_does_not_know_is_done_with(door: StripeSide) -> None:
-    event_id = events.store({"id": "evt_x", "type": "payment_intent.succeeded", "data": {"object": {"id": "pi_none"}}})
-    event = StripeEvent.objects.get(pk=event_id)
+    assert events.store({"id": "evt_x", "type": "payment_intent.succeeded", "data": {"object": {"id": "pi_none"}}})
+    event = StripeEvent.objects.get()
     events.follow_event(event)
     event.refresh_from_db()
     assert event.status == "done" and not LedgerEntry.objects.exists()

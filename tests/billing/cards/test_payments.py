@@ -9,7 +9,7 @@ import pytest
 from pytest_django import Settings
 
 from accounts.suspension import suspend
-from billing.cards import booking, payments, sweep
+from billing.cards import booking, holders, payments, stripe_client, sweep
 from billing.cards.errors import CardRefused, StripeUnavailable, TooManyDeclines
 from billing.models import Card, CardPayment, Event, LedgerEntry, Wallet
 from billing.money import BRL
@@ -167,8 +167,8 @@ def test_a_key_that_stripe_may_have_forgotten_is_not_used_again(wallet: Wallet, 
     day_ago = clock.now() - dt.timedelta(hours=25)
     never, _ = payments.mint(wallet, how=How.SAVED, amount_nanos=60 * BRL, by=None, card=card)
     with_answer = payments.mint(wallet, how=How.SAVED, amount_nanos=70 * BRL, by=None, card=card)[0]
-    payments.stripe_client.create_intent(
-        payments._intent_asked(with_answer, payments.holders.holder_of(wallet.organization)), key=f"topup-{with_answer.id}"
+    stripe_client.create_intent(
+        payments._intent_asked(with_answer, holders.holder_of(wallet.organization)), key=f"topup-{with_answer.id}"
     )
     CardPayment.everywhere.exclude(pk=payment.pk).update(created_at=day_ago, expires_at=clock.now() + dt.timedelta(hours=1))
     sweep.sweep_payments()
