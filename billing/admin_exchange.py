@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib import admin, messages
@@ -60,7 +60,8 @@ class ExchangeRateAdmin(ModelAdmin):
         """The list under a chart of PTAX and the rate at which today's prices stand."""
         version = pricebooks.version_in_force()
         chart = draw_rates(exchange.history(days=180), locked=version.exchange_rate if version else None)
-        return super().changelist_view(request, {**(extra_context or {}), "chart": chart, "version": version})
+        context = {**(extra_context or {}), "chart": chart, "version": version}
+        return cast(HttpResponse, super().changelist_view(request, context))
 
     def save_model(self, request: HttpRequest, obj: ExchangeRate, form: Any, change: bool) -> None:
         typed = exchange.enter_rate(rate=form.cleaned_data["rate"], by=who(request), reason=form.cleaned_data["reason"])

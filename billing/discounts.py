@@ -87,7 +87,7 @@ def standing() -> Standing:
     spend = MonthSpend.objects.filter(month=month.first_on).first()
     gross = spend.gross_nanos if spend else 0
     plan_id = spend.volume_plan_id if spend else plan_of_month(wallet, month)
-    plan = VolumePlan.objects.filter(pk=plan_id).first()
+    plan = VolumePlan.objects.get(pk=plan_id) if plan_id is not None else None
     tiers = tiers_of(plan_id)
     ahead = next_tier(gross, tiers)
     agreed = Contract.objects.filter(organization=organization, is_cancelled=False, first_month__lte=month.first_on, plan=plan)

@@ -215,6 +215,6 @@ def admin_attention(request: HttpRequest) -> dict[str, list[dict[str, str]]]:
     )  # fmt: skip
     shown = []
     for permission, count, (one, more), url in waiting:
-        if request.user.has_perm(permission) and (number := count()):  # type: ignore[union-attr]
+        if request.user.has_perm(permission) and (number := count()):
             shown.append({"text": f"{number} {one if number == 1 else more}", "url": url})
     return {"attention": shown}

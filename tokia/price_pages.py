@@ -10,7 +10,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from django.core.cache import cache
@@ -74,7 +74,7 @@ def prices_csv(request: HttpRequest) -> HttpResponseBase:
     return response
 
 
-def _told() -> Mapping[str, Any]:
+def _told() -> dict[str, Any]:
     return pricelists.public_prices(route_names={offer.name for offer in showcase.offers()})
 
 

@@ -164,7 +164,12 @@ def test_the_dollar_has_a_chart_a_history_and_reasons(
     typed = ExchangeRate.objects.latest()
     assert (typed.rate, typed.source, typed.reason) == (Decimal("5.50"), "ana@tokia.test", "Olinda fora do ar")
     asked: list[int] = []
-    monkeypatch.setattr(exchange, "backfill_rates", lambda *, days: asked.append(days) or [])
+
+    def backfill_rates(*, days: int) -> list[ExchangeRate]:
+        asked.append(days)
+        return []
+
+    monkeypatch.setattr(exchange, "backfill_rates", backfill_rates)
     assert ana[1].get(url("exchangerate", "backfill")).status_code == 200
     assert ana[1].post(url("exchangerate", "backfill"), {"days": "400"}).status_code == 302
     assert asked == [400] and ana[1].post(url("exchangerate", "backfill"), {"days": "9999"}).status_code == 200
