@@ -169,9 +169,9 @@ def name_subjects(budgets: Collection[Budget]) -> dict[int, str]:
         ids[budget.scope].add(budget.subject_id)
     names: dict[tuple[str, int], str] = {}
     for project in Project.everywhere.filter(pk__in=ids[Budget.Scope.PROJECT]):
-        names[Budget.Scope.PROJECT, project.pk] = project.name
+        names[Budget.Scope.PROJECT, project.pk] = project.name if project.archived_at is None else f"{project.name} (arquivado)"
     for key in ApiKey.everywhere.filter(pk__in=ids[Budget.Scope.KEY]):
-        names[Budget.Scope.KEY, key.pk] = key.name
+        names[Budget.Scope.KEY, key.pk] = key.name if key.status == ApiKey.Status.ACTIVE else f"{key.name} (revogada)"
     for user in User.objects.filter(pk__in=ids[Budget.Scope.MEMBER]):
         names[Budget.Scope.MEMBER, user.pk] = user.get_full_name()
     return {budget.pk: budget.tag or names.get((budget.scope, budget.subject_id), "") for budget in budgets}

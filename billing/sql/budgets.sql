@@ -88,34 +88,44 @@ BEGIN
   END IF;
   SELECT w.organization_id, w.posted_nanos - w.held_nanos INTO organization, available_nanos
   FROM billing_wallet w WHERE w.id = p_wallet FOR NO KEY UPDATE;
-  -- A replay, or a clock that is off, takes nothing from windows and opens none: billing_hold_one says what it is.
-  IF abs(billing_ms_of_id(p_id) - extract(epoch FROM clock_timestamp()) * 1000) <= 60000
-     AND NOT EXISTS (SELECT 1 FROM billing_hold h WHERE h.id = p_id)
-     AND NOT EXISTS (SELECT 1 FROM billing_usagerecord u WHERE u.id = p_id)
-     AND NOT EXISTS (SELECT 1 FROM billing_expiredhold e WHERE e.id = p_id) THEN
-    FOR b IN
-      SELECT x.id, x."window", x.is_hard, x.limit_nanos FROM billing_budget x
-      WHERE x.id = ANY(p_budgets) AND x.organization_id = organization AND x.is_active ORDER BY x.id
-    LOOP
-      spend := billing_open_spend(b.id, billing_window_start(b."window", billing_instant_of_id(p_id)));
-      windows := windows || spend;
-      -- a statement of its own: it sees the row that was opened just now
-      SELECT b.limit_nanos - s.spent_nanos - s.held_nanos INTO rest FROM billing_budgetspend s WHERE s.id = spend;
-      IF b.is_hard AND rest < p_amount AND (left_nanos IS NULL OR rest < left_nanos) THEN
-        budget_id := b.id;
-        left_nanos := greatest(rest, 0);
-      END IF;
-    END LOOP;
+  -- A replay, or a clock that is off, takes nothing from windows and opens none.
+  IF organization IS NULL OR abs(billing_ms_of_id(p_id) - extract(epoch FROM clock_timestamp()) * 1000) > 60000
+     OR EXISTS (SELECT 1 FROM billing_hold h WHERE h.id = p_id) OR EXISTS (SELECT 1 FROM billing_usagerecord u WHERE u.id = p_id)
+     OR EXISTS (SELECT 1 FROM billing_expiredhold e WHERE e.id = p_id) THEN
+    SELECT h.result, h.available_nanos INTO result, available_nanos FROM billing_hold_one(p_session, p_id, p_wallet, p_amount) h;
+    RETURN;
   END IF;
+  FOR b IN
+    SELECT x.id AS budget, x.is_hard, x.limit_nanos, o.starts_on, s.id AS spend, s.spent_nanos + s.held_nanos AS taken
+    FROM billing_budget x
+    CROSS JOIN LATERAL (SELECT billing_window_start(x."window", billing_instant_of_id(p_id)) AS starts_on) o
+    LEFT JOIN LATERAL (SELECT y.id, y.spent_nanos, y.held_nanos FROM billing_budgetspend y
+                       WHERE y.budget_id = x.id AND y.starts_on = o.starts_on LIMIT 1) s ON true
+    WHERE x.id = ANY(p_budgets) AND x.organization_id = organization AND x.is_active
+    ORDER BY x.id
+  LOOP
+    IF b.spend IS NULL THEN  -- the window's first call; a statement does not see the row that a function opens within it
+      b.spend := billing_open_spend(b.budget, b.starts_on);
+      SELECT s.spent_nanos + s.held_nanos INTO b.taken FROM billing_budgetspend s WHERE s.id = b.spend;
+    END IF;
+    windows := windows || b.spend;
+    IF b.is_hard AND b.limit_nanos - b.taken < p_amount AND (left_nanos IS NULL OR b.limit_nanos - b.taken < left_nanos) THEN
+      budget_id := b.budget;
+      left_nanos := b.limit_nanos - b.taken;
+    END IF;
+  END LOOP;
   IF budget_id IS NOT NULL THEN
     result := 6;
     left_nanos := greatest(left_nanos, 0);
-    RETURN;
-  END IF;
-  SELECT h.result, h.available_nanos INTO result, available_nanos FROM billing_hold_one(p_session, p_id, p_wallet, p_amount) h;
-  IF result = 1 AND cardinality(windows) > 0 THEN
+  ELSIF p_amount > available_nanos THEN
+    result := 0;
+  ELSE  -- as billing_hold_one places it, with the windows in the same row
+    INSERT INTO billing_hold (id, wallet_id, purpose, amount_nanos, session_id, spends, created_at)
+    VALUES (p_id, p_wallet, 'call', p_amount, p_session, nullif(windows, '{}'), clock_timestamp());
+    UPDATE billing_wallet w SET held_nanos = w.held_nanos + p_amount WHERE w.id = p_wallet;
     UPDATE billing_budgetspend s SET held_nanos = s.held_nanos + p_amount WHERE s.id = ANY(windows);
-    UPDATE billing_hold h SET spends = windows WHERE h.id = p_id;
+    available_nanos := available_nanos - p_amount;
+    result := 1;
   END IF;
 END $$;
 
