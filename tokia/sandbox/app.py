@@ -28,6 +28,7 @@ from tokia.sandbox.inbox import Inbox
 from tokia.sandbox.llm import Llm
 from tokia.sandbox.olinda import Olinda
 from tokia.sandbox.psp import Psp
+from tokia.sandbox.receiver import Receiver
 from tokia.sandbox.store import Store
 from tokia.sandbox.stripe import Stripe
 from tokia.sandbox.stripe_books import Books
@@ -50,6 +51,7 @@ class World:
     olinda: Olinda
     registry: Registry
     inbox: Inbox
+    receiver: Receiver
     llm: Llm
     stripe: Stripe
     web_url: str
@@ -98,6 +100,8 @@ class World:
         path = request.path
         if path.startswith("/inbox"):
             return await self.inbox.serve(request)
+        if path == "/receiver" or path.startswith("/receiver/"):
+            return await self.receiver.serve(request)
         if path.startswith("/bank"):
             return await self.bank_pages.serve(request)
         if path == "/stripe" or path.startswith("/stripe/"):
@@ -123,6 +127,7 @@ class World:
             ("/inbox/", "E-mails", "tudo o que a Tokia envia"),
             ("/bank/", "Banco", "pague as cobranças PIX, com dinheiro de mentira"),
             ("/stripe/", "Stripe", "os pagamentos por cartão, com cartões de teste"),
+            ("/receiver/", "Webhooks", "o que a Tokia envia ao sistema de um cliente"),
             ("/llm/__ledger", "Provedores de LLM", "o que cada provedor serviu e cobraria (JSON)"),
             ("/cnpj/12ABC34501DE35", "CNPJ", "consulta de empresas (JSON)"),
         )
@@ -166,6 +171,7 @@ def build_world(*, home: Path, web_url: str, model_url: str, model_key: str, pix
         olinda=Olinda(),
         registry=Registry(),
         inbox=Inbox(store=store),
+        receiver=Receiver(store=store),
         llm=Llm.from_environment(model_url=model_url, model_key=model_key),
         stripe=_build_stripe(store, web_url=web_url),
         web_url=web_url,
