@@ -28,6 +28,7 @@ SKIPPED = {
     "unsupported": "não faz o que a chamada pede",
     "context_window": "a chamada não cabe no contexto",
     "balance": "o saldo não cobre o custo máximo",
+    "budget": "um orçamento não cobre o custo máximo",
     "circuit": "circuito aberto, e havia outros",
     "no_fallbacks": "a chamada não aceita substitutos",
 }

@@ -68,3 +68,10 @@ def format_brl(nanos: int) -> str:
     reais, centavos = divmod(abs(nanos) // CENTAVO, 100)
     sign = "−" if nanos < 0 and (reais or centavos) else ""
     return f"{sign}R${_NO_BREAK_SPACE}{reais:,}".replace(",", ".") + f",{centavos:02d}"
+
+
+def format_fine_brl(nanos: int, *, is_up: bool = False) -> str:
+    """Reais with four decimals, for one call, which costs fractions of a centavo. `is_up` rounds away from zero."""
+    units = -(-nanos * 10_000 // BRL) if is_up else nanos * 10_000 // BRL
+    whole, part = divmod(units, 10_000)
+    return f"R$ {whole:,}".replace(",", ".") + f",{part:04d}"

@@ -9,11 +9,12 @@ import datetime as dt
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from billing.money import format_brl
+from billing.money import format_brl, format_fine_brl
 from tokia.clock import SAO_PAULO
 
 PER = {"day": "por dia", "week": "por semana", "month": "por mês"}
 PER_IN_ENGLISH = {"day": "daily", "week": "weekly", "month": "monthly"}
+IN_ENGLISH = {"organization": "the whole organization", "project": "project", "member": "person", "key": "key", "tag": "tag"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +54,20 @@ def renews_on(window: str, starts_on: dt.date) -> dt.date:
     return starts_on + dt.timedelta(days=7 if window == "week" else 1)
 
 
+def name_of(cover: Cover) -> str:
+    """Of the project, person, key or tag; empty for the whole organization."""
+    return cover.label.partition(" “")[2].removesuffix("”")
+
+
 def tell_refusal(cover: Cover, *, needed_nanos: int, left_nanos: int, at: dt.datetime) -> tuple[str, str]:
     """Why a hard budget refuses a call, with its numbers, in Portuguese and English."""
     renews = renews_on(cover.window, window_start(cover.window, at))
-    needed, left, limit = format_brl(needed_nanos), format_brl(left_nanos), format_brl(cover.limit_nanos)
+    needed, left, limit = format_fine_brl(needed_nanos, is_up=True), format_fine_brl(left_nanos), format_brl(cover.limit_nanos)
+    name = name_of(cover)
+    whose = f"{IN_ENGLISH[cover.scope]} “{name}”" if name else IN_ENGLISH[cover.scope]
     return (
         f"Orçamento atingido ({cover.label}, {PER[cover.window]}): esta chamada pode custar até {needed} e há {left} livres de"
         f" {limit}. Renova em {renews:%d/%m/%Y}, à 0h de Brasília.",
-        f"Budget exceeded ({cover.label}, {PER_IN_ENGLISH[cover.window]}): this call may cost up to {needed} and {left} of {limit}"
+        f"Budget exceeded ({whose}, {PER_IN_ENGLISH[cover.window]}): this call may cost up to {needed} and {left} of {limit}"
         f" are left. It renews on {renews:%Y-%m-%d} at midnight in Brasília.",
     )

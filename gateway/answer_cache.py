@@ -28,6 +28,7 @@ from gateway.errors import BadRequest, SessionLost, ledger_unavailable
 from gateway.keeping import CACHE, OPENROUTER_CACHE, Kept
 from gateway.lanes import Settled
 from gateway.metering import OpenCall
+from gateway.preferences import note_preferences, take_preferences
 from gateway.pricetag import cost_header
 from gateway.secrets import SecretUnreadable, mark, seal, unseal
 from tokia import clock
@@ -48,7 +49,7 @@ PATHS = frozenset({
     "/v1/v2/rerank", "/v1/images/generations", "/v1/audio/speech", "/v1/moderations",
 })  # fmt: skip
 # Members that no answer depends on, and header of a request that it does, beside the members of the body.
-IDLE = ("user", "metadata", "session_id", "safety_identifier", "prompt_cache_key")
+IDLE = ("user", "metadata", "tags", "session_id", "safety_identifier", "prompt_cache_key")
 SHAPING = (b"anthropic-version", b"anthropic-beta", b"x-tokia-drop-params", b"x-tokia-latency-budget-ms", b"x-tokia-strict-latency")
 # Of the call that was answered, not of the one that is told again.
 SPENT = frozenset({b"x-tokia-overhead-ms", b"x-tokia-attempts", b"openai-processing-ms"})
@@ -157,6 +158,7 @@ class CacheTurn:
         if kept is None or route is None or route.prices is None or not caller.may_use(route.name):
             self._say(b"MISS")  # a model that is not served, or not to this caller, says so itself
             return None
+        note_preferences(context, take_preferences(body, self._exchange.headers, is_chat=True)[1])  # its tags, for its record
         await self._process.limits.admit(caller, context.headers)
         await self._record(kept, route)
         age = max(0, int(clock.unix_ms() / 1_000 - kept.kept_at))

@@ -25,7 +25,7 @@ logging.getLogger("uvicorn.access").propagate = False
 from gateway import callers, models_list  # noqa: E402
 from gateway.answer_cache import open_turn  # noqa: E402
 from gateway.batches import serve_batch  # noqa: E402
-from gateway.calls import CallContext, Caller, Reply  # noqa: E402
+from gateway.calls import NO_PREFERENCES, CallContext, Caller, Reply  # noqa: E402
 from gateway.chat import complete_chat  # noqa: E402
 from gateway.count_tokens import count_tokens  # noqa: E402
 from gateway.deployments_list import list_deployments  # noqa: E402
@@ -49,13 +49,14 @@ from gateway.keeping import IDEMPOTENCY_KEY, Keeper, wants_keeping  # noqa: E402
 from gateway.messages import complete_message  # noqa: E402
 from gateway.metering import overloaded  # noqa: E402
 from gateway.moderations import moderate  # noqa: E402
-from gateway.preferences import take_preferences  # noqa: E402
+from gateway.preferences import note_preferences, take_preferences  # noqa: E402
 from gateway.process import GatewayProcess  # noqa: E402
 from gateway.rerank import PATHS as RERANK_PATHS  # noqa: E402
 from gateway.rerank import rerank  # noqa: E402
 from gateway.speech import speak  # noqa: E402
 from gateway.surfaces.registry import SURFACES  # noqa: E402
 from gateway.surfaces.responses_resource import serve_response  # noqa: E402
+from gateway.tags import TAGS_HEADER, read_tags  # noqa: E402
 from gateway.transcriptions import transcribe, translate  # noqa: E402
 from gateway.upstream import stopping  # noqa: E402
 from tokia.crashpoints import crashpoint  # noqa: E402
@@ -146,6 +147,8 @@ async def serve(exchange: Exchange) -> None:
         await exchange.send_error(internal_error())
     finally:
         process.contexts.discard(context)
+        if context.ticket is not None:
+            process.limits.close(context.ticket)
         context.let_go()
 
 
@@ -185,7 +188,9 @@ async def ask_parent(exchange: Exchange, caller: Caller, parent: Parent) -> Repl
     body = await exchange.read_body()
     crashpoint("recv")
     exchange.expect_long()
-    body, exchange.context.preferences = take_preferences(body, exchange.headers, is_chat=parent in CHATS)
+    body, preferences = take_preferences(body, exchange.headers, is_chat=parent in CHATS)
+    if preferences is not NO_PREFERENCES:
+        note_preferences(exchange.context, preferences)
     return await parent(process, exchange.context, caller, body)
 
 
@@ -215,6 +220,8 @@ async def answer_resource(exchange: Exchange, path: str, method: str) -> Reply:
     if resource is None:
         return await answer_read(exchange, path, method)
     caller = await admit(exchange)
+    if TAGS_HEADER in exchange.headers:  # of a form, or of what is no call at all
+        exchange.context.tags = read_tags(exchange.headers)
     serve = partial(resource, process, exchange, caller, "" if path in RESOURCES else rest)
     if method == "POST" and wants_keeping(exchange.headers, caller):
         return await open_keeper(exchange, caller, path, is_admitted=found in LIMITED_EARLY).run(exchange, serve)

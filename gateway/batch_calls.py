@@ -32,7 +32,7 @@ from gateway.lanes import Settled
 from gateway.metering import Bound, OpenCall, open_at
 from gateway.parsing import parse_embeddings, wrong_type
 from gateway.planning import plan_call
-from gateway.preferences import take_preferences
+from gateway.preferences import note_preferences, take_preferences
 from gateway.pricetag import with_cost
 from gateway.surfaces import responses_store
 from gateway.surfaces.base import Surface
@@ -165,7 +165,7 @@ def read_preferences(request: Request, context: CallContext) -> bytes:
     body, preferences = take_preferences(bytes(request.body), {}, is_chat=request.url != EMBEDDINGS)
     if preferences.budget is not None:
         preferences = msgspec.structs.replace(preferences, budget=None)
-    context.preferences = preferences
+    note_preferences(context, preferences)
     return body
 
 

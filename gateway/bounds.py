@@ -1,4 +1,4 @@
-"""What a chat call may come to at most, model by model: what its hold is worked out from. Pure."""
+"""What a chat call may come to, model by model: what its hold and its part of a minute are worked out from. Pure."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from functools import partial
 
 from billing.pricing import PriceList
-from gateway.calls import Candidate, ChatCall, ServedRoute
+from gateway.calls import Caller, Candidate, ChatCall, ServedRoute
 from gateway.metering import Bound, OpenCall
 from gateway.shortlist import routes_of
-from gateway.tokens import count_chat_input, has_media
+from gateway.tokens import count_chat_input, estimate_chat_input, has_media
+
+BYTES_PER_TOKEN = 4  # of a body, where nobody has counted
 
 
 def bounds_of(open_call: OpenCall, call: ChatCall, candidates: Sequence[Candidate]) -> list[Bound]:
@@ -35,3 +37,16 @@ def _bound_of(open_call: OpenCall, call: ChatCall, route: ServedRoute, prices: P
 
 def _count_input(call: ChatCall, route: ServedRoute) -> int:
     return min(count_chat_input(call, factor_percent=route.token_factor_percent), route.context_tokens)
+
+
+def tokens_of_minute(caller: Caller, call: ChatCall, route: ServedRoute) -> int:
+    """What a call takes of its caller's tokens per minute, by estimate; 0 where they are not limited. Of an answer whose length the
+    call does not bound, no more than the whole minute."""
+    limits = [limit.most for limit in caller.rates if limit.unit == "tokens"]
+    if not limits:
+        return 0
+    is_text = not has_media(call)  # base64 is none
+    tokens = -(-call.body_bytes // BYTES_PER_TOKEN) if is_text else estimate_chat_input(call, factor_percent=100)
+    asked = call.output_tokens_asked
+    tokens = min(tokens, route.context_tokens) + min(asked or route.output_tokens_default, route.output_tokens_max) * call.choices
+    return tokens if asked else min(tokens, *limits)

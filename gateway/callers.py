@@ -16,8 +16,11 @@ from django.conf import settings
 
 from accounts.keys import check_key
 from accounts.models import ApiKey
+from accounts.scopes import CALL
+from billing.budgets import covers_of
 from billing.models import Wallet
-from gateway.calls import Caller, ServedOwnKey
+from billing.windows import Cover, covering
+from gateway.calls import Caller, Limit, ServedOwnKey
 from gateway.errors import Forbidden, Unauthorized
 from gateway.models import OwnKey
 from gateway.secrets import SecretUnreadable, unseal
@@ -38,7 +41,8 @@ def secret_of(headers: Mapping[bytes, bytes]) -> bytes:
 
 
 def check_caller(caller: Caller) -> Caller:
-    """Raises Unauthorized for a revoked or expired key, Forbidden for a suspended organization."""
+    """Raises Unauthorized for a revoked or expired key; Forbidden for a suspended organization, an archived project, and a key that
+    is not for calls."""
     if caller.is_revoked:
         raise Unauthorized("Esta chave de API foi revogada.", "This API key was revoked.")
     if caller.expires_at is not None and caller.expires_at <= time.time():
@@ -48,6 +52,18 @@ def check_caller(caller: Caller) -> Caller:
             "A conta desta empresa está suspensa. Fale com o suporte.",
             "This organization is suspended. Contact support.",
             code="organization_suspended",
+        )
+    if caller.is_archived:
+        raise Forbidden(
+            "O projeto desta chave está arquivado. Restaure o projeto no painel, ou use a chave de outro.",
+            "This key's project is archived. Restore it on the dashboard, or use another project's key.",
+            code="project_archived",
+        )
+    if not caller.may_call:
+        raise Forbidden(
+            "Esta chave não tem a permissão 'call' (chamar modelos). Use outra, ou dê a permissão em Chaves, no painel.",
+            "This key lacks the scope 'call' (calling models). Use another one, or give it the scope on the dashboard's keys page.",
+            code="scope_missing",
         )
     return caller
 
@@ -118,15 +134,19 @@ def _read(digests: list[bytes]) -> dict[bytes, Caller]:
     found: dict[bytes, Caller] = {}
     for start in range(0, len(digests), 1_000):
         keys = list(
-            ApiKey.everywhere.filter(key_hash__in=digests[start : start + 1_000]).select_related("organization__limit_profile")
+            ApiKey.everywhere.filter(key_hash__in=digests[start : start + 1_000]).select_related(
+                "organization__limit_profile", "project"
+            )
         )
         wallets = dict(
             Wallet.everywhere.filter(organization__in={key.organization_id for key in keys}).values_list("organization_id", "pk")
         )
         own_keys = _own_keys({key.organization_id for key in keys})
+        budgets = covers_of({key.organization_id for key in keys})
         for key in keys:
             own = own_keys.get(key.organization_id, ())
-            found[bytes(key.key_hash)] = _caller(key, wallets.get(key.organization_id, 0), own)
+            covers = budgets.get(key.organization_id, ())
+            found[bytes(key.key_hash)] = _caller(key, wallets.get(key.organization_id, 0), own_keys=own, budgets=covers)
     return found
 
 
@@ -148,30 +168,54 @@ def _own_keys(organization_ids: Collection[int]) -> dict[int, tuple[ServedOwnKey
 def read_caller(api_key_id: int) -> Caller | None:
     """Today's caller of a key (Django, synchronous), for work that outlives a request; it never uses customers' own provider keys,
     whose owners did not choose when it runs."""
-    key = ApiKey.everywhere.filter(pk=api_key_id).select_related("organization__limit_profile").first()
+    key = ApiKey.everywhere.filter(pk=api_key_id).select_related("organization__limit_profile", "project").first()
     if key is None:
         return None
     wallet_id = Wallet.everywhere.filter(organization=key.organization_id).values_list("pk", flat=True).first()
-    return _caller(key, wallet_id or 0)
+    return _caller(key, wallet_id or 0, budgets=covers_of([key.organization_id]).get(key.organization_id, ()))
 
 
-def _caller(key: ApiKey, wallet_id: int, own_keys: tuple[ServedOwnKey, ...] = ()) -> Caller:
+def _caller(key: ApiKey, wallet_id: int, *, own_keys: tuple[ServedOwnKey, ...] = (), budgets: tuple[Cover, ...] = ()) -> Caller:
     profile = key.organization.limit_profile
-    limits = [limit for limit in (key.requests_per_minute, profile.requests_per_minute if profile else None) if limit]
+    rates = _rates_of(key)
     return Caller(
         api_key_id=key.pk,
         organization_id=key.organization_id,
         wallet_id=wallet_id,
         label=key.name,
         allowed_routes=frozenset(key.allowed_routes),
-        requests_per_minute=min(limits) if limits else settings.REQUESTS_PER_MINUTE,
+        requests_per_minute=min(limit.most for limit in rates if limit.unit == "requests"),
         expires_at=_unix(key.expires_at),
         is_revoked=key.status != ApiKey.Status.ACTIVE,
         is_suspended=key.organization.is_suspended,
         stores_responses=key.stores_responses,
         cache_seconds=key.cache_seconds or 0,
         own_keys=own_keys,
+        may_call=CALL in key.scopes,
+        project_id=key.project_id,
+        is_archived=key.project is not None and key.project.archived_at is not None,
+        margin_bps=profile.margin_bps if profile else 0,
+        covers=tuple(
+            covering(budgets, api_key_id=key.pk, project_id=key.project_id, member_id=key.created_by_id) if budgets else ()
+        ),
+        tag_covers=tuple(cover for cover in budgets if cover.scope == "tag"),
+        rates=rates,
+        seats=_limits_of(key, "calls", "concurrent_calls"),
     )
+
+
+def _rates_of(key: ApiKey) -> tuple[Limit, ...]:
+    """Requests and tokens per minute. A key that is bound by nobody's number of requests is by the general one."""
+    requests = _limits_of(key, "requests", "requests_per_minute")
+    requests = requests or (Limit("requests", "key", key.pk, settings.REQUESTS_PER_MINUTE),)
+    return requests + _limits_of(key, "tokens", "tokens_per_minute")
+
+
+def _limits_of(key: ApiKey, unit: str, field: str) -> tuple[Limit, ...]:
+    """The key's own, and that of all its organization's keys together."""
+    own, shared = getattr(key, field), getattr(key.organization.limit_profile, field, None)
+    limits = (Limit(unit, "key", key.pk, own or 0), Limit(unit, "organization", key.organization_id, shared or 0))
+    return tuple(limit for limit in limits if limit.most)
 
 
 def _unix(instant: dt.datetime | None) -> float | None:

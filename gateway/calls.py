@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from billing.pricing import PriceList
+from billing.windows import Cover
 from tokia.errors import TokiaError
 
 Headers = list[tuple[bytes, bytes]]
@@ -28,6 +29,15 @@ class ServedOwnKey:
     use: str  # "first", "only", "failover"
 
 
+class Limit(NamedTuple):
+    """How much a key, or all keys of an organization together, may use."""
+
+    unit: str  # "requests" or "tokens" of a minute; "calls" at the same time
+    scope: str  # "key", "organization"
+    subject_id: int
+    most: int
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """An API key, its organization and its wallet, as they were at the last snapshot."""
@@ -37,13 +47,27 @@ class Caller:
     wallet_id: int
     label: str
     allowed_routes: frozenset[str]  # empty: all
-    requests_per_minute: int
+    requests_per_minute: int  # that bind it, as it is told; `rates` are what is counted
     expires_at: float | None  # Unix seconds
     is_revoked: bool
     is_suspended: bool
     stores_responses: bool = False  # what `store` means in /v1/responses where it is not said
     cache_seconds: int = 0  # equal calls are answered from the organization's cache for so long; 0: only those that ask for it
     own_keys: tuple[ServedOwnKey, ...] = ()  # the organization's own at providers
+    may_call: bool = True  # its scopes open `/v1`
+    project_id: int | None = None
+    is_archived: bool = False  # its project is
+    margin_bps: int = 0  # on every price, in hundredths of a percent
+    covers: tuple[Cover, ...] = ()  # the budgets that all of its calls are taken from
+    tag_covers: tuple[Cover, ...] = ()  # those of its organization that calls with a tag are taken from
+    rates: tuple[Limit, ...] = ()  # of requests and of tokens
+    seats: tuple[Limit, ...] = ()  # of calls at the same time
+
+    def budgets_of(self, tags: tuple[str, ...]) -> tuple[Cover, ...]:
+        """Those that a call with these tags is taken from."""
+        if not tags or not self.tag_covers:
+            return self.covers
+        return (*self.covers, *(cover for cover in self.tag_covers if cover.tag in tags))
 
     def may_use(self, route_name: str) -> bool:
         return not self.allowed_routes or route_name in self.allowed_routes
@@ -279,9 +303,20 @@ class Preferences(msgspec.Struct, frozen=True):
     budget: LatencyBudget | None = None
     quality: str = ""  # "premium", "balanced", "fast", "free"
     session: str = ""
+    tags: tuple[str, ...] = ()  # of usage and budgets; they say nothing of routing
 
 
 NO_PREFERENCES = Preferences()
+
+
+class Ticket(msgspec.Struct, eq=False):
+    """What a call that was let in has of its limits, until it is over (`gateway.limits`)."""
+
+    tokens_taken: int  # of the minute, by estimate
+    buckets: list[Any]  # of tokens that they were taken from
+    call_id: str
+    seats: tuple[Limit, ...] = ()
+    tokens_used: int = 0  # what the call came to
 
 
 class Reply(msgspec.Struct):
@@ -324,6 +359,8 @@ class CallContext(msgspec.Struct, eq=False):
     asked: Mapping[bytes, bytes] = {}  # the request's own headers
     headers: Headers = []  # rate limit headers, for answers and refusals alike
     preferences: Preferences = NO_PREFERENCES
+    tags: tuple[str, ...] = ()
+    ticket: Ticket | None = None  # where tokens or calls at the same time are limited
     upstream_headers: Mapping[bytes, bytes] = {}  # of the last answer that an upstream gave
     attempts: int = 0  # that were made for it; what a refusal tells of them
     resends: int = 0  # requests that were sent again over a new connection

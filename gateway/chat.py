@@ -22,7 +22,7 @@ from billing.pricing import Usage
 from gateway.abilities import check_abilities, refuse_dropped
 from gateway.attempts import OUTAGE, Plan, ask_in_turn, note_cut, prepare
 from gateway.auto import read_facts
-from gateway.bounds import bounds_of
+from gateway.bounds import bounds_of, tokens_of_minute
 from gateway.calls import CallContext, Caller, Candidate, ChatCall, Headers, Reply, Routing, ServedDeployment, ServedRoute
 from gateway.dialects.base import ChatAnswer, ChatReader, Dialect, UpstreamRequest, filtered, malformed, openai_usage
 from gateway.dialects.registry import DIALECTS
@@ -60,7 +60,8 @@ async def complete_chat(process: GatewayProcess, context: CallContext, caller: C
     """Raises GatewayError, ClientGone; the call is then settled at nothing, or was never begun."""
     call = await surface.read_call(process, caller, body)
     candidates, routing = plan_chat(process, context, caller, call)
-    await process.limits.admit(caller, context.headers)
+    tokens = tokens_of_minute(caller, call, candidates[0].route) if len(caller.rates) > 1 else 0
+    await process.limits.admit_call(caller, context, tokens=tokens)
     open_call = open_chat(context, caller, call, candidates, routing, surface.name)
     turn = Turn(surface, open_call, call)
     plan = prepare(candidates, routing, turn.compose)
@@ -170,7 +171,7 @@ async def hold_chat(process: GatewayProcess, open_call: OpenCall, call: ChatCall
         is_ceiling_ours=call.output_tokens_asked is None,
     )
     if len(plan.candidates) > 1:
-        keep_affordable(plan, bounds)
+        keep_affordable(plan, bounds, shortage=open_call.shortage)
     for bound in bounds:
         if open_call.outputs[bound.route.name] != bound.output_tokens:
             open_call.outputs[bound.route.name] = bound.output_tokens

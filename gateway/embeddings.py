@@ -15,6 +15,7 @@ import msgspec
 
 from billing.pricing import Usage
 from gateway.attempts import Plan, ask_in_turn, prepare
+from gateway.bounds import BYTES_PER_TOKEN
 from gateway.calls import CallContext, Caller, Candidate, EmbeddingsCall, Reply, ServedDeployment, ServedRoute
 from gateway.chat import JSON_TYPE, answer_headers, end_undelivered
 from gateway.dialects.base import EmbeddingsAnswer, EmbeddingsDialect, UpstreamRequest, malformed
@@ -40,7 +41,7 @@ async def embed(process: GatewayProcess, context: CallContext, caller: Caller, b
     """Raises GatewayError, ClientGone; the call is then settled at nothing, or was never begun."""
     call = parse_embeddings(body)
     candidates, routing = plan_call(process, context, caller, model=call.model, surface=SURFACE)
-    await process.limits.admit(caller, context.headers)
+    await process.limits.admit_call(caller, context, tokens=call.token_count or call.body_bytes // BYTES_PER_TOKEN)
     open_call = open_at(context, caller, candidates, routing)
     plan = prepare(candidates, routing, partial(compose, call))
     counted = count_input(call)

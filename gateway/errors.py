@@ -80,6 +80,13 @@ class InsufficientBalance(GatewayError):
     status = 402
 
 
+class BudgetExceeded(GatewayError):
+    type = "billing_error"
+    code = "budget_exceeded"
+    status = 403
+    budget_raw = b""  # a JSON object: which budget, and its numbers
+
+
 class RateLimited(GatewayError):
     type = "rate_limit_error"
     code = "rate_limit_exceeded"
@@ -204,6 +211,8 @@ def as_openai(error: TokiaError, *, is_english: bool = False) -> bytes:
         shown["usage"] = msgspec.Raw(error.usage_raw)
     if isinstance(error, GatewayError) and error.previous_errors:
         shown["previous_errors"] = error.previous_errors
+    if isinstance(error, BudgetExceeded) and error.budget_raw:
+        shown["budget"] = msgspec.Raw(error.budget_raw)
     return msgspec.json.encode({"error": shown})
 
 

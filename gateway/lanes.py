@@ -27,6 +27,12 @@ WATCH_SECONDS = 0.25
 # The same by single-row statements, for a batch of one: most of them are, while there is little to do.
 HOLD_CALL = Statement("hold_call", "SELECT 1, result, available_nanos FROM billing_hold_call($1, $2, $3, $4)")
 HOLD_BATCH = Statement("hold_batch", "SELECT ord, result, available_nanos FROM billing_hold_batch($1, $2, $3, $4)")
+HOLD_BUDGETED = Statement(
+    "hold_budgeted", "SELECT 1, result, available_nanos, budget_id, left_nanos FROM billing_hold_budgeted($1, $2, $3, $4, $5)"
+)
+HOLD_BATCH_BUDGETED = Statement(
+    "hold_batch_v2", "SELECT ord, result, available_nanos, budget_id, left_nanos FROM billing_hold_batch_v2($1, $2, $3, $4, $5)"
+)
 SETTLE_CALL = Statement("settle_call", "SELECT id, net_nanos FROM billing_settle_call($1, $2, $3)")
 SETTLE_BATCH = Statement("settle_batch", "SELECT id, net_nanos FROM billing_settle_batch($1, $2, $3)")
 
@@ -36,20 +42,24 @@ class HoldItem(msgspec.Struct, frozen=True):
     wallet_id: int
     amount_nanos: int
     let_go: Callable[[], None]  # settles the call at nothing, where its hold turns out placed and nobody waits for it
+    budgets: str = ""  # that it is taken from, as PostgreSQL writes a bigint[]; empty: none
 
 
 class HoldResult(msgspec.Struct, frozen=True):
-    """`result` as `billing_hold_batch` says: 1 placed, 2 already placed, 3 settled, 0 insufficient, 4 clock, 5 no wallet."""
+    """`result` as `billing_hold_batch` says: 1 placed, 2 already placed, 3 settled, 0 insufficient, 4 clock, 5 no wallet, 6 the
+    hard budget `budget_id` has only `left_nanos` left."""
 
     result: int
     available_nanos: int
     session_id: int
+    budget_id: int = 0
+    left_nanos: int = 0
 
 
 class HoldLane(Lane[HoldItem, HoldResult]):
     """Nobody waits here for an outage to end: callers are refused, and what was perhaps placed is found out and released."""
 
-    statements = (HOLD_CALL, HOLD_BATCH)
+    statements = (HOLD_CALL, HOLD_BATCH, HOLD_BUDGETED, HOLD_BATCH_BUDGETED)
 
     def __init__(self, session: Session) -> None:
         super().__init__("hold", linger_ms=settings.GATEWAY_HOLD_LINGER_MS, queue_max=settings.GATEWAY_LEDGER_QUEUE_MAX)
@@ -65,16 +75,24 @@ class HoldLane(Lane[HoldItem, HoldResult]):
         if len(batch) == 1:
             item = batch[0].item
             told = [b"%d" % session_id, item.id.encode(), b"%d" % item.wallet_id, b"%d" % item.amount_nanos]
-            rows = await HOLD_CALL.ask(connection, told)
+            if item.budgets:
+                rows = await HOLD_BUDGETED.ask(connection, [*told, item.budgets.encode()])
+            else:
+                rows = await HOLD_CALL.ask(connection, told)
         else:
             ids = ",".join([entry.item.id for entry in batch])
             wallets = ",".join([str(entry.item.wallet_id) for entry in batch])
             amounts = ",".join([str(entry.item.amount_nanos) for entry in batch])
             arrays = [f"{{{column}}}".encode() for column in (ids, wallets, amounts)]
-            rows = await HOLD_BATCH.ask(connection, [b"%d" % session_id, *arrays])
+            if any(entry.item.budgets for entry in batch):
+                budgets = ",".join([f'"{entry.item.budgets}"' for entry in batch])
+                rows = await HOLD_BATCH_BUDGETED.ask(connection, [b"%d" % session_id, *arrays, f"{{{budgets}}}".encode()])
+            else:
+                rows = await HOLD_BATCH.ask(connection, [b"%d" % session_id, *arrays])
         results: list[HoldResult | None] = [None] * len(batch)
-        for place, result, available in rows:
-            results[int(place or 0) - 1] = HoldResult(int(result or 0), int(available or 0), session_id)
+        for place, result, available, *budget in rows:
+            refusing = [int(number or 0) for number in budget]
+            results[int(place or 0) - 1] = HoldResult(int(result or 0), int(available or 0), session_id, *refusing)
         return [result for result in results if result is not None]
 
     async def refuse(self, entry: Entry[HoldItem, HoldResult], error: psycopg.Error) -> None:

@@ -1,134 +1,269 @@
-"""Requests per minute of a key, shared by all processes through Valkey.
+"""Requests and tokens per minute, and calls at the same time, of a key and of its whole organization, shared by all processes
+through Valkey.
 
-A process takes a slice of the minute's budget (a hundredth of the limit) with one script and spends it from memory, so a busy
-key costs one round trip per slice and never gets more than its limit. Valkey late or away: a bucket of our own, of limit ÷
-GATEWAY_PROCESSES, for this minute; a breaker spares the next calls the wait.
+A process takes slices of a minute (a hundredth of the limit, or what a call needs) and spends them from memory, so a busy key
+costs one round trip per slice and nobody ever gets more than the limit. Tokens are taken by estimate before a call, and what it
+did not use goes back within the minute. Calls at the same time are counted one by one (`gateway.seats`). What one call has to ask
+travels in one round trip; a key without limits of tokens or of calls at the same time asks for its slices of requests only.
+
+Valkey late or away: a bucket of our own, of limit ÷ GATEWAY_PROCESSES, for this minute; a breaker spares the next calls the wait.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from django.conf import settings
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from gateway.calls import Caller, Headers
+from gateway.calls import CallContext, Caller, Headers, Limit, Ticket
 from gateway.errors import RateLimited
+from gateway.seats import Seats
+from gateway.valkey_lane import ValkeyLane
 
-log = logging.getLogger(__name__)
 WINDOW_SECONDS = 60
 SLICES = 100
-BUDGETS_MAX = 50_000
-BREAKER_SECONDS = 2.0
-# KEYS[1] the key's minute; ARGV: limit, slice. Gives what was granted and what all processes have taken so far.
+BUCKETS_MAX = 50_000
+REFUSED_SECONDS = 0.1  # for so long a refusal of tokens answers for all that need as many
+SEAT_RETRY_SECONDS = 1
+# KEYS[1] the minute; ARGV: limit, what was used beyond the grants (negative: what goes back), the least that is of use, the slice.
+# Gives what was granted, and what all processes have taken so far.
 TAKE = """
-local taken = tonumber(redis.call('GET', KEYS[1]) or '0')
-local grant = math.min(tonumber(ARGV[2]), tonumber(ARGV[1]) - taken)
-if grant <= 0 then return {0, taken} end
-taken = redis.call('INCRBY', KEYS[1], grant)
-redis.call('EXPIRE', KEYS[1], 120)
-return {grant, taken}
+local taken = math.max(0, tonumber(redis.call('GET', KEYS[1]) or '0') + tonumber(ARGV[2]))
+local room = tonumber(ARGV[1]) - taken
+local grant = 0
+if room >= tonumber(ARGV[3]) then grant = math.max(0, math.min(room, tonumber(ARGV[4]))) end
+redis.call('SET', KEYS[1], taken + grant, 'EX', 120)
+return {grant, taken + grant}
 """
 
 
-@dataclass(slots=True)
-class Budget:
-    """One key's minute in this process."""
+class Bucket:
+    """A limit's minute in this process."""
 
-    minute: int
-    left: int = 0  # granted and not yet spent
-    others_left: int = 0  # what nobody had taken at the last grant
-    is_spent: bool = False  # the shared budget is gone for this minute
-    is_local: bool = False  # granted by ourselves, without Valkey
-    taking: asyncio.Future[None] | None = None
+    __slots__ = ("filling", "is_local", "left", "limit", "minute", "refused", "refused_until", "taken")
+
+    def __init__(self, limit: Limit, minute: int) -> None:
+        self.limit, self.minute = limit, minute
+        self.left = 0  # granted and not yet spent; negative: spent beyond the grants
+        self.taken = 0  # by all processes, at the last answer
+        self.is_local = False  # granted by ourselves, without Valkey
+        self.refused = 0  # the least that was refused
+        self.refused_until = 0.0  # monotonic
+        self.filling: asyncio.Future[None] | None = None
+
+    @property
+    def slice(self) -> int:
+        return max(1, self.limit.most // SLICES)
+
+    @property
+    def remaining(self) -> int:
+        return max(0, self.left) + (0 if self.is_local else max(0, self.limit.most - self.taken))
+
+    def refuses(self, need: int) -> bool:
+        """Nobody need be asked."""
+        if self.left >= need:
+            return False
+        return self.is_local or (0 < self.refused <= need and time.monotonic() < self.refused_until)
 
 
 class Limits:
-    """The budgets of this process."""
+    """What this process has of everybody's limits."""
 
     def __init__(self) -> None:
-        self._budgets: dict[int, Budget] = {}
-        self._valkey: Redis | None = None
-        self._closed_until = 0.0  # the breaker: monotonic
+        self._buckets: dict[tuple[str, str, int], Bucket] = {}
+        self._lane = ValkeyLane()
+        self._seats = Seats(self._lane)
 
     async def start(self) -> None:
-        timeout = settings.GATEWAY_VALKEY_TIMEOUT_MS / 1000
-        self._valkey = Redis.from_url(
-            settings.VALKEY_URL, socket_timeout=timeout * 5, socket_connect_timeout=timeout * 5, max_connections=16, retry=None
-        )
+        await self._lane.start()
+        self._seats.start()
 
     async def stop(self) -> None:
-        if self._valkey is not None:
-            await self._valkey.aclose()
+        await self._seats.stop()
+        await self._lane.stop()
 
+    # ── In ───────────────────────────────────────────────────────────────────────────────────────────────────────────
     async def admit(self, caller: Caller, headers: Headers) -> None:
         """Spend one request, and append the x-ratelimit headers. Raises RateLimited with the seconds to wait."""
-        limit = caller.requests_per_minute
         now = time.time()
         minute = int(now // WINDOW_SECONDS)
-        budget = self._budgets.get(caller.api_key_id)
-        if budget is None or budget.minute != minute:
-            if len(self._budgets) >= BUDGETS_MAX:
-                self._budgets = {key: kept for key, kept in self._budgets.items() if kept.minute == minute}
-            budget = self._budgets[caller.api_key_id] = Budget(minute)
-        while budget.left <= 0 and not budget.is_spent:
-            await self._take(budget, caller, limit)
-        reset = (minute + 1) * WINDOW_SECONDS - now
-        if budget.left <= 0:
-            headers.extend(_headers(limit, 0, reset))
-            raise RateLimited(
-                f"Limite de {limit} requisições por minuto atingido. Tente de novo em {int(reset) + 1} s.",
-                f"Rate limit of {limit} requests per minute reached. Try again in {int(reset) + 1} s.",
-                retry_after_seconds=int(reset) + 1,
-            )
-        budget.left -= 1
-        headers.extend(_headers(limit, budget.left + budget.others_left, reset))
+        needs = [(self._bucket(limit, minute), 1) for limit in caller.rates if limit.unit == "requests"]
+        await self._fill(needs, headers)
+        for bucket, _ in needs:
+            bucket.left -= 1
+        headers.extend(_headers(needs, now))
+
+    async def admit_call(self, caller: Caller, context: CallContext, *, tokens: int = 0) -> None:
+        """The same for a call of a model, which takes `tokens` by estimate, and a seat for as long as it lasts: `close` gives back.
+
+        Raises RateLimited."""
+        if not caller.seats and len(caller.rates) == 1:  # of requests, as most
+            await self.admit(caller, context.headers)
+            return
+        now = time.time()
+        minute = int(now // WINDOW_SECONDS)
+        needs = [(self._bucket(limit, minute), tokens if limit.unit == "tokens" else 1) for limit in caller.rates]
+        try:
+            if caller.seats:
+                await self._sit(caller, context, needs)
+            await self._fill(needs, context.headers)
+        except BaseException:
+            self._seats.leave(caller.seats, context.id)
+            raise
+        for bucket, need in needs:
+            bucket.left -= need
+        taken = [bucket for bucket, _ in needs if bucket.limit.unit == "tokens"]
+        if taken or caller.seats:
+            context.ticket = Ticket(tokens, taken, context.id, caller.seats)
+        context.headers.extend(_headers(needs, now))
 
     def is_spent(self, caller: Caller) -> bool:
         """`admit` would refuse right now; nothing is spent, and nobody is asked."""
-        budget = self._budgets.get(caller.api_key_id)
-        return budget is not None and budget.is_spent and budget.left <= 0 and budget.minute == int(time.time() // WINDOW_SECONDS)
+        minute = int(time.time() // WINDOW_SECONDS)
+        return any(self._bucket(limit, minute).refuses(1) for limit in caller.rates if limit.unit == "requests")
 
-    async def _take(self, budget: Budget, caller: Caller, limit: int) -> None:
-        """One slice for all who wait for it."""
-        if budget.taking is not None:
-            await asyncio.shield(budget.taking)
+    # ── Out ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+    def close(self, ticket: Ticket) -> None:
+        """The call is over, however it ended. What it did not use of its tokens can be used by others within the minute."""
+        if ticket.seats:
+            self._seats.leave(ticket.seats, ticket.call_id)
+        unused = ticket.tokens_taken - ticket.tokens_used
+        minute = int(time.time() // WINDOW_SECONDS)
+        for bucket in ticket.buckets:
+            if bucket.minute == minute and unused:
+                bucket.left += unused
+                bucket.refused_until = 0.0
+                if bucket.left > 2 * bucket.slice and not bucket.is_local:
+                    self._give_back(bucket)
+
+    def _give_back(self, bucket: Bucket) -> None:
+        """All but a slice: the other processes may need it. Lost where Valkey is away, which lets nobody have more."""
+        excess = bucket.left - bucket.slice
+        bucket.left -= excess
+        bucket.taken = max(0, bucket.taken - excess)
+        self._lane.send(TAKE, (_name(bucket),), (str(bucket.limit.most), str(-excess), "1", "0"))
+
+    # ── Minutes ──────────────────────────────────────────────────────────────────────────────────────────────────────
+    def _bucket(self, limit: Limit, minute: int) -> Bucket:
+        name = limit[:3]
+        bucket = self._buckets.get(name)
+        if bucket is None or bucket.minute != minute or bucket.limit.most != limit.most:
+            if len(self._buckets) >= BUCKETS_MAX:
+                self._buckets = {key: kept for key, kept in self._buckets.items() if kept.minute == minute}
+            bucket = self._buckets[name] = Bucket(limit, minute)
+        return bucket
+
+    async def _fill(self, needs: list[tuple[Bucket, int]], headers: Headers) -> None:
+        """Until each bucket has what is needed of it. Raises RateLimited."""
+        while lacking := [(bucket, need) for bucket, need in needs if bucket.left < need]:
+            for bucket, need in lacking:
+                if bucket.refuses(need) or need > bucket.limit.most:
+                    raise _refusal(bucket, need, needs, headers)
+            waits = [self._take(bucket, need) for bucket, need in lacking]
+            await (waits[0] if len(waits) == 1 else asyncio.gather(*waits))
+
+    async def _take(self, bucket: Bucket, need: int) -> None:
+        """One slice, or what one call needs; the others that wait look again then."""
+        if bucket.filling is not None:
+            await asyncio.shield(bucket.filling)
             return
-        budget.taking = asyncio.get_running_loop().create_future()
-        try:
-            await self._take_slice(budget, caller, limit)
-        finally:
-            budget.taking.set_result(None)
-            budget.taking = None
+        bucket.filling = filling = asyncio.get_running_loop().create_future()
+        debt, least = max(0, -bucket.left), max(1, need - max(0, bucket.left))
+        numbers = (bucket.limit.most, debt, least, max(least, bucket.slice))
+        answer = self._lane.send(TAKE, (_name(bucket),), tuple(map(str, numbers)))
+        answer.add_done_callback(partial(_note_answer, bucket, need, debt))
+        await asyncio.shield(filling)  # who gives up leaves the grant to the others
 
-    async def _take_slice(self, budget: Budget, caller: Caller, limit: int) -> None:
-        if time.monotonic() >= self._closed_until and self._valkey is not None and not budget.is_local:
-            try:
-                async with asyncio.timeout(settings.GATEWAY_VALKEY_TIMEOUT_MS / 1000):
-                    granted, taken = await self._valkey.eval(
-                        TAKE, 1, f"tokia:rpm:{caller.api_key_id}:{budget.minute}", str(limit), str(max(1, limit // SLICES))
-                    )
-            except (RedisError, OSError, TimeoutError) as error:
-                self._closed_until = time.monotonic() + BREAKER_SECONDS
-                log.warning("valkey is late or away; limits are local: %s", type(error).__name__)
-            else:
-                budget.left, budget.others_left = int(granted), max(0, limit - int(taken))
-                budget.is_spent = not granted
-                return
-        if budget.is_local:  # our part of this minute is spent
-            budget.is_spent = True
-        else:
-            budget.is_local = True
-            budget.left, budget.others_left = max(1, limit // max(1, settings.GATEWAY_PROCESSES)), 0
+    # ── Seats ────────────────────────────────────────────────────────────────────────────────────────────────────────
+    async def _sit(self, caller: Caller, context: CallContext, needs: list[tuple[Bucket, int]]) -> None:
+        """A seat; what the minutes lack is asked for on the same trip. Raises RateLimited."""
+        ahead = [self._take(bucket, need) for bucket, need in needs if bucket.left < need and not bucket.refuses(need)]
+        refusing, *_ = await asyncio.gather(self._seats.take(caller.seats, context.id), *ahead)
+        if refusing is None:
+            return
+        context.headers.extend(_headers(needs, time.time()))
+        whose, english = WHOSE[refusing.scope]
+        raise RateLimited(
+            f"Limite de {refusing.most} chamadas ao mesmo tempo {whose} atingido. Espere uma terminar e tente de novo.",
+            f"Limit of {refusing.most} concurrent calls of {english} reached. Wait for one to end and try again.",
+            retry_after_seconds=SEAT_RETRY_SECONDS,
+        )
 
 
-def _headers(limit: int, remaining: int, reset_seconds: float) -> Headers:
+WHOSE = {"key": ("desta chave", "this key"), "organization": ("da empresa", "your organization")}
+UNITS = {"requests": ("requisições", "requests"), "tokens": ("tokens", "tokens")}
+
+
+def _note_answer(bucket: Bucket, need: int, debt: int, answer: asyncio.Future[Any]) -> None:
+    """What Valkey granted; where it said nothing, our own part of the minute."""
+    filling, bucket.filling = bucket.filling, None
+    said = answer.result()
+    if said is None:
+        bucket.left += max(1, bucket.limit.most // max(1, settings.GATEWAY_PROCESSES))
+        bucket.is_local = True
+    else:
+        granted, bucket.taken = int(said[0]), int(said[1])
+        bucket.left += debt + granted
+        if not granted:
+            is_final = bucket.limit.unit == "requests"  # of which none comes back
+            bucket.refused, bucket.refused_until = need, time.monotonic() + (WINDOW_SECONDS if is_final else REFUSED_SECONDS)
+    if filling is not None:
+        filling.set_result(None)
+
+
+def _name(bucket: Bucket) -> str:
+    unit, scope, subject_id, _ = bucket.limit
+    return f"tokia:{unit}:{scope}:{subject_id}:{bucket.minute}"
+
+
+def _refusal(bucket: Bucket, need: int, needs: list[tuple[Bucket, int]], headers: Headers) -> RateLimited:
+    now = time.time()
+    wait = int((bucket.minute + 1) * WINDOW_SECONDS - now) + 1
+    shown = [(other, needed) for other, needed in needs if other is bucket or other.limit.unit != bucket.limit.unit]
+    headers.extend(_headers(shown, now))
+    most, (whose, english), (units, units_english) = bucket.limit.most, WHOSE[bucket.limit.scope], UNITS[bucket.limit.unit]
+    if need > most:  # at any time: the SDK need not try again
+        headers.append((b"x-should-retry", b"false"))
+        return RateLimited(
+            f"A chamada pode usar até {need} tokens; o limite {whose} é de {most} por minuto. Diminua a entrada ou 'max_tokens'.",
+            f"This call may use up to {need} tokens; the limit of {english} is {most} per minute. Send less or lower 'max_tokens'.",
+        )
+    asked = (f", e esta chamada pode usar até {need}", f", and this call may use up to {need}") if need > 1 else ("", "")
+    return RateLimited(
+        f"Limite de {most} {units} por minuto {whose} atingido{asked[0]}. Tente de novo em {wait} s.",
+        f"Limit of {most} {units_english} per minute of {english} reached{asked[1]}. Try again in {wait} s.",
+        retry_after_seconds=wait,
+    )
+
+
+def _headers(needs: list[tuple[Bucket, int]], now: float) -> Headers:
+    """Of each unit the limit that is nearest to its end."""
+    if len(needs) == 1:
+        return _tell(needs[0][0], now)
+    nearest: dict[str, Bucket] = {}
+    for bucket, _ in needs:
+        unit = bucket.limit.unit
+        if unit not in nearest or bucket.remaining < nearest[unit].remaining:
+            nearest[unit] = bucket
+    return [header for bucket in nearest.values() for header in _tell(bucket, now)]
+
+
+def _tell(bucket: Bucket, now: float) -> Headers:
+    name = bucket.limit.unit.encode()
     return [
-        (b"x-ratelimit-limit-requests", b"%d" % limit),
-        (b"x-ratelimit-remaining-requests", b"%d" % remaining),
-        (b"x-ratelimit-reset-requests", b"%dms" % int(reset_seconds * 1000)),
+        (b"x-ratelimit-limit-" + name, b"%d" % bucket.limit.most),
+        (b"x-ratelimit-remaining-" + name, b"%d" % bucket.remaining),
+        (b"x-ratelimit-reset-" + name, write_duration((bucket.minute + 1) * WINDOW_SECONDS - now)),
     ]
+
+
+def write_duration(seconds: float) -> bytes:
+    """As OpenAI writes it: `120ms`, `7s`, `1m2s`. Rounded up, so that whoever waits so long has waited enough."""
+    if seconds < 1:
+        return b"%dms" % max(0, -int(-seconds * 1000 // 1))
+    whole = -int(-seconds // 1)
+    minutes, rest = divmod(whole, 60)
+    return b"%dm%ds" % (minutes, rest) if minutes else b"%ds" % rest

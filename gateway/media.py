@@ -96,7 +96,7 @@ async def open_call(
             f"O modelo '{route.name}' está sem preço e não é servido agora.", f"The model '{route.name}' has no live price.",
             param="model", code="price_missing",
         )  # fmt: skip
-    await process.limits.admit(caller, context.headers)
+    await process.limits.admit_call(caller, context)  # its tokens, where it has any, count when it is over
     return opened
 
 

@@ -9,19 +9,19 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 from django.conf import settings
 
-from billing.money import BRL
-from billing.pricing import MEDIA, PriceList, Usage, cost_of, price_ceiling, price_ceiling_of, price_usage
+from billing.pricing import PriceList, Usage, cost_of, price_ceiling, price_ceiling_of, price_usage
 from gateway.batcher import QueueFull
 from gateway.calls import Attempt, CallContext, Caller, Candidate, Routing, ServedDeployment, ServedRoute
-from gateway.errors import InsufficientBalance, SessionLost, Unavailable, ledger_unavailable
+from gateway.errors import BudgetExceeded, InsufficientBalance, SessionLost, Unavailable, ledger_unavailable
 from gateway.lanes import HoldItem, HoldLane, HoldResult, Settled, SettleItem, SettleLane
+from gateway.refusals import insufficient, over_budget
 from gateway.session import Session
 from gateway.spool import Spool, find_orphans
+from gateway.usage_row import write_row
 from tokia.crashpoints import crashpoint
 
 log = logging.getLogger(__name__)
@@ -31,8 +31,7 @@ RICH_FACTOR = 200
 WALLETS_MAX = 50_000
 DRAIN_SECONDS = 8.0
 SPOOL_SCAN_SECONDS = 30.0
-INT_MAX = 2_147_483_647
-PLACED, ALREADY_PLACED, SETTLED_BEFORE, INSUFFICIENT, CLOCK_OFF = 1, 2, 3, 0, 4
+PLACED, ALREADY_PLACED, SETTLED_BEFORE, INSUFFICIENT, CLOCK_OFF, OVER_BUDGET = 1, 2, 3, 0, 4, 6
 
 
 class OpenCall(msgspec.Struct):
@@ -56,6 +55,7 @@ class OpenCall(msgspec.Struct):
     outputs: dict[str, int] = {}  # `output_tokens` of the other routes that may be asked
     has_others: Callable[[str], bool] | None = None  # whether somebody else may be asked after a failure of this kind
     is_batch: bool = False
+    shortage: str = "balance"  # or "budget": what did not cover the models that were left out
     upstream_ns: int = 0  # spent waiting for upstreams
     first_token_ns: int = 0  # since the start; 0: none came
     settling: asyncio.Future[Settled] | None = None  # from then on the lane has it
@@ -160,18 +160,24 @@ class Meter:
     async def hold_for(
         self, call: OpenCall, bounds: list[Bound], *, input_bytes: int, choices: int = 1, is_ceiling_ours: bool = False
     ) -> None:
-        """Reserve the most that the call can cost, whichever model answers. Raises InsufficientBalance (402), Unavailable (503).
+        """Reserve the most that the call can cost, whichever model answers.
+
+        Raises InsufficientBalance (402), BudgetExceeded (403), Unavailable (503).
 
         Counting tokens is the dearest step of a call, so a wallet that had RICH_FACTOR times as much at its last hold is held by
         the bytes of the input (a token is at least one), and only the others by their count. Models that the balance does not
         cover leave `bounds`. Where it covers none, and the caller named no maximum (`is_ceiling_ours`), the outputs are cut to what
-        it affords, down to OUTPUT_TOKENS_FLOOR; `output_tokens` of the bounds tell what they came to.
+        it affords, down to OUTPUT_TOKENS_FLOOR; `output_tokens` of the bounds tell what they came to. A hard budget is no reason to
+        cut an answer, and none is held by the bytes: it may be as small as the call.
         """
-        by_bytes = max([bound.ceiling(input_bytes, bound.output_tokens, choices) for bound in bounds])
-        if by_bytes * RICH_FACTOR < self._available.get(call.caller.wallet_id, 0):
-            placed = await self._place(call, by_bytes)
-            if placed.result in (PLACED, ALREADY_PLACED):
-                return
+        caller = call.caller
+        is_budgeted = (caller.covers or caller.tag_covers) and any(cover.is_hard for cover in caller.budgets_of(call.context.tags))
+        if not is_budgeted:
+            by_bytes = max([bound.ceiling(input_bytes, bound.output_tokens, choices) for bound in bounds])
+            if by_bytes * RICH_FACTOR < self._available.get(caller.wallet_id, 0):
+                placed = await self._place(call, by_bytes)
+                if placed.result in (PLACED, ALREADY_PLACED):
+                    return
         counted = [bound.input_tokens() for bound in bounds]
         for _ in range(CLAMP_TRIES):
             amounts = [
@@ -181,30 +187,31 @@ class Meter:
             if placed.result in (PLACED, ALREADY_PLACED):
                 return
             least = min(amount for bound, amount in zip(bounds, amounts, strict=True) if not bound.is_fallback)
-            left = placed.available_nanos if placed.result == INSUFFICIENT else 0
+            left = {INSUFFICIENT: placed.available_nanos, OVER_BUDGET: placed.left_nanos}.get(placed.result, 0)
+            call.shortage = "budget" if placed.result == OVER_BUDGET else "balance"
             covered = _with_named(bounds, [place for place, amount in enumerate(amounts) if amount <= left])
-            if not covered and is_ceiling_ours:
+            if not covered and is_ceiling_ours and placed.result != OVER_BUDGET:
                 covered = _with_named(
                     bounds, [place for place, bound in enumerate(bounds) if bound.clamp(counted[place], left, choices)]
                 )
             if not covered:
                 break
             bounds[:], counted = [bounds[place] for place in covered], [counted[place] for place in covered]
-        raise _insufficient(least, placed.available_nanos)
+        raise _refusal(call, placed, least)
 
     async def hold_units(self, call: OpenCall, bound: Usage) -> None:
         """Reserve the most that a call can cost that uses no more than `bound`, whatever it is priced by: tokens, images, seconds,
-        characters, searches. Raises PriceMissing, InsufficientBalance (402), Unavailable (503)."""
+        characters, searches. Raises PriceMissing, InsufficientBalance (402), BudgetExceeded (403), Unavailable (503)."""
         amount = max(1, price_ceiling_of(call.prices, bound))
         placed = await self._place(call, amount)
         if placed.result not in (PLACED, ALREADY_PLACED):
-            raise _insufficient(amount, placed.available_nanos, is_chat=False)
+            raise _refusal(call, placed, amount, is_chat=False)
 
     async def _place(self, call: OpenCall, amount: int) -> HoldResult:
         """Raises Unavailable where it could be neither placed nor refused for want of balance."""
         if self._holds.down_since is not None or not self.session.id or self._settlements.is_spool_broken:
             raise ledger_unavailable()
-        item = HoldItem(call.context.id, call.caller.wallet_id, amount, lambda: self._let_go(call))
+        item = HoldItem(call.context.id, call.caller.wallet_id, amount, lambda: self._let_go(call), _budgets_of(call))
         try:
             placed = await self._holds.submit(item)
         except QueueFull:
@@ -223,7 +230,7 @@ class Meter:
         return placed
 
     def _let_go(self, call: OpenCall) -> None:
-        row = _row(call, Usage(requests=0), 0, 0, outcome="failed", status=503, error_code="ledger_unavailable")
+        row = write_row(call, Usage(requests=0), 0, 0, outcome="failed", status=503, error_code="ledger_unavailable")
         answer = self._settlements.submit(SettleItem(call.context.id, row, 0))
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())
 
@@ -248,10 +255,12 @@ class Meter:
             crashpoint("before_settle")
             if call.session_id != self.session.id:
                 raise SessionLost
+            if (ticket := call.context.ticket) is not None:
+                ticket.tokens_used = usage.prompt_tokens + usage.completion_tokens
             if call.deployment is not None and call.deployment.tokens_per_minute:
                 self.note_tokens(call.deployment, usage.prompt_tokens + usage.completion_tokens)
             gross = price_usage(call.prices, usage)
-            row = _row(
+            row = write_row(
                 call, usage, gross, cost_of(call.prices, usage), outcome=outcome, status=status, error_code=error_code,
                 source=source, finish_reason=finish_reason, upstream_id=upstream_id,
             )  # fmt: skip
@@ -296,6 +305,22 @@ def _with_named(bounds: list[Bound], covered: list[int]) -> list[int]:
     return covered if any(not bounds[place].is_fallback for place in covered) else []
 
 
+def _budgets_of(call: OpenCall) -> str:
+    caller = call.caller
+    if not caller.covers and not caller.tag_covers:  # as most
+        return ""
+    found = caller.budgets_of(call.context.tags)
+    return f"{{{','.join([str(cover.id) for cover in found])}}}" if found else ""
+
+
+def _refusal(call: OpenCall, placed: HoldResult, needed: int, *, is_chat: bool = True) -> InsufficientBalance | BudgetExceeded:
+    if placed.result == OVER_BUDGET:
+        for cover in call.caller.budgets_of(call.context.tags):
+            if cover.id == placed.budget_id:
+                return over_budget(cover, needed=needed, left=placed.left_nanos)
+    return insufficient(needed, placed.available_nanos, is_chat=is_chat)
+
+
 def affordable_output(ceiling: Callable[[int], int], available_nanos: int, most: int) -> int:
     """The largest output, up to `most`, whose ceiling the balance covers; 0 where not even the input is."""
     low, high = 0, most
@@ -313,80 +338,3 @@ def overloaded() -> Unavailable:
         "Muitas chamadas ao mesmo tempo. Tente de novo em instantes.", "Too many calls at once. Try again in a moment.",
         retry_after_seconds=1,
     )  # fmt: skip
-
-
-def _insufficient(needed: int, available: int, *, is_chat: bool = True) -> InsufficientBalance:
-    most, left = show_brl(needed, is_up=True), show_brl(available)
-    cure, english = (" ou diminua 'max_tokens'", " or lower 'max_tokens'") if is_chat else ("", "")
-    return InsufficientBalance(
-        f"Saldo insuficiente: esta chamada pode custar até {most} e há {left} disponíveis. Recarregue por PIX{cure}.",
-        f"Insufficient balance: this call may cost up to {most} and {left} is available. Top up{english}.",
-    )
-
-
-def show_brl(nanos: int, *, is_up: bool = False) -> str:
-    """Reais with four decimals: one call costs fractions of a centavo. `is_up` rounds away from zero."""
-    units = -(-nanos * 10_000 // BRL) if is_up else nanos * 10_000 // BRL
-    whole, part = divmod(units, 10_000)
-    return f"R$ {whole:,}".replace(",", ".") + f",{part:04d}"
-
-
-def _row(
-    call: OpenCall,
-    usage: Usage,
-    gross: int,
-    cost: int,
-    *,
-    outcome: str,
-    status: int,
-    error_code: str,
-    source: str = "none",
-    finish_reason: str = "",
-    upstream_id: str = "",
-) -> bytes:
-    """The settlement as `billing_settle_batch` reads it: the columns of UsageRecord."""
-    context, deployment, now_ns = call.context, call.deployment, time.monotonic_ns()
-    row: dict[str, Any] = {
-        "id": context.id,
-        "wallet_id": call.caller.wallet_id,
-        "organization_id": call.caller.organization_id,
-        "api_key_id": call.caller.api_key_id,
-        "surface": call.surface or call.route.surface,
-        "is_stream": call.is_stream,
-        "route_name": call.route.name,
-        "provider_name": deployment.provider_slug if deployment else "",
-        "upstream_model": deployment.upstream_model if deployment else "",
-        "upstream_id": _plain(upstream_id),
-        "price_version_id": call.prices.version_id,
-        "input_tokens": min(usage.input_tokens, INT_MAX),
-        "cached_input_tokens": min(usage.cached_input_tokens, INT_MAX),
-        "cache_write_tokens": min(usage.cache_write_tokens, INT_MAX),
-        "output_tokens": min(usage.output_tokens, INT_MAX),
-        "reasoning_tokens": min(usage.reasoning_tokens, INT_MAX),
-        "requests": usage.requests,
-        "gross_nanos": gross,
-        "cost_nanos": cost,
-        "outcome": outcome,
-        "status_code": status,
-        "error_code": error_code,
-        "finish_reason": _plain(finish_reason),
-        "usage_source": source,
-        "attempts": call.attempts,
-        "first_token_ms": call.first_token_ns // 1_000_000 if call.first_token_ns else None,
-        "latency_ms": (now_ns - context.started_ns) // 1_000_000,
-        "overhead_us": min(call.overhead_us_at(now_ns), INT_MAX),
-    }
-    if not call.routing.is_plain:
-        row["routing"] = call.routing
-    if call.arm_id:
-        row["experiment_arm_id"] = call.arm_id
-    if deployment is not None and deployment.is_own_key:
-        row["is_own_key"], row["cost_nanos"] = True, 0  # its owner pays the provider
-    if not usage.is_text:
-        row |= {name: min(quantity, INT_MAX) for name, _ in MEDIA if (quantity := getattr(usage, name))}
-    return msgspec.json.encode(row)
-
-
-def _plain(text: str) -> str:
-    """Text from outside, as a PostgreSQL column can keep it."""
-    return text.replace("\x00", "")[:120] if "\x00" in text or len(text) > 120 else text

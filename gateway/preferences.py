@@ -14,8 +14,9 @@ from typing import Any
 
 import msgspec
 
-from gateway.calls import NO_PREFERENCES, LatencyBudget, Preferences
+from gateway.calls import NO_PREFERENCES, CallContext, LatencyBudget, Preferences
 from gateway.parsing import invalid
+from gateway.tags import TAGS_HEADER, read_tags
 
 MODELS_MAX = 8
 MODEL_NAME_MAX = 200
@@ -34,7 +35,7 @@ PERCENTILES = {"p50": 50, "p75": 95, "p90": 95, "p99": 95}  # the nearest that i
 NEUTRAL = frozenset({"quantizations", "enforce_distillable_text"})
 SESSION_HEADER, BUDGET_HEADER, STRICT_HEADER = b"x-session-id", b"x-tokia-latency-budget-ms", b"x-tokia-strict-latency"
 
-_NAMES = ("models", "provider", "session_id", "latency_budget_ms", "quality", "route")
+_NAMES = ("models", "provider", "session_id", "latency_budget_ms", "quality", "route", "tags")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d{1,3})?")
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode: Callable[[msgspec.Raw], Any] = msgspec.json.Decoder(Any).decode
@@ -50,6 +51,8 @@ class Skimmed(msgspec.Struct, gc=False):
     latency_budget_ms: msgspec.Raw = NOTHING
     quality: msgspec.Raw = NOTHING
     route: msgspec.Raw = NOTHING
+    tags: msgspec.Raw = NOTHING
+    metadata: msgspec.Raw = NOTHING  # of which only `tags` is ours, and stays there
 
 
 _skim = msgspec.json.Decoder(Skimmed).decode
@@ -62,15 +65,28 @@ def take_preferences(body: bytes, headers: Mapping[bytes, bytes], *, is_chat: bo
     Where not `is_chat`, a call goes to the model that it names: `models` is refused, and `quality` is the surface's own.
     Raises BadRequest, naming the path."""
     try:
-        is_bare = _skim(body) == BARE
+        skimmed = _skim(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return body, read_preferences({}, headers)
     taken: dict[str, msgspec.Raw] = {}
-    if not is_bare:
+    metadata = b""
+    if skimmed != BARE:
+        metadata = bytes(skimmed.metadata)
         taken, body = _take_members(body, is_chat=is_chat)
-    if not taken and SESSION_HEADER not in headers and BUDGET_HEADER not in headers and STRICT_HEADER not in headers:
+    if taken or b'"tags"' in metadata or TAGS_HEADER in headers:
+        return body, read_preferences(taken, headers, metadata=metadata)
+    if SESSION_HEADER not in headers and BUDGET_HEADER not in headers and STRICT_HEADER not in headers:
         return body, NO_PREFERENCES
     return body, read_preferences(taken, headers)
+
+
+def note_preferences(context: CallContext, preferences: Preferences) -> None:
+    """A call's preferences, its tags apart: who says nothing else is planned for as one who says nothing."""
+    if preferences.tags:
+        context.tags = preferences.tags
+        preferences = msgspec.structs.replace(preferences, tags=())
+        preferences = NO_PREFERENCES if preferences == NO_PREFERENCES else preferences
+    context.preferences = preferences
 
 
 def _take_members(body: bytes, *, is_chat: bool) -> tuple[dict[str, msgspec.Raw], bytes]:
@@ -87,9 +103,12 @@ def _take_members(body: bytes, *, is_chat: bool) -> tuple[dict[str, msgspec.Raw]
     return taken, msgspec.json.encode(members)
 
 
-def read_preferences(taken: Mapping[str, msgspec.Raw], headers: Mapping[bytes, bytes]) -> Preferences:
+def read_preferences(taken: Mapping[str, msgspec.Raw], headers: Mapping[bytes, bytes], *, metadata: bytes = b"") -> Preferences:
     """Raises BadRequest, naming the path."""
     given: dict[str, Any] = {}
+    tags = read_tags(headers, body=_value(taken["tags"], "tags") if "tags" in taken else None, metadata=metadata)
+    if tags:
+        given["tags"] = tags
     if "models" in taken:
         given["models"] = tuple(dict.fromkeys(_names(taken["models"], "models", MODELS_MAX, MODEL_NAME_MAX)))
     if "provider" in taken:

@@ -35,7 +35,7 @@ async def rerank(process: GatewayProcess, context: CallContext, caller: Caller, 
     """Raises GatewayError, ClientGone; the call is then settled at nothing, or was never begun."""
     call = parse_rerank(body)
     candidates, routing = plan_call(process, context, caller, model=call.model, surface=SURFACE)
-    await process.limits.admit(caller, context.headers)
+    await process.limits.admit_call(caller, context)  # its tokens, where it has any, count when it is over
     open_call = open_at(context, caller, candidates, routing)
     route = open_call.route
     plan = prepare(candidates, routing, partial(compose, call))

@@ -34,6 +34,7 @@ REASONS: Final = {
     "unsupported": "it can't do what the call asks for",
     "context_window": "the call does not fit into its context",
     "balance": "the balance does not cover what it may cost",
+    "budget": "a budget does not cover what it may cost",
     "circuit": "its circuit is open, and others were there",
     "no_fallbacks": "the caller allows no fallbacks",
 }

@@ -39,12 +39,12 @@ def leave_out_small(candidates: list[Candidate], routing: Routing, tokens: int) 
     return [candidate for candidate in fitting if not candidate.kinds or CONTEXT in candidate.kinds]
 
 
-def keep_affordable(plan: Plan[Any], bounds: Sequence[Bound]) -> None:
-    """Leave out the models that the balance did not cover."""
+def keep_affordable(plan: Plan[Any], bounds: Sequence[Bound], *, shortage: str = "balance") -> None:
+    """Leave out the models that the balance, or a budget, did not cover."""
     kept = {bound.route.name for bound in bounds}
     dropped = {candidate.route.name for candidate in plan.candidates} - kept
     if dropped:
-        plan.routing.skipped = (*plan.routing.skipped, *(Skipped("balance", name) for name in sorted(dropped)))
+        plan.routing.skipped = (*plan.routing.skipped, *(Skipped(shortage, name) for name in sorted(dropped)))
         first = plan.candidates[0]
         plan.candidates = [candidate for candidate in plan.candidates if candidate.route.name in kept]
         plan.is_first_stale = plan.is_first_stale or plan.candidates[0] is not first

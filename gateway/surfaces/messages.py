@@ -16,7 +16,7 @@ from gateway.dialects import messages_native
 from gateway.dialects.base import Dialect
 from gateway.dialects.messages_native import frame_of
 from gateway.dialects.messages_terms import read_terms
-from gateway.errors import BadRequest, GatewayError
+from gateway.errors import BadRequest, BudgetExceeded, GatewayError
 from gateway.planning import route_alone
 from gateway.surfaces.messages_answer import MessageShaper, shape_message
 from gateway.surfaces.messages_request import Asked, encode_fields, outline_messages, parse_message, translate_message
@@ -158,6 +158,8 @@ class Messages:
         details: dict[str, Any] = {name: value for name, value in (("error_code", error.code), ("param", error.param)) if value}
         if isinstance(error, GatewayError) and error.usage_raw:  # a stream that broke
             details["usage"] = msgspec.Raw(error.usage_raw)
+        if isinstance(error, BudgetExceeded) and error.budget_raw:
+            details["budget"] = msgspec.Raw(error.budget_raw)
         kind = KINDS.get(error.status, "api_error" if error.status >= 500 else "invalid_request_error")
         return msgspec.json.encode(
             {"type": "error", "error": {"type": kind, "message": message, "details": details}, "request_id": known or None}

@@ -13,7 +13,8 @@ from billing.pricing import MEDIA, PriceList, UnitPrice, Usage, price_usage
 from gateway.calls import CallContext, Caller, ServedRoute
 from gateway.errors import InsufficientBalance
 from gateway.lanes import HoldResult
-from gateway.metering import INSUFFICIENT, PLACED, Bound, Meter, OpenCall, _row
+from gateway.metering import INSUFFICIENT, PLACED, Bound, Meter, OpenCall
+from gateway.usage_row import write_row
 
 PRICES = PriceList(
     1, "v1",
@@ -104,7 +105,7 @@ def test_the_answer_is_cut_by_the_price_of_sound() -> None:
 
 def test_a_row_of_plain_chat_names_no_other_unit() -> None:
     def row_of(usage: Usage) -> dict[str, object]:
-        row: dict[str, object] = json.loads(_row(open_call(), usage, 0, 0, outcome="completed", status=200, error_code=""))
+        row: dict[str, object] = json.loads(write_row(open_call(), usage, 0, 0, outcome="completed", status=200, error_code=""))
         return row
 
     names = {name for name, _ in MEDIA}

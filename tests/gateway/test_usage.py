@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from billing.money import format_fine_brl
 from billing.pricing import PriceList, UnitPrice, Usage, price_ceiling
 from gateway.calls import ChatCall
 from gateway.dialects.base import Tally, bucket_usage, openai_usage
 from gateway.dialects.openai import read_usage
 from gateway.lanes import Settled
-from gateway.metering import affordable_output, show_brl
+from gateway.metering import affordable_output
 from gateway.parsing import parse_chat
 from gateway.pricetag import decimal_brl, with_cost
 from gateway.tokens import bound_chat_input, count_chat_input, count_text, has_media
@@ -205,4 +206,4 @@ def test_the_affordable_output_is_the_largest_that_fits(
     [(0, False, "R$ 0,0000"), (1, True, "R$ 0,0001"), (1, False, "R$ 0,0000"), (1_234_567_890_000, False, "R$ 1.234,5678")],
 )
 def test_refusals_show_fractions_of_a_centavo(nanos: int, is_up: bool, shown: str) -> None:
-    assert show_brl(nanos, is_up=is_up) == shown
+    assert format_fine_brl(nanos, is_up=is_up) == shown
