@@ -5,6 +5,8 @@ import django.db.models.manager
 from django.conf import settings
 from django.db import migrations, models
 
+from billing.sql import read_sql
+
 # Who got what is why nobody gets it twice. Counters of a coupon are updated in place.
 APPEND_ONLY = """
 DO $$
@@ -273,4 +275,6 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(condition=models.Q(('status', 'rewarded'), ('referred_entry__isnull', True), _connector='XOR'), name='referral_rewarded_with_its_entry'),
         ),
         migrations.RunSQL(APPEND_ONLY, OPEN_AGAIN),
+        # A grant behind one that never ends never ends: it could not be used before.
+        migrations.RunSQL(read_sql("entries"), migrations.RunSQL.noop),
     ]

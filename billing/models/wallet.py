@@ -72,7 +72,7 @@ class Lot(models.Model):
     amount_nanos = models.BigIntegerField("valor")
     withdrawn_nanos = models.BigIntegerField("retirado", default=0)  # refunded or expired
     reserved_nanos = models.BigIntegerField("em devolução", default=0)  # a refund under way
-    expires_at = models.DateTimeField("expira em", null=True, blank=True)  # promo only; never earlier than an older lot's
+    expires_at = models.DateTimeField("expira em", null=True, blank=True)  # promo only; never earlier than an older lot's rest
     created_at = models.DateTimeField("criado em", auto_now_add=True)
 
     objects = TenantManager["Lot"]("wallet__organization")

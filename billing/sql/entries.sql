@@ -82,7 +82,7 @@ DECLARE
 BEGIN
   SELECT least(overdraft_nanos, p_amount) INTO owed FROM billing_wallet WHERE id = p_wallet;
   IF p_lot_kind = 'promo' AND expires IS NOT NULL THEN  -- lots are used in id order: a younger one never expires before an older one
-    SELECT greatest(expires, max(l.expires_at)) INTO expires
+    SELECT CASE WHEN coalesce(bool_or(l.expires_at IS NULL), false) THEN NULL ELSE greatest(expires, max(l.expires_at)) END INTO expires
     FROM billing_lot l JOIN billing_lots(p_wallet) r ON r.lot_id = l.id WHERE l.kind = 'promo' AND r.remaining > 0;
   END IF;
   INSERT INTO billing_lot (wallet_id, entry_id, kind, amount_nanos, withdrawn_nanos, reserved_nanos, expires_at, created_at)

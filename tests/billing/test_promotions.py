@@ -105,6 +105,19 @@ def test_the_balance_tells_the_part_that_ends_first(cast: Cast) -> None:
     assert f"R$\u00a05,00 valem até {today + dt.timedelta(days=3):%d/%m/%Y}" in page
 
 
+def test_what_comes_behind_money_that_never_ends_never_ends() -> None:
+    """It could not be used before it: the older one is spent first."""
+    make_volume_plan()
+    wallet = make_wallet(brl="0")
+    give_grant(wallet, amount_nanos=BRL, reference="grant:1", reason="Cortesia", by="ana")
+    ends_at = end_of_day(clock.today_in_brazil())
+    entry = give_grant(wallet, amount_nanos=BRL, reference="grant:2", reason="Cupom", by="ana", expires_at=ends_at)
+    assert Lot.everywhere.get(entry=entry).expires_at is None and next_to_end(wallet) is None
+    make_usage(wallet=wallet, gross_nanos=2 * BRL)
+    entry = give_grant(wallet, amount_nanos=BRL, reference="grant:3", reason="Cupom", by="ana", expires_at=ends_at)
+    assert Lot.everywhere.get(entry=entry).expires_at == ends_at  # nothing older is left
+
+
 def test_a_day_ends_at_brazils_midnight() -> None:
     ends_at = end_of_day(dt.date(2026, 11, 30))
     assert ends_at == dt.datetime(2026, 12, 1, 3, tzinfo=dt.UTC)
