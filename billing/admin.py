@@ -2,6 +2,7 @@
 
 from billing import (
     admin_budgets,
+    admin_cards,
     admin_exchange,
     admin_hooks,
     admin_limits,
@@ -16,6 +17,7 @@ from billing import (
 
 __all__ = [
     "admin_budgets",
+    "admin_cards",
     "admin_exchange",
     "admin_hooks",
     "admin_limits",

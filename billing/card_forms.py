@@ -49,10 +49,8 @@ class ReaisField(forms.CharField):
         widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "class": "num"})
         super().__init__(max_length=20, widget=widget, **kwargs)
 
-    def to_python(self, value: Any) -> Any:
-        text = super().to_python(value)
-        if not text:
-            return None
+    def clean(self, value: Any) -> Any:
+        text = super().clean(value)
         try:
             nanos = read_reais(text)
         except ValueError:
