@@ -29,6 +29,7 @@ from billing.models.promotions import (
     ReferralCode,
     WelcomeGrant,
 )
+from billing.models.reconciliation import Difference, ProviderReport, ProviderReportLine, ReconciliationRun
 from billing.models.rollups import TagDay, UsageDay
 from billing.models.seals import LedgerSeal, SealCheck
 from billing.models.usage import MonthSpend, SettledBatch, UsageRecord
@@ -49,6 +50,7 @@ __all__ = [
     "Coupon",
     "CouponRedemption",
     "DayClose",
+    "Difference",
     "Dispute",
     "Event",
     "EventMail",
@@ -74,7 +76,10 @@ __all__ = [
     "PriceVersion",
     "PromotionRules",
     "ProviderCost",
+    "ProviderReport",
+    "ProviderReportLine",
     "RateAlarm",
+    "ReconciliationRun",
     "Referral",
     "ReferralCode",
     "Refund",
