@@ -38,7 +38,7 @@ whatever order, batch or process its calls were settled. The ledger's SQL (`bill
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import lcm
 
 import msgspec
@@ -165,6 +165,13 @@ class PriceList:
         }
         return PriceList(version_id=self.version_id, version_label=self.version_label, units=units)
 
+    def adjusted(self, margin_bps: int) -> PriceList:
+        """The same edition's prices for an organization whose LimitProfile adjusts them; costs stay."""
+        units = {
+            unit: replace(price, amount_nanos=adjust_amount(price.amount_nanos, margin_bps)) for unit, price in self.units.items()
+        }
+        return PriceList(version_id=self.version_id, version_label=self.version_label, units=units)
+
     def for_own_key(self) -> PriceList:
         """The same edition's platform fee, where the customer pays the provider: a part of each price, and no cost. Exact."""
         units = {
@@ -185,6 +192,11 @@ class Tier:
 
     above_nanos: int
     discount_bps: int
+
+
+def adjust_amount(amount_nanos: int, margin_bps: int) -> int:
+    """A price with an organization's adjustment, in hundredths of a percent (negative: a discount), up to one nano."""
+    return -(-amount_nanos * (10_000 + margin_bps) // 10_000)
 
 
 def price_usage(prices: PriceList, usage: Usage) -> int:

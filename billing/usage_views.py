@@ -23,7 +23,7 @@ from billing.exports import write_file
 from billing.models import Export, Hold, Price, PriceVersion, UsageRecord
 from billing.money import to_brl
 from billing.periods import CHOICES, Period, read_period
-from billing.pricing import BUCKETS
+from billing.pricing import BUCKETS, adjust_amount
 from billing.sheets import stream
 from billing.units import media_of, tell_media, tell_per
 from billing.usage_sums import UsageFilter, UsageLine
@@ -75,9 +75,8 @@ class UsageRow:
 def usage(request: MemberRequest) -> HttpResponseBase:
     period = read_period(request.GET)
     only, group = read_usage_filter(request.GET)
-    days = {"first_on": period.first_on, "last_on": period.last_on}
-    lines = usage_sums.usage_by(group, only=only, lines_max=LINES_MAX + 1, **days)
-    total = usage_sums.totals(only=only, **days)
+    lines = usage_sums.usage_by(group, first_on=period.first_on, last_on=period.last_on, only=only, lines_max=LINES_MAX + 1)
+    total = usage_sums.totals(first_on=period.first_on, last_on=period.last_on, only=only)
     context = {
         "nav": "uso",
         "group": group,
@@ -249,7 +248,8 @@ def request_detail(request: MemberRequest, call_id: uuid.UUID) -> HttpResponseBa
 
 
 def price_lines(record: UsageRecord) -> list[PriceLine]:
-    """What each bucket of a call came to, at the prices of its version. Their sum, up to the next nano, is its gross."""
+    """What each bucket of a call came to, at its version's prices as its organization's LimitProfile adjusts them. Their sum, up to the
+    next nano, is its gross."""
     if record.usage_source == UsageRecord.UsageSource.CACHE:
         return []
     prices = {price.unit: price for price in Price.objects.filter(version_id=record.price_version_id, route_name=record.route_name)}
@@ -259,9 +259,10 @@ def price_lines(record: UsageRecord) -> list[PriceLine]:
         price = next((prices[unit] for unit in units if unit in prices), None)
         if quantity and price is not None:
             percent = _percent_of(record, price)
-            amount = to_brl(quantity * price.amount_nanos * percent) / (100 * price.per_units)
+            asked = adjust_amount(price.amount_nanos, record.margin_bps)
+            amount = to_brl(quantity * asked * percent) / (100 * price.per_units)
             per = tell_per(price.unit, price.per_units)
-            lines.append(PriceLine(LABELS[name], quantity, price.amount_nanos, price.per_units, amount, per, percent))
+            lines.append(PriceLine(LABELS[name], quantity, asked, price.per_units, amount, per, percent))
     return lines
 
 

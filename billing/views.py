@@ -24,6 +24,7 @@ from billing.pix import brcode, charges, psp
 from billing.pix.errors import PspRefused, PspUnavailable, TooManyOpenCharges, TopUpRefused
 from billing.pix.received import parse_pix
 from billing.pricebooks import price_lists
+from billing.pricing import adjust_amount
 from billing.top_ups import bounds_of
 from billing.wallets import wallet_of
 from tokia import clock
@@ -62,6 +63,8 @@ def _top_up_context(request: MemberRequest, *, form: TopUpForm, failure: str) ->
     awaiting = Charge.objects.filter(status__in=charges.OPEN, expires_at__gt=clock.now()).order_by("-created_at")
     prices, bounds = price_lists(), bounds_of(request.membership.organization)
     route = next((name for name in PREVIEW_ROUTES if name in prices), "")
+    preview_nanos = prices[route].units["input"].amount_nanos if route and "input" in prices[route].units else 0
+    profile = request.membership.organization.limit_profile
     return {
         "nav": "recarregar",
         "tab": "pix",
@@ -76,7 +79,7 @@ def _top_up_context(request: MemberRequest, *, form: TopUpForm, failure: str) ->
         "organization": request.membership.organization,
         "wallet": wallet_of(request.membership.organization),
         "preview_route": route,
-        "preview_nanos": prices[route].units["input"].amount_nanos if route and "input" in prices[route].units else 0,
+        "preview_nanos": adjust_amount(preview_nanos, profile.margin_bps) if profile else preview_nanos,
     }
 
 

@@ -240,7 +240,7 @@ async def answer_read(exchange: Exchange, path: str, method: str) -> Reply:
             Reply(200, [JSON_TYPE], b'{"status":"ok"}') if process.is_ready else Reply(503, [JSON_TYPE], b'{"status":"not ready"}')
         )
     caller = await authenticate(exchange)
-    catalog = process.snapshots.catalog
+    catalog = process.snapshots.catalog.priced_for(caller)
     if path == "/v1/models":
         body = models_list.list_models(catalog, caller)
     elif path == "/v1/credits":

@@ -273,7 +273,8 @@ def end_call(
         error_code=error_code, finish_reason=_plain(finish_reason),
         attempts=tuple(msgspec.to_builtins(attempt) for attempt in open_call.attempts), latency_ms=elapsed_ns // 1_000_000,
         overhead_us=min(open_call.overhead_us, INT_MAX), routing=None if routing.is_plain else msgspec.to_builtins(routing),
-        experiment_arm_id=open_call.arm_id or None, is_own_key=is_own_key,
+        experiment_arm_id=open_call.arm_id or None, is_own_key=is_own_key, project_id=open_call.caller.project_id,
+        tags=open_call.context.tags or None, margin_bps=open_call.caller.margin_bps,
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from django.conf import settings
@@ -111,6 +111,7 @@ def _release(rows: list[BatchLine], *, batch: Batch, caller: Caller) -> None:
             id=row.call_id, wallet_id=caller.wallet_id, api_key_id=batch.api_key_id, price_version_id=row.price_version_id,
             route_name=row.route_name, gross_nanos=0, outcome=UsageRecord.Outcome.FAILED, usage=Usage(requests=0),
             usage_source=UsageRecord.UsageSource.NONE, surface="batch", status_code=500, error_code="worker_lost",
+            project_id=caller.project_id,
         )
         for row in rows
         if row.call_id is not None
@@ -122,18 +123,26 @@ def _release(rows: list[BatchLine], *, batch: Batch, caller: Caller) -> None:
 
 # ── One call ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 def begin_call(
-    line: Line, *, call_id: uuid.UUID, wallet_id: int, amount_nanos: int, session: int, route_name: str, version: int
+    line: Line,
+    *,
+    call_id: uuid.UUID,
+    wallet_id: int,
+    amount_nanos: int,
+    session: int,
+    route_name: str,
+    version: int,
+    budgets: Sequence[int] = (),
 ) -> None:
-    """The line's call and its hold, committed before an upstream hears of it.
+    """The line's call and its hold, from the wallet and from `budgets`, committed before an upstream hears of it.
 
-    Raises InsufficientBalance, SessionFenced, LedgerUnavailable, LineLost."""
+    Raises InsufficientBalance, BudgetExceeded, SessionFenced, LedgerUnavailable, LineLost."""
     with transaction.atomic():
         row = _lock(line)
         if not Batch.everywhere.filter(pk=line.batch_id, status=Batch.Status.IN_PROGRESS).exists():
             raise LineLost
         row.call_id, row.route_name, row.price_version_id = call_id, route_name, version
         row.save(update_fields=["call_id", "route_name", "price_version_id"])
-        holds.place_hold(session, call_id=call_id, wallet=Wallet(pk=wallet_id), amount_nanos=amount_nanos)
+        holds.place_hold(session, call_id=call_id, wallet=Wallet(pk=wallet_id), amount_nanos=amount_nanos, budgets=budgets)
         crashpoint("batch_before_hold_commit")
     crashpoint("batch_after_hold_commit")
 

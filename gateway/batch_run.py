@@ -27,7 +27,7 @@ from django.db.models.functions import Now
 
 from accounts.models import SnapshotVersion
 from billing import holds
-from billing.errors import InsufficientBalance, SessionFenced
+from billing.errors import BudgetExceeded, InsufficientBalance, SessionFenced
 from billing.pricing import Usage
 from gateway import catalog
 from gateway.batch_calls import LineProcess, Request, Snapshot, call_line, end_call, read_request, word_error
@@ -254,8 +254,8 @@ class Turn:
             except LineLost:
                 with contextlib.suppress(LineLost):  # the batch was stopped, or another worker has it
                     await self._threads.run(lambda: postpone_line(line, error_code="", ended=None, seconds=0))
-            except InsufficientBalance as error:
-                await self._wait_for_balance(line, batch, error)
+            except (InsufficientBalance, BudgetExceeded) as error:
+                await self._wait_for_money(line, batch, error)
             except SessionFenced as error:
                 await self._postpone(line, opened, error, seconds=1)
             except TokiaError as error:
@@ -277,6 +277,7 @@ class Turn:
             begin_ = partial(
                 begin_call, line, call_id=uuid.UUID(context.id), wallet_id=caller.wallet_id, amount_nanos=amount_nanos,
                 session=session, route_name=call.route.name, version=call.prices.version_id,
+                budgets=[cover.id for cover in caller.budgets_of(context.tags)],
             )  # fmt: skip
             await self._threads.run(begin_)
 
@@ -291,8 +292,8 @@ class Turn:
         await self._threads.run(lambda: deliver_call(line, ended=ended.call, session=session, shape=shape))
         self.delivered += 1
 
-    async def _wait_for_balance(self, line: Line, batch: Batch, error: InsufficientBalance) -> None:
-        """The line keeps its place, and its batch waits: a top-up may come within the window."""
+    async def _wait_for_money(self, line: Line, batch: Batch, error: InsufficientBalance | BudgetExceeded) -> None:
+        """The line keeps its place, and its batch waits: a top-up, or a budget's next day, may come within the window."""
         until = clock.now() + POOR_PAUSE
 
         def wait() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from billing import pricebooks
 from gateway.calls import (
@@ -38,6 +38,21 @@ class Catalog:
     next_change_at: float | None = None
     rules: Mapping[str, ServedRule] = field(default_factory=dict)  # virtual models, by name
     experiments: Mapping[tuple[int, str], ServedExperiment] = field(default_factory=dict)  # by organization (0: all) and model
+    _adjusted: dict[int, Catalog] = field(default_factory=dict, init=False, repr=False, compare=False)  # by margin_bps
+
+    def priced_for(self, caller: Caller) -> Catalog:
+        """The same, at the prices of the caller's organization. What a call plans, holds, settles and is told is of one of them."""
+        if not caller.margin_bps:  # as most
+            return self
+        found = self._adjusted.get(caller.margin_bps)
+        if found is None:
+            found = self._adjusted[caller.margin_bps] = self._adjust(caller.margin_bps)
+        return found
+
+    def _adjust(self, margin_bps: int) -> Catalog:
+        routes = {name: _adjust_route(route, margin_bps) for name, route in self.routes.items()}
+        by_alias = {alias: routes[route.name] for alias, route in self.by_alias.items()}
+        return replace(self, routes=routes, by_alias=by_alias)
 
 
 EMPTY = Catalog(routes={}, by_alias={})
@@ -61,6 +76,13 @@ def route_for(catalog: Catalog, model: str, *, caller: Caller, surface: str, par
             param=param, code="price_missing",
         )  # fmt: skip
     return route
+
+
+def _adjust_route(route: ServedRoute, margin_bps: int) -> ServedRoute:
+    if route.prices is None:
+        return route
+    prices = route.prices.adjusted(margin_bps)
+    return replace(route, prices=prices, own_key_prices=prices.for_own_key() if route.own_key_prices is not None else None)
 
 
 def unknown_model(model: str, *, param: str = "model") -> RouteNotFound:

@@ -54,7 +54,7 @@ async def list_deployments(process: GatewayProcess, caller: Caller, name: str) -
 
 def _routes_named(process: GatewayProcess, caller: Caller, name: str) -> list[ServedRoute]:
     """The model, or those of a virtual one, as far as the caller may use them. Raises RouteNotFound."""
-    catalog = process.snapshots.catalog
+    catalog = process.snapshots.catalog.priced_for(caller)
     rule = catalog.rules.get(name)
     names = [step.route_name for step in rule.steps] if rule is not None else [name]
     found = [route for each in names if (route := catalog.by_alias.get(each)) is not None]

@@ -66,7 +66,7 @@ def plan_call(
     """At least one candidate, of routes that are served at this surface, priced, and allowed to the caller. `describe` tells what
     the call is like, where a rule asks; `session` is what else says that calls belong together, `user` whom an experiment knows.
     Raises RouteNotFound (404), Forbidden (403), Unavailable (503)."""
-    catalog = process.snapshots.catalog
+    catalog = process.snapshots.catalog.priced_for(caller)
     route = catalog.by_alias.get(model)
     is_plain = context.preferences is NO_PREFERENCES and not caller.own_keys and route is not None and route.prices is not None
     if is_plain and not (catalog.experiments and is_tried(catalog, caller, model)):
@@ -97,7 +97,7 @@ def plan_plainly(process: GatewayProcess, route: ServedRoute, caller: Caller, *,
     candidates += [Candidate(route, deployment) for deployment in ordered]
     if route.surface != ACROSS_MODELS:
         return candidates
-    routes = process.snapshots.catalog.routes
+    routes = process.snapshots.catalog.priced_for(caller).routes
     for fallback in route.fallbacks:
         other = routes.get(fallback.route_name)
         if other is None or other.prices is None or other.surface != ACROSS_MODELS or not caller.may_use(other.name):
@@ -140,7 +140,7 @@ class Planning:
         self, process: GatewayProcess, preferences: Preferences, caller: Caller, surface: str, *, session: str = ""
     ) -> None:
         self._process, self._caller, self._surface = process, caller, surface
-        self._catalog: Catalog = process.snapshots.catalog
+        self._catalog: Catalog = process.snapshots.catalog.priced_for(caller)
         self.preferences = preferences
         session = preferences.session or session
         self._session = f"{caller.organization_id}\0{session}" if session else ""

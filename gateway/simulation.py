@@ -160,6 +160,7 @@ def _caller_of(organization: Organization | None) -> Caller:
     return Caller(
         api_key_id=0, organization_id=organization.pk if organization else 0, wallet_id=0, label="", allowed_routes=frozenset(),
         requests_per_minute=0, expires_at=None, is_revoked=False, is_suspended=False, own_keys=own_keys,
+        margin_bps=organization.limit_profile.margin_bps if organization and organization.limit_profile else 0,
     )  # fmt: skip
 
 
