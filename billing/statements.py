@@ -14,7 +14,8 @@ from typing import Any
 from django.db import connection
 
 from accounts.tenancy import current_tenant
-from billing.models import CardPayment, LedgerEntry, Lot, MonthSpend, UsageRecord, VolumeTier, Wallet
+from billing.discounts import plan_of_month, tiers_of
+from billing.models import CardPayment, LedgerEntry, Lot, MonthSpend, UsageRecord, Wallet
 from billing.pricing import Tier, next_tier, tier_at
 from billing.units import media_from, tell_media
 from billing.usage_sums import MEDIA_SUMS, UsageFilter, UsageLine, usage_by
@@ -242,7 +243,7 @@ def month_to_date() -> MonthToDate:
     wallet = wallet_of(current_tenant())
     spend = MonthSpend.objects.filter(month=month.first_on).first()
     gross = spend.gross_nanos if spend else 0
-    tiers = _tiers_of(spend.volume_plan_id if spend else _plan_of(wallet))
+    tiers = tiers_of(spend.volume_plan_id if spend else plan_of_month(wallet, month))
     ahead = next_tier(gross, tiers)
     return MonthToDate(
         month=month,
@@ -279,15 +280,3 @@ def _days(first_on: dt.date, last_on: dt.date) -> Iterator[dt.date]:
 
 def _starts_at(day: dt.date) -> dt.datetime:
     return dt.datetime.combine(day, dt.time(), SAO_PAULO)
-
-
-def _plan_of(wallet: Wallet) -> int | None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT billing_plan_of(%s)", [wallet.pk])
-        [(plan,)] = cursor.fetchall()
-    return int(plan) if plan is not None else None
-
-
-def _tiers_of(plan_id: int | None) -> list[Tier]:
-    rows = VolumeTier.objects.filter(plan_id=plan_id).order_by("above_nanos").values_list("above_nanos", "discount_bps")
-    return [Tier(above, bps) for above, bps in rows]
