@@ -42,7 +42,7 @@ class RemovalQuery(Shape):
 class InvitationBody(Shape):
     email = serializers.EmailField(max_length=254)
     role = serializers.ChoiceField(choices=Role.choices)
-    example = {"email": "bob@acme.com.br", "role": "developer"}
+    example = {"email": "bia@acme.com.br", "role": "developer"}
 
 
 class InvitationAnswer(Shape):
@@ -52,7 +52,7 @@ class InvitationAnswer(Shape):
     created_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField()
     example: Any = {
-        "id": 9, "email": "bob@acme.com.br", "role": "developer", "created_at": "2026-11-22T12:00:00Z",
+        "id": 9, "email": "bia@acme.com.br", "role": "developer", "created_at": "2026-11-22T12:00:00Z",
         "expires_at": "2026-11-29T12:00:00Z",
     }  # fmt: skip
 

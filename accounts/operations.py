@@ -43,7 +43,10 @@ Handler = Callable[..., Any]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """`scope` is one of the table's, SIGNED_IN or PUBLIC. `creates` is ATOMIC or STEPS for what takes an Idempotency-Key."""
+    """`scope` is one of the table's, SIGNED_IN or PUBLIC. `creates` is ATOMIC or STEPS for what takes an Idempotency-Key.
+
+    `media`: the handler gives a file of this type as a response of its own.
+    """
 
     name: str
     scope: str
@@ -55,6 +58,7 @@ class Operation:
     body: type[Shape] | None = None
     answer: type[Shape] | None = None
     creates: str = ""
+    media: str = ""
     problems: tuple[int, ...] = ()
 
 
@@ -134,7 +138,7 @@ def operation(name: str, *, scope: str, tag: str, summary: str, text: str, **giv
 
     def decorate(handler: Handler) -> Handler:
         @wraps(handler)
-        def handle(self: Resource, request: Request, **path: Any) -> Response:
+        def handle(self: Resource, request: Request, **path: Any) -> HttpResponseBase:
             caller = caller_in(request)
             if told.scope != PUBLIC:
                 if caller is None:
@@ -148,6 +152,9 @@ def operation(name: str, *, scope: str, tag: str, summary: str, text: str, **giv
                 found = handler(self, call, **path)
                 return told.answer(found).data if told.answer is not None else None
 
+            if told.media:
+                file: HttpResponseBase = handler(self, call, **path)
+                return file
             key = request.headers.get("Idempotency-Key") if told.creates and caller is not None else None
             if key is None or caller is None:
                 return Response(work(), status=told.status)
@@ -192,7 +199,10 @@ def _tell_schema(told: Operation) -> Callable[[Handler], Handler]:
     if told.creates:
         statuses |= {409, 422}
     responses: dict[Any, Any] = {(status, PROBLEM): OpenApiResponse(Problem, TITLES[status][1]) for status in sorted(statuses)}
-    responses[told.status] = OpenApiResponse(told.answer, told.summary) if told.answer else OpenApiResponse(None, "Feito")
+    if told.media:
+        responses[told.status, told.media] = OpenApiResponse(OpenApiTypes.BINARY, "O arquivo")
+    else:
+        responses[told.status] = OpenApiResponse(told.answer, told.summary if told.answer else "Feito")
     examples = []
     if told.body is not None and told.body.example is not None:
         examples.append(OpenApiExample(f"{told.name} request", told.body.example, request_only=True))

@@ -6,6 +6,7 @@ import datetime as dt
 import functools
 import json
 import uuid
+import zlib
 from typing import Any
 
 from django.core.cache import cache
@@ -19,8 +20,22 @@ from accounts.projects import create_project
 from accounts.scopes import CALL, SCOPES
 from billing.budgets import set_budget
 from billing.events import tell
+from billing.export_tables import Wanted
 from billing.hooks import create_hook
-from billing.models import Budget, Charge, Event, Hook, HookDelivery, Refund, UsageRecord
+from billing.models import (
+    AutoTopUp,
+    Budget,
+    Card,
+    CardPayment,
+    Charge,
+    Event,
+    Export,
+    ExportPiece,
+    Hook,
+    HookDelivery,
+    Refund,
+    UsageRecord,
+)
 from billing.money import BRL
 from tests.api.operations import Served
 from tests.cast import Cast, make_cast
@@ -29,7 +44,10 @@ from tokia import clock
 
 ALL = list(SCOPES)
 # What an example of OpenAPI can't be sent as: where ids or the outside are concerned.
-BODIES: dict[str, dict[str, Any]] = {"create_top_up": {"amount_brl": "1.00"}, "rename_project": {"name": "Outro nome"}}
+BODIES: dict[str, dict[str, Any]] = {
+    "create_top_up": {"amount_brl": "1.00"}, "create_card_top_up": {"amount_brl": "1.00"},  # less than anybody may
+    "rename_project": {"name": "Outro nome"},
+}  # fmt: skip
 
 
 class Side:
@@ -63,6 +81,25 @@ class Side:
             id=clock.new_id(), wallet=self.wallet, txid=f"tk{uuid.uuid4().hex}", amount_nanos=77 * BRL, brcode=mark,
             status=Charge.Status.PENDING, created_at=now, expires_at=now + dt.timedelta(hours=1),
         )  # fmt: skip
+        self.card = Card.everywhere.create(
+            organization=organization,
+            stripe_id=f"pm_{mark}",
+            brand="visa",
+            last4="4242",
+            exp_month=8,
+            exp_year=2030,
+            is_default=True,
+        )
+        self.payment = CardPayment.everywhere.create(
+            id=clock.new_id(), wallet=self.wallet, how=CardPayment.How.CHECKOUT, amount_nanos=55 * BRL, created_at=now,
+            status=CardPayment.Status.PENDING, page_url=f"https://example.com.br/{mark}", expires_at=now + dt.timedelta(hours=1),
+        )  # fmt: skip
+        today = clock.today_in_brazil()
+        self.export = Export.everywhere.create(
+            id=clock.new_id(), organization=organization, kind=Export.Kind.USAGE, form=Export.Form.PLAIN, bytes=len(mark),
+            filters=Wanted(Export.Kind.USAGE, Export.Form.PLAIN, today, today).as_json(), status=Export.Status.DONE,
+        )  # fmt: skip
+        ExportPiece.objects.create(export=self.export, number=0, data=zlib.compress(mark.encode()))
         lot = self.wallet.lots.get()
         self.refund = Refund.objects.create(id=uuid.uuid4(), lot=lot, end_to_end_id=mark[:32], amount_nanos=BRL, reason=mark,
                                             requested_by=mark, status=Refund.Status.REFUSED)  # fmt: skip
@@ -73,6 +110,7 @@ class Side:
         return {
             "key_id": self.key.pk, "project_id": self.project.pk, "member_id": self.membership.pk,
             "invitation_id": self.invitation.pk, "budget_id": self.budget.pk, "top_up_id": self.charge.pk,
+            "card_top_up_id": self.payment.pk, "export_id": self.export.pk,
             "call_id": self.call_id, "hook_id": self.hook.pk, "delivery_id": self.delivery.pk,
             "event_id": self.event.pk if self.event else 0,
         }  # fmt: skip
@@ -86,7 +124,9 @@ class Side:
             ours.projects.all(), Budget.everywhere.filter(organization=ours), Charge.everywhere.filter(wallet=self.wallet),
             UsageRecord.everywhere.filter(organization=ours), Hook.everywhere.filter(organization=ours),
             HookDelivery.everywhere.filter(hook=self.hook), Event.everywhere.filter(organization=ours),
-            Refund.objects.filter(lot__wallet=self.wallet),
+            Refund.objects.filter(lot__wallet=self.wallet), Card.everywhere.filter(organization=ours),
+            CardPayment.everywhere.filter(wallet=self.wallet), AutoTopUp.everywhere.filter(wallet=self.wallet),
+            Export.everywhere.filter(organization=ours),
         )  # fmt: skip
         self.wallet.refresh_from_db()
         return [[*found.order_by("pk").values()] for found in rows] + [self.wallet.posted_nanos, self.wallet.held_nanos]
@@ -116,10 +156,13 @@ def ask(method: str, path: str, *, secret: str = "", body: Any = None, client: C
     if client is None:
         client = _program()
         client.cookies.clear()
-    return client.generic(
+    answer = client.generic(
         method.upper(), path, raw if body is not None else b"", content_type="application/json",
         headers={name.replace("_", "-"): value for name, value in headers.items()},
     )  # fmt: skip
+    if not answer.streaming:
+        return answer
+    return HttpResponse(b"".join(answer), status=answer.status_code, headers=dict(answer.items()))  # type: ignore[call-overload]
 
 
 @functools.cache
@@ -133,7 +176,8 @@ def body_for(served: Served, side: Side | None = None) -> Any:
     if served.operation.body is None:
         return None
     body = dict(BODIES.get(served.name, served.operation.body.example))
-    return body | {name: side.project.pk for name in ("project_id", "subject_id") if side is not None and name in body}
+    ours = {"project_id": side.project.pk, "subject_id": side.project.pk, "card_id": side.card.pk} if side else {}
+    return body | {name: value for name, value in ours.items() if name in body}
 
 
 def told(answer: HttpResponse) -> Any:

@@ -58,6 +58,11 @@ def test_it_finds_nothing_of_another_organization(world: World) -> None:
     assert world.acme.state() == before
 
 
+def body_for_auto(card_id: int) -> dict[str, Any]:
+    amounts = ("threshold_brl", "amount_brl", "day_max_brl", "month_max_brl")
+    return {"card_id": card_id} | dict.fromkeys(amounts, "100.00")
+
+
 def test_it_takes_no_id_of_another_organization_in_a_body(world: World) -> None:
     before = world.acme.state()
     acme, secret = world.acme, world.globex.secret
@@ -65,6 +70,7 @@ def test_it_takes_no_id_of_another_organization_in_a_body(world: World) -> None:
         ("post", "keys", {"name": "x", "project_id": acme.project.pk}),
         ("patch", f"keys/{world.globex.key.pk}", {"project_id": acme.project.pk}),
         ("post", "budgets", {"scope": "project", "subject_id": acme.project.pk, "window": "day", "limit_brl": "1.00"}),
+        ("put", "auto-top-up", body_for_auto(acme.card.pk)),
         ("post", "budgets", {"scope": "key", "subject_id": acme.key.pk, "window": "day", "limit_brl": "1.00"}),
         ("post", "budgets", {"scope": "member", "subject_id": acme.owner.pk, "window": "day", "limit_brl": "1.00"}),
     ]

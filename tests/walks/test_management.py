@@ -25,6 +25,12 @@ class Program:
         )
         self.described: dict[str, Any] = self.http.get("openapi.json").json()
 
+    def __enter__(self) -> Program:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+
     def ask(self, method: str, path: str, body: Any = None, *, status: int = 200, **headers: str) -> Any:
         answer = self.http.request(method, path, json=body, headers={k.replace("_", "-"): v for k, v in headers.items()})
         assert answer.status_code == status, f"{method} {path}: {answer.status_code} {answer.text}"
@@ -52,7 +58,11 @@ def test_it_manages_from_a_key_to_the_statement(stack: Stack) -> None:
         assert browser.post("/api/v1/keys", json=body).status_code == 403  # no CSRF token
         made = browser.post("/api/v1/keys", json=body, headers=csrf)
         assert made.status_code == 201, made.text
-    program = Program(stack, secret=made.json()["secret"])
+    with Program(stack, secret=made.json()["secret"]) as program:
+        walk(stack, program, scopes=scopes)
+
+
+def walk(stack: Stack, program: Program, *, scopes: list[str]) -> None:
     assert program.ask("GET", "caller")["scopes"] == [scope for scope in program.ask("GET", "caller")["scopes"] if scope in scopes]
     refused = program.http.get("members")
     assert refused.status_code == 403 and refused.headers["content-type"] == "application/problem+json"
