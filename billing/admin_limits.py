@@ -18,14 +18,14 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from accounts.models import ApiKey, LimitProfile, Organization
+from accounts.models import LimitProfile, Organization
 from billing.admin_parts import change_url, to_list
+from billing.limits import NO_LIMIT, effective_limits, key_limits, tell_percent
 from billing.money import CENTAVO, format_brl, to_brl
 from billing.reais import read_reais
 from billing.top_ups import bounds_of
 
 MARGIN_BPS_MIN, MARGIN_BPS_MAX = -5_000, 30_000
-NO_LIMIT = "sem limite"
 
 
 class AmountField(forms.CharField):
@@ -109,12 +109,6 @@ class SharedLimitsForm(forms.ModelForm):  # type: ignore[type-arg]
         if commit:
             profile.save()
         return profile
-
-
-def tell_percent(bps: int) -> str:
-    """Hundredths of a percent as people write them: `-3%`, `2,5%`."""
-    text = f"{Decimal(bps) / 100:f}"
-    return f"{text.rstrip('0').rstrip('.') if '.' in text else text}%".replace(".", ",")
 
 
 @admin.register(LimitProfile)
@@ -201,51 +195,3 @@ class LimitProfileAdmin(ModelAdmin):  # type: ignore[misc]
             "opts": self.opts,
         }
         return render(request, "admin/billing/effective_limits.html", context)
-
-
-def effective_limits(organization: Organization) -> list[tuple[str, str, str]]:
-    """(what, how much, who says so) of all that bounds an organization."""
-    profile, bounds = organization.limit_profile, bounds_of(organization)
-    from_profile, general = "perfil", "geral"
-
-    def calls(name: str, setting: str) -> tuple[str, str]:
-        said = getattr(profile, name, None)
-        if said:
-            return _count(said), from_profile
-        return _count(getattr(settings, setting, None)), general
-
-    def source(name: str) -> str:
-        return from_profile if getattr(profile, name, None) is not None else general
-
-    return [
-        ("Requisições por minuto", *calls("requests_per_minute", "REQUESTS_PER_MINUTE")),
-        ("Tokens por minuto", *calls("tokens_per_minute", "TOKENS_PER_MINUTE")),
-        ("Chamadas ao mesmo tempo", *calls("concurrent_calls", "CONCURRENT_CALLS")),
-        ("Recarga mínima", format_brl(bounds.min_nanos), source("top_up_min_nanos")),
-        ("Recarga máxima", format_brl(bounds.max_nanos), source("top_up_max_nanos")),
-        ("Recargas em aberto", str(bounds.open_max), source("open_charges_max")),
-        ("Ajuste de margem", tell_percent(profile.margin_bps if profile else 0), from_profile if profile else general),
-    ]
-
-
-def key_limits(organization: Organization) -> list[tuple[ApiKey, str, str, str]]:
-    """Live keys with limits of their own: requests, tokens and calls at a time, as they bind: the lower of key and organization."""
-    profile = organization.limit_profile
-    names = ("requests_per_minute", "tokens_per_minute", "concurrent_calls")
-    rows = []
-    for key in ApiKey.everywhere.filter(organization=organization, status=ApiKey.Status.ACTIVE).order_by("name"):
-        own = [getattr(key, name) for name in names]
-        if any(own):
-            told = [_lower(limit, getattr(profile, name, None)) for limit, name in zip(own, names, strict=True)]
-            rows.append((key, told[0], told[1], told[2]))
-    return rows
-
-
-def _lower(own: int | None, shared: int | None) -> str:
-    if own is None:
-        return "os da empresa"
-    return f"{_count(shared)} (da empresa; a chave pede {_count(own)})" if shared and shared < own else _count(own)
-
-
-def _count(number: int | None) -> str:
-    return f"{number:,}".replace(",", ".") if number else NO_LIMIT

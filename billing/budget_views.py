@@ -11,6 +11,7 @@ from accounts.roles import MemberRequest, may, requires
 from billing.budget_forms import BudgetForm, LimitForm
 from billing.budgets import BudgetState, change_budget, set_budget, states_of, stop_budget
 from billing.errors import BillingError
+from billing.limits import effective_limits, key_limits
 from billing.models import Budget
 
 SCOPE_TEXTS = {
@@ -35,6 +36,20 @@ def budgets(request: MemberRequest) -> HttpResponse:
         "can_manage": may(request.membership, "budgets.manage"),
     }
     return render(request, "billing/budgets.html", context)
+
+
+@requires("usage.read")
+@require_safe
+def limits(request: MemberRequest) -> HttpResponse:
+    """What bounds the organization, beside its budgets: how fast it may call, how much it may top up at a time."""
+    ours = request.membership.organization
+    context = {
+        "nav": "orcamentos",
+        "title": "Limites da empresa",
+        "limits": [limit for limit in effective_limits(ours) if not limit.is_inner],
+        "keys": key_limits(ours),
+    }
+    return render(request, "billing/limits.html", context)
 
 
 @requires("budgets.manage")

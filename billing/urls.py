@@ -33,6 +33,7 @@ urlpatterns = [
     path("app/projetos/<int:project_id>/chaves/", project_views.take_key, name="take_key"),
     path("app/orcamentos/", budget_views.budgets, name="budgets"),
     path("app/orcamentos/novo/", budget_views.create_budget, name="create_budget"),
+    path("app/configuracoes/limites/", budget_views.limits, name="limits"),
     path("app/orcamentos/<int:budget_id>/mudar/", budget_views.edit_budget, name="change_budget"),
     path("app/orcamentos/<int:budget_id>/encerrar/", budget_views.end_budget, name="end_budget"),
     path("app/recarregar/", views.top_up, name="top_up"),

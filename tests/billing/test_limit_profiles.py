@@ -10,7 +10,7 @@ from django.test import Client
 from accounts.models import LimitProfile, Organization, User
 from accounts.projects import create_project
 from billing import budgets
-from billing.admin_limits import tell_percent
+from billing.limits import tell_percent
 from billing.money import BRL
 from tests.cast import Cast, make_cast
 from tests.make import make_key
@@ -95,7 +95,7 @@ def test_it_moves_organizations_together_with_a_reason(staff: Client, cast: Cast
 def test_it_tells_what_applies_to_an_organization_and_why(staff: Client, cast: Cast) -> None:
     url = f"{LIST}empresa/{cast.acme.pk}/"
     page = page_of(staff, url)
-    assert "Sem perfil" in page and "600" in page and "R$ 10,00" in page and "Nenhuma: todas" in page
+    assert "Sem perfil" in page and "600 por chave" in page and "R$ 10,00" in page and "Nenhuma: todas" in page
     cast.acme.limit_profile = LimitProfile.objects.create(
         name="Grande", requests_per_minute=1_200, tokens_per_minute=2_000_000, top_up_max_nanos=100 * BRL, margin_bps=250
     )
@@ -143,3 +143,16 @@ def test_it_lists_projects_and_budgets_to_look_at(staff: Client, cast: Cast) -> 
 )
 def test_it_writes_percents_as_people_do(bps: int, told: str) -> None:
     assert tell_percent(bps) == told
+
+
+def test_everybody_in_the_organization_reads_what_applies_but_no_margin(client: Client, cast: Cast) -> None:
+    cast.acme.limit_profile = LimitProfile.objects.create(
+        name="Grande", requests_per_minute=1_200, tokens_per_minute=2_000_000, concurrent_calls=30, margin_bps=250
+    )
+    cast.acme.save()
+    make_key(organization=cast.acme, name="robô", tokens_per_minute=10)
+    for person in (cast.alice, cast.bob, cast.carol):
+        client.force_login(person)
+        page = page_of(client, "/app/configuracoes/limites/")
+        assert "1.200" in page and "2.000.000" in page and "R$ 50.000,00" in page and "robô" in page
+        assert "margem" not in page.lower() and "2,5%" not in page and "Grande" not in page

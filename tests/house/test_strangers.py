@@ -62,7 +62,7 @@ OWN = {
     "app/recarregar/automatica/desligar/",
     "app/recargas/", "app/recargas/lista/", "app/desconto/", "app/cupom/", "app/indicacao/",
     "app/avisos/", "app/configuracoes/avisos/", "app/webhooks/", "app/webhooks/novo/",
-    "app/projetos/", "app/projetos/novo/", "app/orcamentos/", "app/orcamentos/novo/",
+    "app/projetos/", "app/projetos/novo/", "app/orcamentos/", "app/orcamentos/novo/", "app/configuracoes/limites/",
     "app/extrato/", "app/extrato/extrato.csv", "app/uso/", "app/requisicoes/",
     "app/extrato/extrato.ofx", "app/extrato/fechamentos/", "app/uso/uso.csv", "app/exportacoes/",
     "app/experimentos/", "app/experimentos/novo/", "app/chaves-de-provedores/", "app/chaves-de-provedores/nova/",
