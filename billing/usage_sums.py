@@ -102,7 +102,7 @@ def usage_by(
         cursor.execute(query, [owner.pk, first_on, last_on, *arguments, *([lines_max] if lines_max else [])])
         found = cursor.fetchall()
     names = _names(group, owner)
-    return [UsageLine(line, _label(group, line, names), *figures, media_from(media)) for line, *figures, media in found]
+    return [UsageLine(line, _label(group, line, names), *[*figures, media_from(media)]) for line, *figures, media in found]
 
 
 _DAY_SUMS = (

@@ -19,17 +19,21 @@ AS $$
       u.net_nanos, u.paid_nanos, u.promo_nanos, u.overdraft_nanos, u.cost_nanos, u.gross_before_nanos, u.is_late, u.outcome,
       u.status_code, u.error_code, u.finish_reason, u.usage_source, u.attempts, u.routing, u.experiment_arm_id, u.is_own_key,
       u.first_token_ms, u.latency_ms, u.overhead_us, u.batch_id, u.entry_id, u.created_at)::text AS line
-    FROM billing_usagerecord u
-    WHERE u.entry_id = ANY(p_entries) OR u.id = ANY(p_calls)
+    FROM (SELECT * FROM billing_usagerecord WHERE entry_id = ANY(p_entries)
+          UNION ALL SELECT * FROM billing_usagerecord WHERE id = ANY(p_calls) AND entry_id IS NULL) u
+  ), calls AS (
+    SELECT x.entry_id, string_agg(x.line, E'\n' ORDER BY x.id) AS lines FROM used x GROUP BY x.entry_id
+  ), moved AS (
+    SELECT p.entry_id,
+           string_agg(ROW(p.id, p.entry_id, p.wallet_id, p.source, p.destination, p.amount_nanos)::text, E'\n' ORDER BY p.id) AS lines
+    FROM billing_posting p WHERE p.entry_id = ANY(p_entries) GROUP BY p.entry_id
   )
   SELECT e.id, NULL::uuid, sha256(convert_to(concat_ws(E'\n',
-    ROW(e.id, e.kind, e.reference, e.reverses_id, e.reason, e.actor, e.created_at)::text,
-    (SELECT string_agg(ROW(p.id, p.entry_id, p.wallet_id, p.source, p.destination, p.amount_nanos)::text, E'\n' ORDER BY p.id)
-     FROM billing_posting p WHERE p.entry_id = e.id),
-    (SELECT string_agg(x.line, E'\n' ORDER BY x.id) FROM used x WHERE x.entry_id = e.id)), 'UTF8'))
-  FROM billing_ledgerentry e WHERE e.id = ANY(p_entries)
+    ROW(e.id, e.kind, e.reference, e.reverses_id, e.reason, e.actor, e.created_at)::text, m.lines, c.lines), 'UTF8'))
+  FROM billing_ledgerentry e LEFT JOIN moved m ON m.entry_id = e.id LEFT JOIN calls c ON c.entry_id = e.id
+  WHERE e.id = ANY(p_entries)
   UNION ALL
-  SELECT NULL, x.id, sha256(convert_to(x.line, 'UTF8')) FROM used x WHERE x.id = ANY(p_calls)
+  SELECT NULL, x.id, sha256(convert_to(x.line, 'UTF8')) FROM used x WHERE x.entry_id IS NULL
 $$;
 
 -- Adds at most p_max links for what is not sealed yet; returns how many. Whether something is sealed is asked of each one, since an

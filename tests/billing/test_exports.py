@@ -94,9 +94,9 @@ def test_every_call_is_in_the_file_once(
 
 def test_a_file_has_the_filters_of_its_page(wallet: Wallet, cast: Cast) -> None:
     failed = table(b"".join(exports.write_file(cast.acme, wanted(calls=CallFilter(situation="falhou")))))
-    assert len(failed) == CALLS // 5 == exports.count_rows(cast.acme, wanted(calls=CallFilter(situation="falhou")))[0]
+    assert len(failed) == CALLS // 5 == export_tables.count_rows(cast.acme, wanted(calls=CallFilter(situation="falhou")))[0]
     assert table(b"".join(exports.write_file(cast.acme, wanted(calls=CallFilter(tag="outra"))))) == []
-    assert exports.count_rows(cast.acme, wanted(calls=CallFilter(tag="outra"))) == (CALLS, False)
+    assert export_tables.count_rows(cast.acme, wanted(calls=CallFilter(tag="outra"))) == (CALLS, False)
     told = Wanted.of(Export(kind="requests", form="plain", filters=wanted(calls=CallFilter(call_id=uuid.UUID(int=7))).as_json()))
     assert told == wanted(form="plain", calls=CallFilter(call_id=uuid.UUID(int=7)))
 

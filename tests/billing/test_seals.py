@@ -143,8 +143,8 @@ def _verify_over(other: psycopg.Connection, statement: str) -> tuple[int, seals.
                 LedgerSeal(seq=seq, entry_id=entry, call_id=call, version=version, digest=digest, sealed_at=at)
                 for seq, entry, call, version, digest, at in rows
             ]
-            patch.setattr(seals.LedgerSeal, "objects", _Listed(links))
-            patch.setattr(seals.ledger, "call_table", lambda query, *args: other.execute(query, args).fetchall())
+            patch.setattr(LedgerSeal, "objects", _Listed(links))
+            patch.setattr(ledger, "call_table", lambda query, *args: other.execute(query, args).fetchall())
             found = seals.verify()
         raise Undo
     return found

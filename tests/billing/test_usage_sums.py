@@ -56,7 +56,7 @@ def wallet(request: pytest.FixtureRequest, db: None) -> Wallet:
     return wallet
 
 
-def days() -> dict[str, dt.date]:
+def days() -> dict[str, Any]:
     today = clock.today_in_brazil()
     return {"first_on": today - dt.timedelta(days=6), "last_on": today - dt.timedelta(days=1)}
 
