@@ -58,9 +58,9 @@ INSERT INTO billing_usagerecord (
   id, organization_id, wallet_id, api_key_id, project_id, tags, margin_bps, month, surface, is_stream, route_name, provider_name,
   upstream_model, upstream_id, price_version_id, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens,
   reasoning_tokens, requests, audio_input_tokens, audio_output_tokens, image_input_tokens, image_output_tokens, images,
-  audio_seconds, characters, searches, hold_nanos, gross_nanos, net_nanos, paid_nanos, promo_nanos, overdraft_nanos, cost_nanos, gross_before_nanos, is_late,
-  outcome, status_code, error_code, finish_reason, usage_source, attempts, is_own_key, first_token_ms, latency_ms, overhead_us,
-  batch_id, entry_id, created_at)
+  audio_seconds, characters, searches, hold_nanos, gross_nanos, net_nanos, paid_nanos, promo_nanos, overdraft_nanos, cost_nanos,
+  gross_before_nanos, is_late, outcome, status_code, error_code, finish_reason, usage_source, attempts, is_own_key,
+  first_token_ms, latency_ms, overhead_us, batch_id, entry_id, created_at)
 SELECT c.id, %(organization)s, %(wallet)s, %(key)s + key, CASE WHEN key %% 3 > 0 THEN %(project)s + key %% 2 END,
        CASE WHEN other %% 3 = 0 THEN ARRAY['etiqueta-' || other %% 10]::varchar[] END, 0, month, 'chat', dice %% 2 = 0,
        'maker/model-' || lpad(route::text, 2, '0'), 'provider-' || route %% 4, 'upstream', '', 1,
