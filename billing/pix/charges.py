@@ -185,11 +185,17 @@ def _credit_one(charge: Charge, received: ReceivedPix) -> None:
 
 
 def credit_pix(wallet: Wallet, *, end_to_end_id: str, amount_nanos: int, actor: str, reason: str = "") -> LedgerEntry:
-    """The one entry of a payment, for ever: the same endToEndId again is the same entry, with another amount an error."""
-    return ledger.post_entry(
-        kind=LedgerEntry.Kind.TOP_UP, reference=f"pix:{end_to_end_id}", wallet=wallet, amount_nanos=amount_nanos,
-        book="world:pix", lot_kind=Lot.Kind.PAID, reason=reason, actor=actor,
-    )  # fmt: skip
+    """The one entry of a payment, for ever: the same endToEndId again is the same entry, with another amount an error.
+
+    Told once, in the same transaction.
+    """
+    with transaction.atomic():
+        entry = ledger.post_entry(
+            kind=LedgerEntry.Kind.TOP_UP, reference=f"pix:{end_to_end_id}", wallet=wallet, amount_nanos=amount_nanos,
+            book="world:pix", lot_kind=Lot.Kind.PAID, reason=reason, actor=actor,
+        )  # fmt: skip
+        refunds.tell_top_up(wallet, end_to_end_id=end_to_end_id, amount_nanos=amount_nanos)
+    return entry
 
 
 # ── Notices ──────────────────────────────────────────────────────────────────────────────────────────────────────────

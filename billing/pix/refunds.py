@@ -57,10 +57,19 @@ def credit_unmatched(unmatched: UnmatchedPix, *, wallet: Wallet, by: str, reason
             kind=LedgerEntry.Kind.TOP_UP, reference=f"pix:{locked.end_to_end_id}", wallet=wallet,
             amount_nanos=locked.amount_nanos, book="world:pix", lot_kind=Lot.Kind.PAID, reason=reason, actor=by,
         )  # fmt: skip
+        tell_top_up(wallet, end_to_end_id=locked.end_to_end_id, amount_nanos=locked.amount_nanos)
         resolve_unmatched(locked, status=UnmatchedPix.Status.CREDITED, by=by, reason=reason)
         for told in _returns_of(locked):  # the payer's bank took part of it before anybody knew whose it was
             _dispute(wallet, entry=entry, end_to_end_id=locked.end_to_end_id, told=told)
     return entry
+
+
+def tell_top_up(wallet: Wallet, *, end_to_end_id: str, amount_nanos: int) -> None:
+    """That a Pix is in the wallet; once, whoever credits it."""
+    events.tell(
+        wallet.organization, "wallet.top_up", reference=f"wallet.top_up:pix:{end_to_end_id}",
+        payload={"amount": amount_text(amount_nanos), "paid_by": "pix", "reference": end_to_end_id, "is_automatic": False},
+    )  # fmt: skip
 
 
 def resolve_unmatched(unmatched: UnmatchedPix, *, status: str, by: str, reason: str) -> None:

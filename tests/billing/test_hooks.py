@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from django.core import mail
+from django.core.management import call_command
 from pytest_django import Settings
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
@@ -231,6 +233,17 @@ def test_a_secret_that_can_not_be_read_is_told(receiver: Receiver) -> None:
     send_test(hook)
     assert deliver_due() == 1
     assert "Gire o segredo" in only().error and receiver.got == []
+
+
+def test_new_keys_of_ours_change_no_signature(receiver: Receiver, settings: Settings) -> None:
+    hook, first = create_hook(make_organization(), url=receiver.url)
+    second = rotate_secret(hook)
+    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode(), *settings.ENCRYPTION_KEYS]
+    call_command("reseal")
+    settings.ENCRYPTION_KEYS = settings.ENCRYPTION_KEYS[:1]
+    send_test(hook)
+    deliver_due()
+    assert checked(receiver.got[0], first) == checked(receiver.got[0], second)
 
 
 def test_a_replay_is_the_same_message(receiver: Receiver) -> None:

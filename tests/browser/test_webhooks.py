@@ -37,7 +37,6 @@ def test_a_developer_connects_an_address_and_finance_chooses_its_alerts(stack: S
     page.get_by_role("link", name="Já guardei o segredo").click()
     page.get_by_role("button", name="Enviar teste").click()
     expect(page.get_by_text("O endereço respondeu 503")).to_be_visible(timeout=20_000)
-    page.reload()
     page.get_by_role("button", name="Reenviar").click()
     expect(page.get_by_text("O endereço recebeu a mensagem")).to_be_visible(timeout=20_000)
     visitor.shoot("webhooks-delivery")
@@ -48,7 +47,7 @@ def test_a_developer_connects_an_address_and_finance_chooses_its_alerts(stack: S
     visitor.shoot("webhooks-log")
     page.get_by_role("link", name="Avisos", exact=True).first.click()
     page.get_by_role("link", name="Configurar avisos").click()
-    page.get_by_label("Avisar quando o saldo ficar abaixo de (R$)").fill("1,00")
+    page.get_by_label("Avisar quando o saldo ficar abaixo de (R$)").fill("20,00")  # as it is by itself: others look at this company, too
     page.get_by_label("Outros e-mails").fill("erp@acme.com.br")
     page.get_by_role("button", name="Salvar avisos").click()
     expect(page.get_by_text("Avisos salvos.")).to_be_visible()

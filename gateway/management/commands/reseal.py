@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from billing.hook_secrets import reseal_hooks
 from gateway.batch_store import reseal_batches
 from gateway.feedback_store import reseal_feedback
 from gateway.file_store import reseal_files
@@ -17,7 +18,7 @@ from gateway.surfaces.responses_store import reseal_responses
 
 
 class Command(BaseCommand):
-    help = "Recifra chaves de provedores, respostas, arquivos e lotes guardados com a primeira chave de ENCRYPTION_KEYS."
+    help = "Recifra com a primeira chave de ENCRYPTION_KEYS o que está guardado: chaves, respostas, arquivos, lotes, segredos."
 
     def handle(self, *args: Any, **options: Any) -> None:
         credentials = 0
@@ -26,8 +27,9 @@ class Command(BaseCommand):
         credentials += reseal_own_keys()
         responses = reseal_responses()
         rows = reseal_files() + reseal_batches()
+        secrets = reseal_hooks()
         answers, comments = reseal_idempotent_calls(), reseal_feedback()
         self.stdout.write(
             f"Recifrados: {credentials} chaves de provedores e {responses} respostas guardadas; {rows} partes de arquivos e lotes;"
-            f" {answers} respostas por Idempotency-Key; {comments} comentários."
+            f" {answers} respostas por Idempotency-Key; {comments} comentários; {secrets} segredos de webhooks."
         )
