@@ -19,7 +19,7 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
 
 from accounts.models import User
-from billing import approvals, costs, margins, price_changes, pricebooks, rate_watch
+from billing import approvals, costs, price_changes, price_margins, pricebooks, rate_watch
 from billing.admin_forms import PublishForm, ReaisField
 from billing.admin_parts import LookOnly, change_url, dress, full, may_change, posted, to_list, who
 from billing.models import ExchangeRate, Price, PriceApproval, PriceBook, PriceVersion, ProviderCost
@@ -242,7 +242,7 @@ class PriceVersionAdmin(ModelAdmin):
         changes = price_changes.diff_versions(check.current, version)
         order = list(price_changes.KIND_LABELS)
         shown = [change for change in changes if change.kind != "same" or change.is_below_cost]
-        judged = margins.judge_version(version)
+        judged = price_margins.judge_version(version)
         return {
             **self.admin_site.each_context(request), "title": f"Publicar {version}", "opts": self.opts, "form": form,
             "version": version, "current": check.current, "check": check,
@@ -250,8 +250,8 @@ class PriceVersionAdmin(ModelAdmin):
             "same": [change for change in changes if change not in shown],
             "counts": [(price_changes.KIND_LABELS[kind], sum(change.kind == kind for change in changes)) for kind in order],
             "stopped": check.stopped, "told": [line for line in judged if line.flags and not line.is_stopping],
-            "fine": [line for line in judged if not line.flags], "terms": margins.hardest_terms(),
-            "landed_percent": margins.landed_percent(clock.today_in_brazil()), "least_margin": settings.PRICE_MARGIN_MIN_PERCENT,
+            "fine": [line for line in judged if not line.flags], "terms": price_margins.hardest_terms(),
+            "landed_percent": price_margins.landed_percent(clock.today_in_brazil()), "least_margin": settings.PRICE_MARGIN_MIN_PERCENT,
             "notice_days": settings.PRICE_NOTICE_DAYS, "has_dearer": bool(price_changes.dearer(check.changes)),
             "asked": PriceApproval.objects.filter(version=version, status=PriceApproval.Status.ASKED).first(),
             "back": change_url(version), "is_draft": _is_draft(version),

@@ -12,8 +12,8 @@ from django.db import transaction
 
 from accounts.models import User
 from billing import pricebooks
-from billing.margins import digest_of
 from billing.models import Price, PriceApproval, PriceVersion
+from billing.price_margins import digest_of
 from billing.pricebooks import PriceRefused
 from tokia import clock
 

@@ -12,9 +12,9 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from billing.margins import cost_in_nanos
 from billing.models import Price, PriceVersion, Unit
 from billing.money import to_brl
+from billing.price_margins import cost_in_nanos
 from billing.pricing import BUCKETS
 from billing.units import tell_per
 

@@ -22,9 +22,9 @@ from accounts.models import User
 from billing import exchange
 from billing.costs import latest_costs
 from billing.errors import BillingError
-from billing.margins import LineMargin, amount_for, digest_of, judge_version
 from billing.models import ExchangeRate, Price, PriceApproval, PriceBook, PriceVersion, ProviderCost
 from billing.price_changes import FeltChange, cost_of_line, dearer, felt_changes
+from billing.price_margins import LineMargin, amount_for, digest_of, judge_version
 from billing.price_notices import write_notices
 from billing.pricing import PriceList, UnitPrice, per_units_of
 from tokia import clock

@@ -13,8 +13,8 @@ from django.db import transaction
 
 from billing import exchange, pricebooks
 from billing.errors import ExchangeRateStale
-from billing.margins import LineMargin, judge_version
 from billing.models import PriceVersion, RateAlarm
+from billing.price_margins import LineMargin, judge_version
 from tokia import clock
 
 DRIFT_NOTE = "Proposta automática: o câmbio variou"

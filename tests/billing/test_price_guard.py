@@ -12,7 +12,7 @@ from django.db.utils import DatabaseError
 from pytest_django import Settings
 
 from accounts.models import LimitProfile, User
-from billing import approvals, contracts, costs, exchange, margins, pricebooks
+from billing import approvals, contracts, costs, exchange, price_margins, pricebooks
 from billing.approvals import ApprovalRefused
 from billing.models import ExchangeRate, Price, PriceApproval, PriceVersion, ProviderCost
 from billing.money import BRL
@@ -48,7 +48,7 @@ def rui() -> User:
 
 
 def flags(version: PriceVersion) -> dict[str, tuple[str, ...]]:
-    return {line.unit: line.flags for line in margins.judge_version(version) if line.route_name == "openai/gpt-5"}
+    return {line.unit: line.flags for line in price_margins.judge_version(version) if line.route_name == "openai/gpt-5"}
 
 
 def cheap_draft(by: User) -> PriceVersion:
@@ -61,27 +61,27 @@ def test_the_landed_cost_has_the_taxes_of_its_day(settings: Settings) -> None:
     july = dt.date(2026, 7, 16)
     settings.LANDED_COST_PERCENT = [(None, Decimal(0)), (dt.date(2026, 1, 1), Decimal("3.5")), (july, Decimal("4.38"))]
     days = (dt.date(2025, 12, 31), dt.date(2026, 1, 1), july - dt.timedelta(days=1), july)
-    assert [margins.landed_percent(day) for day in days] == [Decimal(0), Decimal("3.5"), Decimal("3.5"), Decimal("4.38")]
-    assert margins.landed_in_nanos(Decimal("1.25"), Decimal(5), Decimal("4.38")) == 6_523_750_000
-    assert margins.landed_in_nanos(Decimal("0.000000001"), Decimal("5.3604"), Decimal(0)) == 6  # up to the next nano
+    assert [price_margins.landed_percent(day) for day in days] == [Decimal(0), Decimal("3.5"), Decimal("3.5"), Decimal("4.38")]
+    assert price_margins.landed_in_nanos(Decimal("1.25"), Decimal(5), Decimal("4.38")) == 6_523_750_000
+    assert price_margins.landed_in_nanos(Decimal("0.000000001"), Decimal("5.3604"), Decimal(0)) == 6  # up to the next nano
 
 
 def test_every_line_is_judged_against_its_landed_cost(settings: Settings) -> None:
     version = pricebooks.draft_version(lines=[GPT, FREE])
     assert set(flags(version).values()) == {()}
-    assert [line.flags for line in margins.judge_version(version) if line.route_name == "local/smol"] == [("unknown_cost",)]
+    assert [line.flags for line in price_margins.judge_version(version) if line.route_name == "local/smol"] == [("unknown_cost",)]
     settings.LANDED_COST_PERCENT = [(None, Decimal(75))]  # 1.8 of the cost: 2.8 % are left
     assert set(flags(version).values()) == {("thin", "batch_at_discount")}
     settings.LANDED_COST_PERCENT = [(None, Decimal(81))]
     assert set(flags(version).values()) == {("below_cost",)}
-    line = next(line for line in margins.judge_version(version) if (line.route_name, line.unit) == ("openai/gpt-5", "input"))
+    line = next(line for line in price_margins.judge_version(version) if (line.route_name, line.unit) == ("openai/gpt-5", "input"))
     assert (line.amount_nanos, line.landed_nanos, line.margin_bps) == (11_250_000_000, 11_312_500_000, -56)
 
 
 def test_the_hardest_terms_of_any_customer_count() -> None:
     version = pricebooks.draft_version(lines=[GPT])
     make_volume_plan(tiers=((500 * BRL, 1_000),))
-    assert margins.hardest_terms() == margins.Terms(margin_bps=0, discount_bps=1_000)
+    assert price_margins.hardest_terms() == price_margins.Terms(margin_bps=0, discount_bps=1_000)
     assert set(flags(version).values()) == {()}  # 1.8 × 0.9 = 1.62; in a batch 1.215
     make_volume_plan(tiers=((BRL, 2_600),))
     assert set(flags(version).values()) == {("batch_at_discount",)}  # 1.8 × 0.75 × 0.74
@@ -91,7 +91,7 @@ def test_the_hardest_terms_of_any_customer_count() -> None:
     organization.limit_profile = unused
     organization.save()
     assert set(flags(version).values()) == {("below_at_discount",)}  # 1.8 × 0.7 × 0.74 = 0.932
-    assert margins.FLAGS["below_at_discount"] == "no desconto máximo vende abaixo do custo"
+    assert price_margins.FLAGS["below_at_discount"] == "no desconto máximo vende abaixo do custo"
 
 
 def test_a_negotiated_plan_counts_as_long_as_its_contract() -> None:

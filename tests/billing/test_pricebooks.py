@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from billing import costs, exchange, margins, price_changes, pricebooks, tasks, volume
+from billing import costs, exchange, price_changes, price_margins, pricebooks, tasks, volume
 from billing.models import ExchangeRate, Price, PriceVersion, ProviderCost, VolumePlan
 from billing.money import BRL
 from billing.pricebooks import PriceLine, PriceRefused
@@ -46,7 +46,7 @@ def amounts(version: PriceVersion) -> dict[tuple[str, str], int]:
     ],
 )
 def test_it_rounds_the_exact_product_up_to_one_nano(cost: str, rate: str, markup: str, nanos: int) -> None:
-    computed = margins.amount_for(Decimal(cost), Decimal(rate), Decimal(markup))
+    computed = price_margins.amount_for(Decimal(cost), Decimal(rate), Decimal(markup))
     exact = Decimal(cost).as_integer_ratio(), Decimal(rate).as_integer_ratio(), Decimal(markup).as_integer_ratio()
     top, bottom = BRL, 1
     for numerator, denominator in exact:
