@@ -29,7 +29,7 @@ from billing.units import media_of, tell_media, tell_per
 from billing.usage_sums import UsageFilter, UsageLine
 
 PAGE_SIZE = 50
-LINES_MAX = 300  # of a table on the page; the file has them all
+LINES_MAX = 100  # of a table on the page; the file has them all
 GROUPS = {"route": "Modelo", "key": "Chave", "project": "Projeto", "tag": "Etiqueta", "provider": "Provedor", "day": "Dia"}
 BADGES = {
     UsageRecord.Outcome.COMPLETED: ("success", "Sucesso"),
