@@ -47,7 +47,8 @@ def test_a_developer_connects_an_address_and_finance_chooses_its_alerts(stack: S
     visitor.shoot("webhooks-log")
     page.get_by_role("link", name="Avisos", exact=True).first.click()
     page.get_by_role("link", name="Configurar avisos").click()
-    page.get_by_label("Avisar quando o saldo ficar abaixo de (R$)").fill("20,00")  # as it is by itself: others look at this company, too
+    # As it is by itself: other tests look at this company, too.
+    page.get_by_label("Avisar quando o saldo ficar abaixo de (R$)").fill("20,00")
     page.get_by_label("Outros e-mails").fill("erp@acme.com.br")
     page.get_by_role("button", name="Salvar avisos").click()
     expect(page.get_by_text("Avisos salvos.")).to_be_visible()
