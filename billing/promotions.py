@@ -16,7 +16,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Lower
 
 from accounts.models import Organization, Role
@@ -124,6 +124,15 @@ def give_welcome(organization: Organization, current: PromotionRules) -> Welcome
     except IntegrityError:
         log.info("the welcome was given before", extra={"organization": organization.pk})
         return None
+
+
+def welcome_offered_to(organization: Organization) -> int:
+    """The welcome in nanos that waits for an organization; 0 where there is none, or it was given to it or to its tax id."""
+    current = rules()
+    if not current.welcome_is_on or current.welcome_since is None or organization.created_at < current.welcome_since:
+        return 0
+    given = WelcomeGrant.everywhere.filter(Q(organization=organization) | Q(tax_id=organization.tax_id))
+    return 0 if given.exists() else current.welcome_nanos
 
 
 def _due(since: dt.datetime) -> QuerySet[Organization]:

@@ -16,6 +16,7 @@ from billing import approvals, rate_watch, statements
 from billing.event_texts import tell_all
 from billing.events import open_alerts
 from billing.models import Lot, UsageRecord
+from billing.promotions import welcome_offered_to
 from billing.referral_link import follow_code, keep_code
 from billing.units import media_of, tell_media
 from gateway import own_keys
@@ -166,6 +167,7 @@ def checklist(request: MemberRequest) -> dict[str, Any] | None:
         "done": done,
         "current": next((step for step in steps if not step["is_done"]), None),
         "is_waiting": funded and keyed and first is None,
+        "welcome_nanos": welcome_offered_to(organization),
     }
 
 

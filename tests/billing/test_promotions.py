@@ -165,6 +165,22 @@ def test_the_welcome_waits_for_the_address_and_the_tax_id() -> None:
     assert promotions.grant_welcomes() == 2
 
 
+def test_the_first_page_says_that_it_waits(cast: Cast) -> None:
+    Organization.objects.filter(pk=cast.acme.pk).update(tax_id="")
+    client = Client()
+    client.force_login(cast.alice)
+    assert "boas-vindas" not in client.get("/app/").content.decode()
+    welcome_on()
+    newcomer = make_organization(tax_id="")
+    Membership.everywhere.create(organization=newcomer, user=cast.alice, role=Role.OWNER)
+    client.post("/app/empresas/trocar/", {"organization": newcomer.pk, "organization_id": newcomer.pk})
+    assert "ganhe R$\u00a010,00 de bônus de boas-vindas" in client.get("/app/").content.decode()
+    Organization.objects.filter(pk=newcomer.pk).update(tax_id="11444777000161")
+    assert "chegam em instantes" in client.get("/app/").content.decode()
+    assert promotions.grant_welcomes() == 1
+    assert "boas-vindas" not in client.get("/app/").content.decode()
+
+
 def test_a_suspended_organization_gets_no_welcome() -> None:
     welcome_on()
     organization = make_organization()
