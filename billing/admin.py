@@ -11,6 +11,7 @@ from billing import (
     admin_price_guard,
     admin_prices,
     admin_promotions,
+    admin_reconciliation,
     admin_seals,
     admin_volume,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "admin_price_guard",
     "admin_prices",
     "admin_promotions",
+    "admin_reconciliation",
     "admin_seals",
     "admin_volume",
 ]

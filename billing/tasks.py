@@ -75,8 +75,13 @@ def sweep_window(hours: int = 48) -> None:
 def reconcile() -> None:
     """Every five minutes: what the bank has and we don't, then the ledger's invariants. Drift is an alarm, never repaired."""
     sweep_window()
-    for violation in reconciliation.find_violations():
-        log.critical("the books do not add up", extra={"violation": str(violation)})
+    reconciliation.check_ledger()
+
+
+@shared_task
+def compare_books(hours: int = 48) -> None:
+    """The bank's and Stripe's lists against our books, both ways; what differs is kept for people."""
+    reconciliation.compare_books(hours=hours)
 
 
 @shared_task

@@ -31,6 +31,12 @@ app.conf.beat_schedule = {
     "top up low wallets": {"task": "billing.tasks.top_up_low_wallets", "schedule": 10.0, "options": {"expires": 10.0}},
     "sweep cards": {"task": "billing.tasks.sweep_cards", "schedule": 60.0, "options": {"expires": 60.0}},
     "read Stripe's last two days": {"task": "billing.tasks.sweep_card_window", "schedule": crontab(minute="*/10")},
+    "compare the books": {"task": "billing.tasks.compare_books", "schedule": crontab(minute="3-58/5")},
+    "compare the books of eight days": {
+        "task": "billing.tasks.compare_books",
+        "schedule": crontab(hour=2, minute=50),
+        "kwargs": {"hours": 192},
+    },
     "fetch the exchange rate": {"task": "billing.tasks.fetch_exchange_rate", "schedule": crontab(minute=10)},
     "fill the exchange rates and watch the prices": {
         "task": "billing.tasks.fill_exchange_rates",

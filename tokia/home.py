@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.models import ApiKey, Organization
 from accounts.roles import MemberRequest, may, requires
-from billing import approvals, rate_watch, statements
+from billing import approvals, differences, rate_watch, statements
 from billing.event_texts import tell_all
 from billing.events import open_alerts
 from billing.models import Lot, UsageRecord
@@ -213,6 +213,8 @@ def admin_attention(request: HttpRequest) -> dict[str, list[dict[str, str]]]:
     waiting = (
         ("billing.view_priceapproval", approvals.waiting, ("aprovação de preços", "aprovações de preços"),
          "/admin/billing/priceapproval/?status__exact=asked"),
+        ("billing.view_difference", differences.open_count, ("diferença em aberto", "diferenças em aberto"),
+         "/admin/billing/difference/?status__exact=open"),
         ("billing.view_ratealarm", rate_watch.unseen, ("alarme de câmbio", "alarmes de câmbio"), "/admin/billing/ratealarm/"),
     )  # fmt: skip
     shown = []
