@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404
 from rest_framework import serializers
 
 from accounts.operations import STEPS, ApiCall, Resource, operation, read_uuid
-from billing.api_money import Brl, Nanos, both
+from billing.api_money import Brl, Nanos, both, fields_in_brl
 from billing.cards import auto_top_ups, payments
 from billing.models import AutoTopUp, Card, CardPayment
 from billing.money import BRL
@@ -92,7 +92,8 @@ class CardTopUpsResource(Resource):
     )  # fmt: skip
     def post(self, call: ApiCall) -> Any:
         wallet = wallet_of(call.organization)
-        return tell_payment(payments.open_checkout(wallet, amount_nanos=call.body["amount_nanos"], by=call.caller.user))
+        with fields_in_brl():
+            return tell_payment(payments.open_checkout(wallet, amount_nanos=call.body["amount_nanos"], by=call.caller.user))
 
 
 class CardTopUpResource(Resource):
@@ -155,7 +156,8 @@ class AutoTopUpResource(Resource):
         card = Card.objects.filter(pk=call.body["card_id"], status=Card.Status.ACTIVE).first()
         if card is None:
             raise ApiError(400, "Escolha um cartão salvo.", code="unknown_card", param="card_id")
-        return auto_top_ups.set_up(wallet_of(call.organization), card=card, by=call.caller.actor, **amounts)
+        with fields_in_brl():
+            return auto_top_ups.set_up(wallet_of(call.organization), card=card, by=call.caller.actor, **amounts)
 
     @operation(
         "switch_off_auto_top_up", scope="billing.top_up", tag=TAG, summary="Desligar a recarga automática", status=204,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rest_framework import serializers
 
 from billing.money import from_brl, to_brl
+from tokia.errors import TokiaError
 
 _FORM = r"^-?\d{1,10}(\.\d{1,9})?$"
 
@@ -38,6 +41,17 @@ class Nanos(serializers.IntegerField):  # type: ignore[misc]
     def __init__(self, **given: Any) -> None:
         given.setdefault("help_text", "O mesmo valor em bilionésimos de real.")
         super().__init__(**given)
+
+
+@contextmanager
+def fields_in_brl() -> Iterator[None]:
+    """A verb names an amount that it refuses "amount"; in a body it is "amount_brl"."""
+    try:
+        yield
+    except TokiaError as error:
+        if error.param is not None:
+            error.param = f"{error.param}_brl"
+        raise
 
 
 def tell_brl(nanos: int) -> str:

@@ -13,7 +13,7 @@ from rest_framework import serializers
 from accounts.operations import STEPS, ApiCall, Resource, operation, read_uuid
 from billing import statements
 from billing.api_days import DaysQuery, read_days
-from billing.api_money import Brl, Nanos, both
+from billing.api_money import Brl, Nanos, both, fields_in_brl
 from billing.charge_states import state_of
 from billing.models import Charge, LedgerEntry, Refund
 from billing.money import BRL
@@ -212,7 +212,8 @@ class TopUpsResource(Resource):
     )  # fmt: skip
     def post(self, call: ApiCall) -> Any:
         wallet = wallet_of(call.organization)
-        return tell_charge(charges.open_charge(wallet, amount_nanos=call.body["amount_nanos"], by=call.caller.user))
+        with fields_in_brl():
+            return tell_charge(charges.open_charge(wallet, amount_nanos=call.body["amount_nanos"], by=call.caller.user))
 
 
 class TopUpResource(Resource):

@@ -106,7 +106,7 @@ def test_it_lets_a_key_do_what_its_scopes_say_and_nothing_else(world: World) -> 
         scope = served.operation.scope
         if scope not in (PUBLIC, SIGNED_IN):
             answer = ask(served.method, served.path(acme.values), secret=only[scope], body=body_for(served))
-            assert told(answer) is None or told(answer).get("code") != "scope_missing", (served.name, answer.content)
+            assert b"scope_missing" not in answer.content, (served.name, answer.content)
             assert answer.status_code < 500, (served.name, answer.content)
 
 
