@@ -60,7 +60,7 @@ def _paid(charge: Charge) -> ChargeState:
     received = format_brl(charge.received_nanos)
     if len(payments) > 1:
         name, title = "twice", "Este PIX foi pago duas vezes" if len(payments) == 2 else "Este PIX foi pago mais de uma vez"
-        text = f"Creditamos todos os pagamentos, {received} no total. Se quiser, devolvemos o que sobrou: fale com a gente."
+        text = f"Creditamos todos os pagamentos, {received} no total. O que sobrou pode ser devolvido com um clique."
     elif charge.received_nanos != charge.amount_nanos:
         name, title = "other_amount", "Pagamento confirmado"
         text = f"Recebemos {received} em um código de {format_brl(charge.amount_nanos)}. Creditamos {received}."

@@ -199,8 +199,8 @@ def tell_refund(refund: Refund) -> str:
     """What the person who asked reads."""
     amount = format_brl(refund.amount_nanos)
     return {
-        Refund.Status.HELD: f"{amount} reservados. O banco ainda não respondeu; continuamos perguntando sozinhos.",
-        Refund.Status.PROCESSING: f"{amount} em processamento no banco. Esta página avisa quando terminar.",
+        Refund.Status.HELD: f"Devolução de {amount} pedida. O banco ainda não respondeu; perguntamos de novo sozinhos.",
+        Refund.Status.PROCESSING: f"Devolução de {amount} pedida. O andamento aparece aqui.",
         Refund.Status.DONE: f"{amount} devolvidos à origem.",
         Refund.Status.REFUSED: f"O banco não fez a devolução de {amount}. O valor voltou ao seu saldo.",
     }[Refund.Status(refund.status)]
