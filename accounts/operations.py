@@ -157,18 +157,24 @@ def operation(name: str, *, scope: str, tag: str, summary: str, text: str, **giv
                 return file
             key = request.headers.get("Idempotency-Key") if told.creates and caller is not None else None
             if key is None or caller is None:
-                return Response(work(), status=told.status)
+                return _answer(told, work())
             where = f"{told.name} {sorted(path.items())}"
             done = idempotency.once(
                 caller, key, operation=where, body=dict(request.data), is_atomic=told.creates == ATOMIC, work=work
             )
-            headers = {"Idempotent-Replayed": "true"} if done.is_replay else {}
-            return Response(done.answer, status=told.status, headers=headers)
+            return _answer(told, done.answer, is_replay=done.is_replay)
 
         handle.operation = told  # type: ignore[attr-defined]  # for the house's tests
         return _tell_schema(told)(handle)
 
     return decorate
+
+
+def _answer(told: Operation, content: Any, *, is_replay: bool = False) -> HttpResponseBase:
+    response: HttpResponseBase = Response(content, status=told.status)
+    if is_replay:
+        response["Idempotent-Replayed"] = "true"
+    return response
 
 
 def _read_query(told: Operation, request: Request) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from tests.make import make_price, make_route, make_usage
 from tokia import clock
 
 
-def get(world: World, path: str, **headers: str) -> Any:
-    answer = ask("get", f"/api/v1/{path}", secret=world.acme.secret, **headers)
+def get(world: World, path: str) -> Any:
+    answer = ask("get", f"/api/v1/{path}", secret=world.acme.secret)
     assert answer.status_code == 200, answer.content
     return told(answer)
 
@@ -74,7 +74,7 @@ def test_it_lists_calls_newest_first_with_filters(world: World) -> None:
     assert [line["id"] for line in get(world, "activity?tag=t2")["data"]] == [ids[2]]
     assert [line["id"] for line in get(world, "activity?outcome=failed")["data"]] == [ids[4]]
     assert [line["id"] for line in get(world, f"activity?project_id={acme.project.pk}")["data"]] == [str(acme.call_id)]
-    assert get(world, f"activity/{ids[0]}")["quantities"] == {"input_tokens": 10, "output_tokens": 5}
+    assert get(world, f"activity/{ids[0]}")["quantities"] == {"input_tokens": 10, "output_tokens": 5, "requests": 1}
     assert get(world, "activity?last_on=2026-01-31")["data"] == []
 
 

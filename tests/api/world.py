@@ -162,7 +162,7 @@ def ask(method: str, path: str, *, secret: str = "", body: Any = None, client: C
     )  # fmt: skip
     if not answer.streaming:
         return answer
-    return HttpResponse(b"".join(answer), status=answer.status_code, headers=dict(answer.items()))  # type: ignore[call-overload]
+    return HttpResponse(b"".join(answer), status=answer.status_code, headers=dict(answer.items()))
 
 
 @functools.cache
