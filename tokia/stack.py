@@ -279,6 +279,7 @@ def banner(home: StackHome, *, stop: str = "Ctrl-C") -> str:
     Admin      {demo["admin_url"]}  {demo["admin_email"]}  {demo["admin_password"]}
     Inbox      {sandbox}/inbox/    every e-mail that Tokia sends
     Bank       {sandbox}/bank/     pay a PIX charge here
+    Cards      {sandbox}/stripe/   the test cards, and what they paid
     Answers    {model}
 
   Your first call:

@@ -104,7 +104,7 @@ class StripePages:
             f'<select id="numero" name="numero">{options}</select>'
             f'<p><button class="button" type="submit">{button}</button></p></form>{pix}</div>{cancel}'
         )
-        return _page(title, body, allow=session["success_url"], status=402 if slip else 200)
+        return _page(title, body, allow=session["success_url"])
 
     # ── The cardholder's bank ────────────────────────────────────────────────────────────────────────────────────
     def _authenticate(self, intent: Record, form: dict[str, str]) -> Response:
@@ -186,9 +186,9 @@ def _reais(centavos: int) -> str:
     return pages.reais(f"{centavos // 100}.{centavos % 100:02d}")
 
 
-def _page(title: str, body: str, *, allow: str, status: int = 200) -> Response:
+def _page(title: str, body: str, *, allow: str) -> Response:
     """`allow`: the address to which an answered form may lead back."""
-    response = html_response(pages.page(title=title, body=body), status=status)
+    response = html_response(pages.page(title=title, body=body))
     parts = urlsplit(allow)
     if parts.netloc:
         policy = response.headers["content-security-policy"]
