@@ -433,38 +433,52 @@ STEPS = st.lists(st.tuples(st.sampled_from(ACTS), st.integers(1, 6), st.integers
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=STEPS, limit=st.integers(3, 12))
-def test_a_hard_budget_is_never_exceeded_at_admission(steps: list[tuple[str, int, int]], limit: int) -> None:
-    """Calls settle at most at their hold; then spent + held never passes the limit, and both are what a plain model says."""
+@given(steps=STEPS, limits=st.tuples(st.integers(3, 12), st.integers(3, 12)))
+def test_a_hard_budget_is_never_exceeded_at_admission(steps: list[tuple[str, int, int]], limits: tuple[int, int]) -> None:
+    """Calls settle at most at their hold; then spent + held never passes a limit, and both are what a plain model says.
+
+    Two budgets: calls are covered by the one, the other or both, by turns.
+    """
     wallet, session = make_wallet(brl="1000"), make_session()
-    budget = make_budget(wallet.organization, brl=limit)
-    open_: dict[uuid.UUID, int] = {}  # call → reais held
-    spent = 0
+    both = [make_budget(wallet.organization, brl=brl, scope="tag", tag=f"t{brl}-{n}") for n, brl in enumerate(limits)]
+    open_: dict[uuid.UUID, tuple[int, tuple[int, ...]]] = {}  # call → reais held, by which budgets
+    spent = [0, 0]
+
+    def held(n: int) -> int:
+        return sum(brl for brl, covering_ in open_.values() if n in covering_)
+
+    def ids(covering_: tuple[int, ...]) -> list[int]:
+        return [both[n].pk for n in covering_]
+
+    def tags(covering_: tuple[int, ...]) -> tuple[str, ...]:
+        return tuple(both[n].tag for n in covering_)
+
     for act, brl, pick in steps:
         chosen = sorted(open_)[pick % len(open_)] if open_ else None
         if act == "hold":
-            call = clock.new_id()
-            answer = hold(wallet, budget.pk, brl=brl, call=call, session=session)
-            fits = spent + sum(open_.values()) + brl <= limit
-            assert (answer.result == HoldResult.PLACED) is fits
-            if fits:
-                open_[call] = brl
+            call, covered = clock.new_id(), ((0,), (1,), (0, 1))[pick % 3]
+            answer = hold(wallet, *ids(covered), brl=brl, call=call, session=session)
+            left = {n: limits[n] - spent[n] - held(n) for n in covered}
+            assert (answer.result == HoldResult.PLACED) is (min(left.values()) >= brl)
+            if answer.result == HoldResult.PLACED:
+                open_[call] = (brl, covered)
             else:
-                assert answer.left_nanos == (limit - spent - sum(open_.values())) * BRL
+                assert answer.left_nanos == min(left.values()) * BRL
         elif act == "unbudgeted":
             hold(wallet, brl=brl, session=session)
         elif chosen is not None and act == "replay":
-            hold(wallet, budget.pk, brl=open_[chosen], call=chosen, session=session)
+            hold(wallet, *ids(open_[chosen][1]), brl=open_[chosen][0], call=chosen, session=session)
         elif chosen is not None and act == "expire":
             with connection.cursor() as cursor:
                 cursor.execute("SELECT billing_expire_holds(0)")
             open_.clear()
         elif chosen is not None:
-            held = open_.pop(chosen)
-            net = min(brl, held) if act == "settle" else 0
+            amount, covered = open_.pop(chosen)
+            net = min(brl, amount) if act == "settle" else 0
             outcome = UsageRecord.Outcome.COMPLETED if net else FAILED
-            holds.settle([make_call(wallet=wallet, gross_nanos=net * BRL, id_=chosen, outcome=outcome)])
-            spent += net
-        assert window_of(budget) == (spent, sum(open_.values()))
-        assert spent + sum(open_.values()) <= limit
+            holds.settle([make_call(wallet=wallet, gross_nanos=net * BRL, id_=chosen, outcome=outcome, tags=tags(covered))])
+            for n in covered:
+                spent[n] += net
+        for n in (0, 1):
+            assert window_of(both[n]) == (spent[n], held(n)) and spent[n] + held(n) <= limits[n]
     assert find_violations() == []

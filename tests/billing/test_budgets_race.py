@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from billing.budgets import count_all_spends
 from billing.holds import HoldResult
 from billing.models import Budget, BudgetSpend
 from billing.money import BRL
@@ -45,3 +46,32 @@ def test_fifty_callers_on_a_budget_for_twenty_get_twenty(is_batch: bool) -> None
     assert (results.count(HoldResult.PLACED), results.count(HoldResult.OVER_BUDGET)) == (20, 30)
     [window] = BudgetSpend.everywhere.filter(budget=budget)
     assert window.spent_nanos + window.held_nanos == 20 * BRL and window.spent_nanos > 0
+
+
+def test_counting_again_while_calls_run_loses_none() -> None:
+    """Calls with and without the budget are held, settled, released and expired while its windows are counted again and again."""
+    wallet, sessions = make_wallet(brl="1000"), [make_session() for _ in range(6)]
+    budget = Budget.everywhere.create(organization=wallet.organization, scope="organization", window="day", limit_nanos=900 * BRL)
+
+    def work(connection_: psycopg.Connection, index: int) -> int:
+        if index >= 6:
+            for _ in range(25):
+                connection_.execute("SELECT billing_count_spends(%s)", [wallet.organization_id])
+                if index == 7:
+                    connection_.execute("SELECT billing_expire_holds(0)")
+            return 0
+        net = 0
+        for turn in range(20):
+            call = make_call(wallet=wallet, gross_nanos=10**6 * (turn % 3), outcome="completed" if turn % 3 else "failed")
+            ids = [budget.pk] if turn % 4 else []
+            connection_.execute(
+                "SELECT billing_hold_budgeted(%s, %s, %s, %s, %s::bigint[])", [sessions[index], call.id, wallet.pk, BRL, ids]
+            )
+            connection_.execute("SELECT billing_settle_call(%s, %s, %s)", [uuid.uuid4(), sessions[index], Jsonb(call.as_json())])
+            net += call.gross_nanos
+        return net
+
+    spent = sum(at_once(8, work))
+    count_all_spends()
+    [window] = BudgetSpend.everywhere.filter(budget=budget)
+    assert (window.spent_nanos, window.held_nanos) == (spent, 0)
