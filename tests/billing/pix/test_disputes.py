@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
+
 from billing import holds
 from billing import refunds as way_back
 from billing.models import Event, LedgerEntry, Lot, Posting, Refund, UnmatchedPix, Wallet
 from billing.money import BRL, from_brl
 from billing.pix import charges, refunds, sweep
 from billing.pricing import Usage
+from billing.reconcile import find_violations
 from billing.refund_books import finish_refund
 from tests.billing.pix.conftest import BankControl, open_charge
 from tests.billing.pix.test_refunds import follow, make_paid_lot, make_unmatched, money
-from tests.make import make_hold, make_usage, make_volume_plan
+from tests.make import make_hold, make_usage, make_volume_plan, make_wallet
 from tokia import clock
+
+
+@pytest.fixture
+def wallet(db: None) -> Iterator[Wallet]:
+    """One process and one thread: nothing needs to commit. Afterwards the money must add up, as after `committed_db`."""
+    yield make_wallet(brl="0")
+    assert find_violations() == []
 
 
 def take_back(bank: BankControl, end_to_end_id: str | None, brl: str = "") -> None:
@@ -118,7 +130,7 @@ def test_a_partial_dispute_of_money_that_nobody_placed_waits_with_the_rest(bank:
     assert money(wallet) == (20 * BRL, 0, 0)
 
 
-def test_what_is_left_of_money_that_nobody_placed_goes_back(bank: BankControl, committed_db: None) -> None:
+def test_what_is_left_of_money_that_nobody_placed_goes_back(bank: BankControl, db: None) -> None:
     unmatched = make_unmatched(bank)
     take_back(bank, unmatched.end_to_end_id, "10.00")
     unmatched.refresh_from_db()
@@ -129,7 +141,7 @@ def test_what_is_left_of_money_that_nobody_placed_goes_back(bank: BankControl, c
     assert unmatched.status == UnmatchedPix.Status.REFUNDED
 
 
-def test_disputes_that_take_all_of_an_unplaced_pix_close_it(bank: BankControl, committed_db: None) -> None:
+def test_disputes_that_take_all_of_an_unplaced_pix_close_it(bank: BankControl, db: None) -> None:
     unmatched = make_unmatched(bank)
     for part in ("10.00", "20.00"):
         take_back(bank, unmatched.end_to_end_id, part)

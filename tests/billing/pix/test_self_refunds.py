@@ -18,6 +18,7 @@ from accounts.suspension import suspend
 from billing import ledger, refunds
 from billing.models import Event, LedgerEntry, Lot, Refund, Wallet
 from billing.money import BRL, from_brl
+from billing.reconcile import find_violations
 from billing.refund_books import RefundRefused
 from billing.wallets import wallet_of
 from tests.billing.pix.conftest import BankControl
@@ -28,13 +29,15 @@ from tokia import clock
 
 
 @pytest.fixture
-def cast(committed_db: None) -> Cast:
+def cast(db: None) -> Cast:
     return make_cast()
 
 
 @pytest.fixture
-def acme(cast: Cast) -> Wallet:
-    return wallet_of(cast.acme)
+def acme(cast: Cast) -> Iterator[Wallet]:
+    """Afterwards the money must add up, as after `committed_db`."""
+    yield wallet_of(cast.acme)
+    assert find_violations() == []
 
 
 @pytest.fixture
@@ -91,8 +94,8 @@ def test_a_refund_that_the_bank_does_not_make_comes_back_and_is_told(bank: BankC
     assert "Não realizada" in page and "Conta encerrada" in page and "Devolver R$\u00a050,00" in page
 
 
-def test_twenty_clicks_at_once_are_one_refund(bank: BankControl, acme: Wallet) -> None:
-    lot = make_paid_lot(bank, acme)
+def test_twenty_clicks_at_once_are_one_refund(bank: BankControl, wallet: Wallet) -> None:
+    lot = make_paid_lot(bank, wallet)
     bank.post("settings", refund_ms=2_000)
     ids = [uuid.uuid4()] * 10 + [uuid.uuid4() for _ in range(10)]  # one page clicked ten times, ten other pages
     barrier = threading.Barrier(len(ids))
@@ -110,7 +113,7 @@ def test_twenty_clicks_at_once_are_one_refund(bank: BankControl, acme: Wallet) -
     with ThreadPoolExecutor(len(ids)) as pool:
         accepted = list(pool.map(click, ids))
     assert Refund.objects.count() == 1 and any(accepted)
-    assert money(acme) == (50 * BRL, 10 * BRL, 0)
+    assert money(wallet) == (50 * BRL, 10 * BRL, 0)
     assert follow(Refund.objects.get()).status == Refund.Status.DONE
 
 
