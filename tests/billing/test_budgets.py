@@ -473,11 +473,11 @@ def test_a_hard_budget_is_never_exceeded_at_admission(steps: list[tuple[str, int
                 cursor.execute("SELECT billing_expire_holds(0)")
             open_.clear()
         elif chosen is not None:
-            amount, covered = open_.pop(chosen)
+            amount, took = open_.pop(chosen)
             net = min(brl, amount) if act == "settle" else 0
             outcome = UsageRecord.Outcome.COMPLETED if net else FAILED
-            holds.settle([make_call(wallet=wallet, gross_nanos=net * BRL, id_=chosen, outcome=outcome, tags=tags(covered))])
-            for n in covered:
+            holds.settle([make_call(wallet=wallet, gross_nanos=net * BRL, id_=chosen, outcome=outcome, tags=tags(took))])
+            for n in took:
                 spent[n] += net
         for n in (0, 1):
             assert window_of(both[n]) == (spent[n], held(n)) and spent[n] + held(n) <= limits[n]
