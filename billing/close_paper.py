@@ -8,7 +8,6 @@ from accounts.tax_ids import format_tax_id
 from billing import seals
 from billing.closing import lines_of, tell_month
 from billing.models import MonthClose
-from billing.money import format_brl
 from billing.paper import Paper
 from billing.sheets import comma
 from tokia.clock import SAO_PAULO
@@ -38,14 +37,13 @@ def draw_close(close: MonthClose) -> bytes:
     lines = lines_of(close)
     paper.write_sums(
         [
-            (line.label, format_brl(line.nanos), "detail" if line.is_detail else "bold" if at in (0, len(lines) - 1) else "")
+            (line.label, line.text, "detail" if line.is_detail else "bold" if at in (0, len(lines) - 1) else "")
             for at, line in enumerate(lines)
         ]
     )
     paper.ln(4)
     paper.write_small(
-        "Valores exatos, com nove casas, no arquivo CSV deste fechamento. Requisições que chegarem depois de o mês fechar entram"
-        " como ajuste no fechamento seguinte."
+        "Também em CSV, na página deste fechamento. Requisições que chegarem depois dele entram como ajuste no fechamento seguinte."
     )
     if text := seal_text(close):
         paper.write_small(f"Selo do livro de saldos no fechamento: {text}.")

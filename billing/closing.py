@@ -15,6 +15,7 @@ from django.conf import settings
 
 from billing import ledger
 from billing.models import DayClose, LedgerEntry, MonthClose, MonthSpend, Wallet
+from billing.money import BRL, CENTAVO, format_brl
 from tokia import clock
 from tokia.clock import SAO_PAULO, Month
 
@@ -97,6 +98,14 @@ class CloseLine:
     label: str
     nanos: int
     is_detail: bool = False  # explains the line above; not part of the sum
+
+    @property
+    def text(self) -> str:
+        """Exact, so that what is read adds up: `R$ 250,50`, and all nine decimals where there is less than a centavo."""
+        if self.nanos % CENTAVO == 0:
+            return format_brl(self.nanos)
+        reais, decimals = divmod(abs(self.nanos), BRL)
+        return f"{'−' if self.nanos < 0 else ''}R$\u00a0{reais:,}".replace(",", ".") + f",{decimals:09d}"
 
 
 def lines_of(close: MonthClose) -> list[CloseLine]:

@@ -56,12 +56,12 @@ class Paper(FPDF):
     def write_small(self, text: str) -> None:
         self.set_font("helvetica", "", 8.5)
         self.set_text_color(*GREY)
-        self.multi_cell(0, 4.4, printable(text), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        self.multi_cell(0, 4.4, printable(text), new_x=XPos.LMARGIN, new_y=YPos.NEXT, align="L")
 
     def write_text(self, text: str, *, is_bold: bool = False, size: float = 10.5) -> None:
         self.set_font("helvetica", "B" if is_bold else "", size)
         self.set_text_color(*INK)
-        self.multi_cell(0, size * 0.5, printable(text), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        self.multi_cell(0, size * 0.5, printable(text), new_x=XPos.LMARGIN, new_y=YPos.NEXT, align="L")
 
     def write_facts(self, facts: Sequence[tuple[str, str]]) -> None:
         """Label and value, line by line."""
@@ -84,14 +84,13 @@ class Paper(FPDF):
             height = 5.2 if is_detail else 7.2
             if self.will_page_break(height * 2):
                 self.add_page()
-            top = self.get_y()
-            self.set_x(SIDE + (5 if is_detail else 0))
-            width = 118 if is_detail else 123
-            self.multi_cell(width, height, printable(label), new_x=XPos.RIGHT, new_y=YPos.TOP, align="L")
-            after = max(self.get_y(), top) + height
+            top, side = self.get_y(), SIDE + (5 if is_detail else 0)
+            self.set_x(side)
+            self.multi_cell(SIDE + 123 - side, height, printable(label), new_x=XPos.RIGHT, new_y=YPos.NEXT, align="L")
+            below = self.get_y()  # a long label has two lines
             self.set_xy(SIDE + 123, top)
-            self.cell(0, height, printable(amount), align="R", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
-            self.set_y(max(after, self.get_y()))
+            self.cell(0, height, printable(amount), align="R")
+            self.set_xy(SIDE, below)
             if not is_detail:
                 self.line(SIDE, self.get_y(), self.w - SIDE, self.get_y())
 

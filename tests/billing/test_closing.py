@@ -169,7 +169,7 @@ def test_the_pages_show_it_to_its_organization_alone(wallet: Wallet, cast: Cast)
     assert "Saldo final;74,999999999" in sheet and "uso bruto;;5,000000001" in sheet
     pdf = carol.get(f"/app/extrato/fechamentos/{close.pk}/fechamento.pdf")
     text = PdfReader(io.BytesIO(pdf.content)).pages[0].extract_text()
-    assert "Saldo final" in text and "74,99" in text and seals.head().text.replace("·", "·") in text
+    assert "Saldo final" in text and "74,999999999" in text and seals.head().text in text
     assert pdf.content == carol.get(f"/app/extrato/fechamentos/{close.pk}/fechamento.pdf").content
     for tail in ("", "fechamento.csv", "fechamento.pdf"):
         assert charlie.get(f"/app/extrato/fechamentos/{close.pk}/{tail}").status_code == 404
