@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, cast
 
 from django import forms
@@ -115,7 +116,7 @@ class RateAlarmAdmin(LookOnly):
 
     @display(description="variação")
     def told_drift(self, alarm: RateAlarm) -> str:
-        return f"{alarm.drift_bps / 100:+.2f} %".replace(".", ",")
+        return f"{Decimal(alarm.drift_bps) / 100:+.2f} %".replace(".", ",")
 
     @display(description="preços abaixo do custo")
     def losing(self, alarm: RateAlarm) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import ClassVar
 
 from django.conf import settings
@@ -32,7 +33,7 @@ class RateAlarm(models.Model):
         constraints = [models.UniqueConstraint(fields=["version", "exchange_rate"], name="rate_alarm_once")]
 
     def __str__(self) -> str:
-        return f"{self.version}: câmbio {self.drift_bps / 100:+.1f} %".replace(".", ",")
+        return f"{self.version}: câmbio {Decimal(self.drift_bps) / 100:+.1f} %".replace(".", ",")
 
 
 class PriceApproval(models.Model):

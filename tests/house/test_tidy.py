@@ -29,6 +29,9 @@ MONEY_MODULES = (
     "billing.ledger",
     "billing.wallets",
     "billing.pricebooks",
+    "billing.price_changes",
+    "billing.price_margins",
+    "billing.discounts",
     "gateway.pricetag",
 )
 LEDGER_SQL = re.compile(
