@@ -117,7 +117,7 @@ def test_a_mail_says_it_in_plain_text_and_html(cast: Cast) -> None:
     for text in (str(message.body), html):
         assert "R$\u00a01.018,40" in text and "R$\u00a02.000,00" in text and "Acme" in text
         assert "/app/recarregar/" in text and "/app/configuracoes/avisos/" in text
-    assert kind == "text/html" and "<h1>" in html
+    assert kind == "text/html" and "<h1 " in html
     assert message.extra_headers["Auto-Submitted"] == "auto-generated"
 
 

@@ -21,7 +21,8 @@ def test_it_has_nothing_inline_and_compiles(path: Path) -> None:
     for tag in re.findall(r"<script\b[^>]*>", text):
         assert "src=" in tag, tag
     assert "<style" not in text
-    assert not re.search(r"\sstyle=", text)
+    if path.parent.name != "email":  # mail programs know no style sheet of ours, and no policy
+        assert not re.search(r"\sstyle=", text)
     assert not re.search(r"\son[a-z]+=", text)
     assert "hx-on" not in text and "javascript:" not in text
     assert "|safe" not in text and "autoescape off" not in text
