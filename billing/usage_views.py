@@ -248,8 +248,8 @@ def request_detail(request: MemberRequest, call_id: uuid.UUID) -> HttpResponseBa
 
 
 def price_lines(record: UsageRecord) -> list[PriceLine]:
-    """What each bucket of a call came to, at its version's prices as its organization's LimitProfile adjusts them. Their sum, up to the
-    next nano, is its gross."""
+    """What each bucket of a call came to, at the prices of its version as they are for its organization. Their sum, up to the next
+    nano, is its gross."""
     if record.usage_source == UsageRecord.UsageSource.CACHE:
         return []
     prices = {price.unit: price for price in Price.objects.filter(version_id=record.price_version_id, route_name=record.route_name)}

@@ -25,8 +25,9 @@ from gateway.valkey_lane import ValkeyLane
 
 WINDOW_SECONDS = 60
 SLICES = 100
+SHARE = 4  # for many that wait a process takes up to a quarter at once: the others may have as many
 BUCKETS_MAX = 50_000
-REFUSED_SECONDS = 0.1  # for so long a refusal of tokens answers for all that need as many
+REFUSED_SECONDS = 0.1  # for so long a refusal answers for all that need as much: what is given back is seen then
 SEAT_RETRY_SECONDS = 1
 # KEYS[1] the minute; ARGV: limit, what was used beyond the grants (negative: what goes back), the least that is of use, the slice.
 # Gives what was granted, and what all processes have taken so far.
@@ -43,7 +44,7 @@ return {grant, taken + grant}
 class Bucket:
     """A limit's minute in this process."""
 
-    __slots__ = ("filling", "is_local", "left", "limit", "minute", "refused", "refused_until", "taken")
+    __slots__ = ("filling", "is_local", "left", "limit", "minute", "refused", "refused_until", "taken", "waited_for")
 
     def __init__(self, limit: Limit, minute: int) -> None:
         self.limit, self.minute = limit, minute
@@ -53,6 +54,7 @@ class Bucket:
         self.refused = 0  # the least that was refused
         self.refused_until = 0.0  # monotonic
         self.filling: asyncio.Future[None] | None = None
+        self.waited_for = 0  # what those need who are being let in
 
     @property
     def slice(self) -> int:
@@ -139,9 +141,9 @@ class Limits:
                 if bucket.left > 2 * bucket.slice and not bucket.is_local:
                     self._give_back(bucket)
 
-    def _give_back(self, bucket: Bucket) -> None:
+    def _give_back(self, bucket: Bucket, *, kept: int = 0) -> None:
         """All but a slice: the other processes may need it. Lost where Valkey is away, which lets nobody have more."""
-        excess = bucket.left - bucket.slice
+        excess = bucket.left - bucket.slice - kept
         bucket.left -= excess
         bucket.taken = max(0, bucket.taken - excess)
         self._lane.send(TAKE, (_name(bucket),), (str(bucket.limit.most), str(-excess), "1", "0"))
@@ -158,21 +160,33 @@ class Limits:
 
     async def _fill(self, needs: list[tuple[Bucket, int]], headers: Headers) -> None:
         """Until each bucket has what is needed of it. Raises RateLimited."""
-        while lacking := [(bucket, need) for bucket, need in needs if bucket.left < need]:
-            for bucket, need in lacking:
-                if bucket.refuses(need) or need > bucket.limit.most:
-                    raise _refusal(bucket, need, needs, headers)
-            waits = [self._take(bucket, need) for bucket, need in lacking]
-            await (waits[0] if len(waits) == 1 else asyncio.gather(*waits))
+        if not any(bucket.left < need for bucket, need in needs):
+            return
+        for bucket, need in needs:
+            bucket.waited_for += need
+        try:
+            while lacking := [(bucket, need) for bucket, need in needs if bucket.left < need]:
+                for bucket, need in lacking:
+                    if bucket.refuses(need) or need > bucket.limit.most:
+                        raise _refusal(bucket, need, needs, headers)
+                waits = [self._take(bucket, need) for bucket, need in lacking]
+                await (waits[0] if len(waits) == 1 else asyncio.gather(*waits))
+        finally:
+            for bucket, need in needs:
+                bucket.waited_for -= need
+                if bucket.waited_for <= 0 and bucket.left - need > 2 * bucket.slice and not bucket.is_local:
+                    self._give_back(bucket, kept=need)  # it was asked for those who met another limit
 
     async def _take(self, bucket: Bucket, need: int) -> None:
-        """One slice, or what one call needs; the others that wait look again then."""
+        """One slice, or what is needed by those who wait; they look again then."""
         if bucket.filling is not None:
             await asyncio.shield(bucket.filling)
             return
         bucket.filling = filling = asyncio.get_running_loop().create_future()
         debt, least = max(0, -bucket.left), max(1, need - max(0, bucket.left))
-        numbers = (bucket.limit.most, debt, least, max(least, bucket.slice))
+        crowd = min(bucket.waited_for - max(0, bucket.left), bucket.limit.most // SHARE)
+        wanted = max(least, crowd, bucket.slice)
+        numbers = (bucket.limit.most, debt, least, wanted)
         answer = self._lane.send(TAKE, (_name(bucket),), tuple(map(str, numbers)))
         answer.add_done_callback(partial(_note_answer, bucket, need, debt))
         await asyncio.shield(filling)  # who gives up leaves the grant to the others
@@ -208,8 +222,7 @@ def _note_answer(bucket: Bucket, need: int, debt: int, answer: asyncio.Future[An
         granted, bucket.taken = int(said[0]), int(said[1])
         bucket.left += debt + granted
         if not granted:
-            is_final = bucket.limit.unit == "requests"  # of which none comes back
-            bucket.refused, bucket.refused_until = need, time.monotonic() + (WINDOW_SECONDS if is_final else REFUSED_SECONDS)
+            bucket.refused, bucket.refused_until = need, time.monotonic() + REFUSED_SECONDS
     if filling is not None:
         filling.set_result(None)
 
