@@ -15,7 +15,7 @@ from accounts.models import ApiKey, Project
 from accounts.operations import ATOMIC, ApiCall, Resource, operation
 from accounts.scopes import CALL, SCOPES, check_scopes
 from tokia import clock
-from tokia.api import ID_MAX, ApiError, Flag, Integer, PageQuery, Shape, Text, page_of, page_shape
+from tokia.manners import ID_MAX, ApiError, Flag, Integer, PageQuery, Shape, Text, page_of, page_shape
 
 ROUTES_MAX = 500
 CACHE_SECONDS_MAX = 86_400

@@ -11,7 +11,7 @@ from accounts import members
 from accounts.models import Invitation, Membership, Role
 from accounts.operations import STEPS, ApiCall, Resource, operation
 from tokia import clock
-from tokia.api import PageQuery, Shape, page_of, page_shape
+from tokia.manners import PageQuery, Shape, page_of, page_shape
 
 TAG = "Equipe"
 

@@ -13,7 +13,7 @@ from accounts.models import Organization, Role
 from accounts.operations import SIGNED_IN, ApiCall, Resource, operation
 from accounts.scopes import SCOPES
 from accounts.signup import Identity, identify
-from tokia.api import Shape, Text
+from tokia.manners import Shape, Text
 
 
 class AddressShape(Shape):

@@ -11,7 +11,7 @@ from rest_framework import serializers
 from accounts.models import ApiKey, Project
 from accounts.operations import ATOMIC, ApiCall, Resource, operation
 from accounts.projects import NAME_CHARACTERS_MAX, archive_project, create_project, rename_project, restore_project
-from tokia.api import PageQuery, Shape, Text, page_of, page_shape
+from tokia.manners import PageQuery, Shape, Text, page_of, page_shape
 
 TAG = "Projetos"
 

@@ -18,7 +18,7 @@ from accounts.models import ApiKey, Membership, Organization, User
 from accounts.roles import may
 from accounts.scopes import CALL, SCOPES, scopes_of
 from tokia import clock
-from tokia.api import ApiError
+from tokia.manners import ApiError
 
 SECRET_CHARACTERS_MAX = 200
 

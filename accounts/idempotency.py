@@ -21,7 +21,7 @@ from django.db import transaction
 from accounts.authentication import ApiCaller
 from accounts.models import IdempotentRequest
 from tokia import clock
-from tokia.api import ApiError
+from tokia.manners import ApiError
 from tokia.sealing import SecretUnreadable, seal, unseal
 
 KEY_CHARACTERS_MAX = 255

@@ -33,7 +33,7 @@ from accounts.scopes import SCOPES
 from accounts.tenancy import tenant
 from accounts.throttle import Turn, take_turn
 from tokia import clock
-from tokia.api import PROBLEM, TITLES, ApiError, Problem, Shape
+from tokia.manners import PROBLEM, TITLES, ApiError, Problem, Shape
 
 PUBLIC = ""  # for everybody
 SIGNED_IN = "*"  # for whoever has a key or a session, whatever their scopes

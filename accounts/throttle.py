@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from django.core.cache import cache
 
-from tokia.api import ApiError
+from tokia.manners import ApiError
 
 WINDOW_SECONDS = 60
 CALLERS_MAX = 10_000

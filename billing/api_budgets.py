@@ -12,7 +12,7 @@ from billing.api_money import Brl, Nanos, both
 from billing.budgets import ALERTS_MAX, TAG_CHARACTERS_MAX, BudgetState, change_budget, set_budget, states_of, stop_budget
 from billing.models import Budget
 from billing.money import BRL
-from tokia.api import ID_MAX, ApiError, Flag, Integer, PageQuery, Shape, Text, page_of, page_shape
+from tokia.manners import ID_MAX, ApiError, Flag, Integer, PageQuery, Shape, Text, page_of, page_shape
 
 TAG = "Orçamentos"
 

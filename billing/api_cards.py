@@ -14,7 +14,7 @@ from billing.cards import auto_top_ups, payments
 from billing.models import AutoTopUp, Card, CardPayment
 from billing.money import BRL
 from billing.wallets import wallet_of
-from tokia.api import ID_MAX, ApiError, Integer, PageQuery, Shape, page_of, page_shape
+from tokia.manners import ID_MAX, ApiError, Integer, PageQuery, Shape, page_of, page_shape
 
 TAG = "Saldo e recargas"
 

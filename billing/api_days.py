@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from billing.periods import DAYS_MAX
 from tokia import clock
-from tokia.api import ApiError, Shape
+from tokia.manners import ApiError, Shape
 
 DAYS = 30
 FIRST_YEAR = 2020

@@ -17,7 +17,7 @@ from billing.export_tables import Wanted
 from billing.models import Export
 from billing.sheets import stream
 from billing.usage_sums import UsageFilter
-from tokia.api import ID_MAX, ApiError, Integer, PageQuery, Shape, Text, page_shape
+from tokia.manners import ID_MAX, ApiError, Integer, PageQuery, Shape, Text, page_shape
 
 TAG = "Uso"
 FORMS = [(form.value, form.label) for form in (Export.Form.PLAIN, Export.Form.SHEET)]

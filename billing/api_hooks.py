@@ -10,7 +10,7 @@ from rest_framework import serializers
 from accounts.operations import ATOMIC, ApiCall, Resource, operation
 from billing.hooks import NAME_MAX, TYPES, change_hook, create_hook, remove_hook, replay, rotate_secret, send_test
 from billing.models import Event, Hook, HookDelivery
-from tokia.api import Flag, PageQuery, Shape, Text, page_of, page_shape
+from tokia.manners import Flag, PageQuery, Shape, Text, page_of, page_shape
 
 TAG = "Webhooks"
 

@@ -17,7 +17,7 @@ from billing.call_story import attempts_of
 from billing.models import UsageRecord
 from billing.pricing import BUCKETS
 from billing.usage_sums import GROUPS, TagStandsAlone, UsageFilter, UsageLine, totals, usage_by
-from tokia.api import ID_MAX, ApiError, PageQuery, Shape, page_of, page_shape
+from tokia.manners import ID_MAX, ApiError, PageQuery, Shape, page_of, page_shape
 
 TAG = "Uso"
 LINES = 1_000

@@ -20,7 +20,7 @@ from billing.money import BRL
 from billing.pix import charges
 from billing.statements import StatementRow
 from billing.wallets import wallet_of
-from tokia.api import ApiError, PageQuery, Shape, page_of, page_shape, read_cursor, row_id, write_cursor
+from tokia.manners import ApiError, PageQuery, Shape, page_of, page_shape, read_cursor, row_id, write_cursor
 
 TAG = "Saldo e recargas"
 

@@ -1,7 +1,7 @@
 """Foundation and roof: what every app stands on, and what puts them together. No business here.
 
 Ground (imports no app): `errors` the base of what a customer may see · `clock` time and Brazil's calendar · `crashpoints`
-places where a test kills the process · `settings` · `logs` form and scrubbing · `api` manners of the management API · `openapi`
+places where a test kills the process · `settings` · `logs` form and scrubbing · `manners` of the management API · `openapi`
 its description.
 The machine: `stack` what `make up` starts · `stackhome` what it remembers · `stores` PostgreSQL and Valkey from wheels ·
 `supervisor` order, logs, restarts, stop · `processes` children that never outlive us · `roles.sql` the two database roles.

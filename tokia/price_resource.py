@@ -12,7 +12,7 @@ from billing.api_money import Brl, Nanos, both
 from billing.models import Unit
 from billing.money import from_brl
 from tokia import showcase
-from tokia.api import Shape
+from tokia.manners import Shape
 
 
 class PriceShape(Shape):

@@ -243,16 +243,16 @@ SECURE_SSL_REDIRECT = IS_PRODUCTION
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
 
-# ── Management API (`/api/v1`; its manners are in `tokia.api`) ───────────────────────────────────────────────────────
+# ── Management API (`/api/v1`; its manners are in `tokia.manners`) ───────────────────────────────────────────────────
 API_REQUESTS_PER_MINUTE: int = env.int("API_REQUESTS_PER_MINUTE", 240)  # per key, person or, for strangers, address
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.KeyAuthentication", "accounts.authentication.MemberAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": [],
-    "DEFAULT_PARSER_CLASSES": ["tokia.api.StrictJson"],
+    "DEFAULT_PARSER_CLASSES": ["tokia.manners.StrictJson"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_METADATA_CLASS": None,
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "tokia.api.tell_problem",
+    "EXCEPTION_HANDLER": "tokia.manners.tell_problem",
     "COERCE_DECIMAL_TO_STRING": True,
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }

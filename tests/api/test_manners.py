@@ -12,7 +12,7 @@ from accounts import api_projects, throttle
 from accounts.keys import mint_key
 from accounts.models import ApiKey, Project
 from tests.api.world import World, ask, told
-from tokia.api import BODY_BYTES_MAX
+from tokia.manners import BODY_BYTES_MAX
 
 KEYS = "/api/v1/keys"
 
