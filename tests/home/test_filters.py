@@ -49,6 +49,15 @@ def test_it_rounds_a_balance_down(nanos: int, text: str) -> None:
 )
 def test_it_writes_the_cost_of_a_call(nanos: int, text: str) -> None:
     assert filters.brl_fino(nanos) == text
+
+
+@pytest.mark.parametrize(
+    ("nanos", "text"),
+    [(None, "—"), (0, "R$\u00a00,00"), (1, "<\u00a0R$\u00a00,0001"), (1_900_000, "R$\u00a00,0019"), (10_000_000, "R$\u00a00,01"),
+     (1_234_560_000_000, "R$\u00a01.234,56"), (-5 * 10**9, "−R$\u00a05,00")],
+)  # fmt: skip
+def test_it_tells_little_spent_as_little(nanos: int | None, text: str) -> None:
+    assert filters.gasto(nanos) == text
     assert filters.brl_exato(1_234_567_891) == f"R${N}1,234567891"
 
 

@@ -69,6 +69,12 @@ def brl_fino(nanos: Integer) -> str:
 
 
 @register.filter
+def gasto(nanos: Integer) -> str:
+    """What was spent: `R$ 1.234,56`; under a centavo its decimals, so that little is not told as nothing."""
+    return brl_fino(nanos) if nanos and 0 < int(nanos) < BRL // 100 else brl(nanos)
+
+
+@register.filter
 def brl_exato(nanos: Integer) -> str:
     """All nine decimals, for a title or a detail page."""
     return EMPTY if nanos in (None, "") else _reais(int(nanos), 9)
