@@ -39,13 +39,10 @@ class Recibo:
         return f"{self.entry.pk:08d}"
 
 
-def find_recibo(organization: Organization, entry_id: int) -> Recibo | None:
-    """The recibo of one of an organization's top-ups; None where there is no such one."""
-    lot = (
-        Lot.everywhere.filter(entry_id=entry_id, wallet__organization=organization, entry__kind=LedgerEntry.Kind.TOP_UP)
-        .select_related("entry")
-        .first()
-    )
+def find_recibo(organization: Organization, *, entry_id: int | None = None, reference: str = "") -> Recibo | None:
+    """The recibo of one of an organization's top-ups, by its entry or the entry's reference; None where there is no such one."""
+    top_ups = Lot.everywhere.filter(wallet__organization=organization, entry__kind=LedgerEntry.Kind.TOP_UP).select_related("entry")
+    lot = (top_ups.filter(entry_id=entry_id) if entry_id is not None else top_ups.filter(entry__reference=reference)).first()
     if lot is None:
         return None
     entry = lot.entry

@@ -14,7 +14,7 @@ from billing.export_tables import Wanted
 from billing.exports import write_file
 from billing.models import Export, LedgerEntry, MonthClose
 from billing.periods import CHOICES, read_period
-from billing.recibo import draw_recibo, find_recibo
+from billing.recibo import Recibo, draw_recibo, find_recibo
 from billing.sheets import download, sheet
 
 FORMS = {"planilha": Export.Form.SHEET, "programas": Export.Form.PLAIN}
@@ -73,7 +73,17 @@ def _chosen_kind(request: MemberRequest) -> str:
 @require_GET
 @requires("billing.statement")
 def recibo(request: MemberRequest, entry_id: int) -> HttpResponseBase:
-    found = find_recibo(request.membership.organization, entry_id)
+    return _recibo(find_recibo(request.membership.organization, entry_id=entry_id))
+
+
+@require_GET
+@requires("billing.statement")
+def recibo_of(request: MemberRequest, reference: str) -> HttpResponseBase:
+    """The same by what was paid: `pix:<E2E>` or `stripe:<intent>`, as the page of a payment knows it."""
+    return _recibo(find_recibo(request.membership.organization, reference=reference))
+
+
+def _recibo(found: Recibo | None) -> HttpResponse:
     if found is None:
         raise Http404
     return download(f"recibo-{found.number}.pdf", draw_recibo(found), content_type="application/pdf")

@@ -62,6 +62,7 @@ urlpatterns = [
     path("app/extrato/extrato.csv", statement_views.statement_csv, name="statement_csv"),
     path("app/extrato/extrato.ofx", statement_views.statement_ofx, name="statement_ofx"),
     path("app/extrato/recibos/<int:entry_id>.pdf", statement_views.recibo, name="recibo"),
+    path("app/extrato/recibos/<str:reference>/", statement_views.recibo_of, name="recibo_of"),
     path("app/extrato/fechamentos/", statement_views.closes, name="closes"),
     path("app/extrato/fechamentos/<int:close_id>/", statement_views.close, name="close"),
     path("app/extrato/fechamentos/<int:close_id>/fechamento.csv", statement_views.close_csv, name="close_csv"),

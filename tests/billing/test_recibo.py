@@ -28,7 +28,7 @@ def cast(db: None) -> Cast:
 
 
 def read(cast: Cast, entry: LedgerEntry) -> str:
-    found = find_recibo(cast.acme, entry.pk)
+    found = find_recibo(cast.acme, entry_id=entry.pk)
     assert found is not None
     text = PdfReader(io.BytesIO(draw_recibo(found))).pages[0].extract_text()
     return " ".join(text.replace("\u00a0", " ").split())
@@ -74,7 +74,7 @@ def test_a_card_top_up_with_a_refund_and_its_seal(cast: Cast) -> None:
 
 def test_the_same_facts_are_the_same_bytes(cast: Cast) -> None:
     entry = make_top_up(wallet=wallet_of(cast.acme), brl="10", end_to_end_id=E2E)
-    found = [find_recibo(cast.acme, entry.pk) for _ in range(2)]
+    found = [find_recibo(cast.acme, entry_id=entry.pk) for _ in range(2)]
     assert found[0] is not None and found[1] is not None
     assert draw_recibo(found[0]) == draw_recibo(found[1])
 
@@ -91,5 +91,8 @@ def test_only_its_organizations_finance_gets_it(cast: Cast) -> None:
     client.force_login(cast.carol)
     assert client.get(f"/app/extrato/recibos/{entry.pk}.pdf")["Content-Type"] == "application/pdf"
     assert client.get(f"/app/extrato/recibos/{grant.pk}.pdf").status_code == 404
+    by_reference = client.get(f"/app/extrato/recibos/{entry.reference}/")
+    assert by_reference.content == client.get(f"/app/extrato/recibos/{entry.pk}.pdf").content
+    assert client.get("/app/extrato/recibos/pix:made-up/").status_code == 404
     page = client.get("/app/extrato/").content.decode()
     assert f"/app/extrato/recibos/{entry.pk}.pdf" in page and f"/recibos/{grant.pk}.pdf" not in page

@@ -87,7 +87,7 @@ OBJECTS = {
     "app/webhooks/<int:hook_id>/entregas/<int:delivery_id>/reenviar/",
     "app/experimentos/<int:experiment_id>/excluir/", "app/experimentos/<int:experiment_id>/resultados.csv",
     "app/recargas/<int:lot_id>/devolver/",
-    "app/extrato/recibos/<int:entry_id>.pdf", "app/extrato/fechamentos/<int:close_id>/",
+    "app/extrato/recibos/<int:entry_id>.pdf", "app/extrato/recibos/<str:reference>/", "app/extrato/fechamentos/<int:close_id>/",
     "app/extrato/fechamentos/<int:close_id>/fechamento.csv", "app/extrato/fechamentos/<int:close_id>/fechamento.pdf",
     "app/exportacoes/<uuid:export_id>/", "app/exportacoes/<uuid:export_id>/situacao/", "app/exportacoes/<uuid:export_id>/arquivo/",
     "app/recarregar/cartao/<uuid:payment_id>/", "app/recarregar/cartao/<uuid:payment_id>/situacao/",
@@ -161,6 +161,7 @@ class World:
             "key_id": self.key.pk, "invitation_id": self.invitation.pk, "charge_id": self.charge.pk, "call_id": self.call_id,
             "lot_id": Lot.everywhere.filter(wallet=self.wallet).values_list("pk", flat=True)[0],
             "entry_id": LedgerEntry.objects.get(lot__wallet=self.wallet, kind="top_up").pk,
+            "reference": LedgerEntry.objects.get(lot__wallet=self.wallet, kind="top_up").reference,
             "close_id": 1,  # real ones: tests/billing/test_closing.py
             "export_id": self.export.pk,
             "experiment_id": self.experiment.pk, "own_key_id": self.own_key.pk,
