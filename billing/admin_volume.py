@@ -12,7 +12,7 @@ from django.urls import reverse
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
 
-from billing import contracts, volume
+from billing import contracts, price_margins, volume
 from billing.admin_forms import ContractForm, EndContractForm, ReaisField
 from billing.admin_parts import LookOnly, act_page, change_url, dress, may_change, posted, who
 from billing.models import Contract, VolumePlan, VolumeTier
@@ -44,6 +44,14 @@ class TierInline(TabularInline):
         return (obj is None or obj.published_at is None) and bool(super().has_change_permission(request, obj))
 
     has_delete_permission = has_add_permission = has_change_permission
+
+
+def warn_of_losses(request: HttpRequest) -> None:
+    """A discount may take prices below their cost; that is agreed on knowingly, or taken back."""
+    losing = price_margins.sold_below_cost_at_discount()
+    if losing:
+        names = ", ".join(dict.fromkeys(line.route_name for line in losing[:60]))
+        messages.warning(request, f"No desconto máximo, {len(losing)} preços em vigor ficam abaixo do custo: {names}.")
 
 
 @admin.register(VolumePlan)
@@ -88,6 +96,7 @@ class VolumePlanAdmin(ModelAdmin):
 
         def act(data: dict[str, Any]) -> str:
             volume.publish_plan(plan)
+            warn_of_losses(request)
             return f"{plan} está em vigor para todos. Um mês já começado segue com o plano da primeira chamada."
 
         return act_page(
@@ -160,6 +169,7 @@ class ContractAdmin(LookOnly):
             else:
                 self.log_addition(request, contract, f"Contrato acertado: {contract}, {contracts.tell_months(contract)}.")
                 messages.success(request, f"{contract}, {contracts.tell_months(contract)}.")
+                warn_of_losses(request)
                 return redirect(change_url(contract))
         context = {
             **self.admin_site.each_context(request), "title": "Novo contrato de volume", "form": form, "button": "Acertar contrato",

@@ -135,6 +135,14 @@ def judge_version(version: PriceVersion, *, at: dt.datetime | None = None, rate:
     return sorted(judged, key=lambda line: (line.route_name, order.index(line.unit)))
 
 
+def sold_below_cost_at_discount() -> list[LineMargin]:
+    """The lines in force that the hardest terms take below their landed cost: what a new plan, contract or profile has done."""
+    now = clock.now()
+    published = PriceVersion.objects.filter(status=PriceVersion.Status.PUBLISHED, book__is_default=True, effective_at__lte=now)
+    version = published.select_related("exchange_rate").order_by("-effective_at", "-number").first()
+    return [line for line in judge_version(version) if "below_at_discount" in line.flags] if version else []
+
+
 def judge_prices(prices: Iterable[Price], *, rate: Decimal | None, at: dt.datetime | None = None) -> list[LineMargin]:
     """The same for lines at hand, in their sequence."""
     costs, terms = latest_costs(), hardest_terms()

@@ -207,10 +207,14 @@ def test_a_plan_is_edited_frozen_and_agreed_on(ana: tuple[User, Client]) -> None
     assert ana[1].post(url("contract", "agree"), form).status_code == 302
     contract = Contract.objects.get()
     assert (contract.first_month, contract.agreed_by) == (month, "ana@tokia.test")
+    assert "abaixo do custo" not in ana[1].get(url("contract", "changelist")).content.decode()
     assert "Já há um contrato" in ana[1].post(url("contract", "agree"), form).content.decode()
     assert "Combinado" in ana[1].get(url("contract", "changelist")).content.decode()
     assert ana[1].post(url("contract", "end", contract.pk), {"last_month": "", "reason": "Desistiram"}).status_code == 302
     assert "Cancelado" in ana[1].get(url("contract", "change", contract.pk)).content.decode()
+    steep = make_volume_plan(tiers=((0, 9_000),), is_default=False)
+    warned = ana[1].post(url("contract", "agree"), {**form, "plan": steep.pk}, follow=True).content.decode()
+    assert "No desconto máximo, 4 preços em vigor ficam abaixo do custo: openai/gpt-5." in warned
     assert ana[1].post(url("contract", "add")).status_code == 403 == ana[1].post(url("contract", "delete", contract.pk)).status_code
 
 
