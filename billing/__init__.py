@@ -8,8 +8,8 @@ Verbs: `wallets.wallet_of`, `holds.place_holds/settle/expire_holds`, `ledger.pos
 `pricing.price_usage/price_ceiling/price_ceiling_of` (pure), `pricebooks.publish_version/price_lists`,
 `approvals.ask_approval/approve/refuse`, `rate_watch.watch_rate`, `pricelists.public_prices`,
 `contracts.agree_contract/end_contract`, `discounts.standing/closed_months` (reads),
-`refunds.refund_lot/top_ups_of/sweep_refunds` (over `refund_books.open_refund/finish_refund`), `promotions.give_grant/grant_welcomes`,
-`codes.use_code` (coupons, referral codes), `referrals.reward_referrals`,
+`refunds.refund_lot/top_ups_of/sweep_refunds` (over `refund_books.open_refund/finish_refund`),
+`promotions.give_grant/grant_welcomes`, `codes.use_code` (coupons, referral codes), `referrals.reward_referrals`,
 `costs.import_costs/declare_costs`, `pix.charges.open_charge/confirm_charge`, `statements.*` (reads), `reconcile.find_violations`,
 `events.tell`.
 Money is an integer number of nano-reais; only the SQL functions of `sql/` write a wallet. Called by gateway, invoices and
