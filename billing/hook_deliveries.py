@@ -47,6 +47,7 @@ _CLAIM = """
 WITH due AS (
   SELECT d.id, row_number() OVER (PARTITION BY d.hook_id ORDER BY d.due_at, d.id) AS place
   FROM billing_hookdelivery d JOIN billing_hook h ON h.id = d.hook_id AND h.is_active
+    AND (%(failing)s::boolean IS NULL OR %(failing)s = (h.failing_since IS NOT NULL))
   WHERE d.status = 'due' AND d.due_at <= %(now)s AND (d.leased_until IS NULL OR d.leased_until <= %(now)s)
 ), taken AS (
   SELECT d.id FROM billing_hookdelivery d
@@ -59,9 +60,12 @@ FROM taken WHERE d.id = taken.id RETURNING d.id
 """
 
 
-def deliver_due() -> int:
-    """Claim a batch of what is due, send it, write down what came of it. How many were claimed."""
-    claimed = claim()
+def deliver_due(*, failing: bool | None = None) -> int:
+    """Claim a batch of what is due, send it, write down what came of it. How many were claimed.
+
+    `failing`: only for hooks that took nothing of late, or only for the others, so that who lets us wait holds up nobody else.
+    """
+    claimed = claim(failing=failing)
     calls: list[tuple[HookDelivery, Outgoing]] = []
     for delivery in claimed:
         try:
@@ -77,11 +81,11 @@ def deliver_due() -> int:
     return len(claimed)
 
 
-def claim() -> list[HookDelivery]:
+def claim(*, failing: bool | None = None) -> list[HookDelivery]:
     """Due messages that this worker alone has for LEASE, a few per hook; the try that begins is counted."""
     now = clock.now()
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(_CLAIM, {"now": now, "until": now + LEASE, "batch": BATCH, "per_hook": PER_HOOK})
+        cursor.execute(_CLAIM, {"now": now, "until": now + LEASE, "batch": BATCH, "per_hook": PER_HOOK, "failing": failing})
         ids = [row[0] for row in cursor.fetchall()]
     return list(HookDelivery.everywhere.filter(pk__in=ids).select_related("hook", "event").order_by("id"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 
 from celery import shared_task
 
@@ -36,6 +37,7 @@ from billing.cards.errors import StripeUnavailable
 from billing.models import PixNotice, StripeEvent
 from billing.pix import charges, sweep
 from billing.pix.errors import PspUnavailable
+from billing.runners import take_slot
 
 log = logging.getLogger("billing.tasks")
 REPEAT_SECONDS = 30
@@ -118,14 +120,18 @@ def watch() -> None:
 
 @shared_task
 def mail_events() -> None:
-    """What was told and is due by mail, until nothing is or it is time for the next worker."""
-    _repeat(event_mails.send_due)
+    """What was told and is due by mail, until nothing is or it is time for the next turn. One worker at a time."""
+    with take_slot("event mails", slots=1) as slot:
+        if slot is not None:
+            _repeat(event_mails.send_due)
 
 
 @shared_task
-def deliver_hooks() -> None:
-    """What customers' addresses are to hear, as long."""
-    _repeat(hook_deliveries.deliver_due)
+def deliver_hooks(failing: bool = False) -> None:
+    """What customers' addresses are to hear, as long; by one worker for those that answer, and by one for those that don't."""
+    with take_slot(f"hook deliveries {failing}", slots=1) as slot:
+        if slot is not None:
+            _repeat(partial(hook_deliveries.deliver_due, failing=failing))
 
 
 def _repeat(act: Callable[[], int]) -> None:

@@ -20,6 +20,12 @@ app.conf.beat_schedule = {
     "watch balances, budgets and spend": {"task": "billing.tasks.watch", "schedule": 30.0, "options": {"expires": 30.0}},
     "mail what was told": {"task": "billing.tasks.mail_events", "schedule": 10.0, "options": {"expires": 10.0}},
     "call customers' webhooks": {"task": "billing.tasks.deliver_hooks", "schedule": 3.0, "options": {"expires": 3.0}},
+    "call customers' webhooks that fail": {
+        "task": "billing.tasks.deliver_hooks",
+        "schedule": 5.0,
+        "options": {"expires": 5.0},
+        "kwargs": {"failing": True},
+    },
     "purge webhook deliveries": {"task": "billing.tasks.purge_deliveries", "schedule": crontab(minute=55)},
     "sweep charges": {"task": "billing.tasks.sweep_charges", "schedule": 60.0},
     "reconcile with the bank and the books": {"task": "billing.tasks.reconcile", "schedule": crontab(minute="*/5")},

@@ -299,6 +299,17 @@ def test_one_slow_hook_has_only_a_part_of_a_batch(receiver: Receiver) -> None:
     assert quick.pk in {delivery.hook_id for delivery in claimed}
 
 
+def test_who_lets_us_wait_holds_up_nobody_else(receiver: Receiver) -> None:
+    failing, _ = create_hook(make_organization(), url=f"{receiver.url}failing")
+    well, _ = create_hook(make_organization(), url=f"{receiver.url}well")
+    Hook.everywhere.filter(pk=failing.pk).update(failing_since=clock.now())
+    send_test(failing)
+    send_test(well)
+    assert deliver_due(failing=False) == 1 and deliver_due(failing=False) == 0
+    assert deliver_due(failing=True) == 1 and deliver_due() == 0
+    assert [got.path for got in receiver.got] == ["/hooks/well", "/hooks/failing"]
+
+
 # ── Health ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 def test_days_of_failures_turn_a_hook_off_and_tell_it(receiver: Receiver) -> None:
     from accounts.models import Membership

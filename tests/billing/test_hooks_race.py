@@ -18,13 +18,14 @@ from pytest_django import Settings
 from standardwebhooks import Webhook
 
 from accounts.models import Membership, Organization
-from billing import alerts, event_mails
+from billing import alerts, event_mails, tasks
 from billing.budgets import set_budget
 from billing.events import list_events
 from billing.hook_deliveries import LEASE, deliver_due
 from billing.hooks import create_hook, send_test
 from billing.models import HookDelivery
 from billing.money import BRL
+from billing.runners import take_slot
 from tests.make import make_organization, make_usage, make_user, make_wallet
 from tests.receiver import Receiver, receiving
 from tokia import clock
@@ -96,6 +97,33 @@ def test_a_worker_killed_after_sending_is_followed_by_another_with_the_same_id(r
         Webhook(secret).verify(got.body, got.headers)
     delivery = HookDelivery.everywhere.get()
     assert (delivery.status, delivery.attempts) == ("delivered", 2)
+
+
+def test_so_many_workers_at_a_time_wait_for_others() -> None:
+    taken: list[int | None] = []
+    everybody = threading.Barrier(4)
+
+    def work() -> None:
+        with take_slot("a test", slots=2) as slot:
+            taken.append(slot)
+            everybody.wait(20)
+
+    at_once(4, work)
+    assert sorted(taken, key=str) == [0, 1, None, None]
+    with take_slot("a test", slots=2) as slot, take_slot("another", slots=1) as other:
+        assert (slot, other) == (0, 0), "given back, and not the other's"
+
+
+def test_the_tasks_do_their_turns(receiver: Receiver) -> None:
+    hook, _ = create_hook(make_organization(), url=receiver.url)
+    send_test(hook)
+    wallet = make_wallet(brl="100")
+    make_usage(wallet=wallet, gross_nanos=90 * BRL)
+    Membership.everywhere.create(organization=wallet.organization, user=make_user(email="dona@acme.com.br"), role="owner")
+    for task in (tasks.watch, tasks.mail_events, tasks.deliver_hooks, tasks.purge_deliveries):
+        task()
+    tasks.deliver_hooks(failing=True)
+    assert len(receiver.got) == 1 and mail.outbox[0].to == ["dona@acme.com.br"]
 
 
 def test_watchers_at_once_tell_each_fact_once() -> None:
