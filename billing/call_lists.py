@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import QuerySet
 
 from accounts.models import Organization
+from billing import usage_sums
 from billing.models import UsageRecord
+from billing.periods import Period
+from billing.usage_sums import UsageFilter
+from tokia.clock import SAO_PAULO, instant_of
 
 SITUATIONS = {
     "sucesso": ("Sucesso", {"outcome": UsageRecord.Outcome.COMPLETED}),
@@ -95,6 +99,40 @@ def find_calls(organization: Organization, only: CallFilter) -> QuerySet[UsageRe
     if only.way:
         found = found.filter(**WAYS[only.way][1])
     return found.filter(pk=only.call_id) if only.call_id else found
+
+
+def known_days(organization: Organization, only: CallFilter, period: Period) -> dict[dt.date, int] | None:
+    """Which days of a period have calls that the filter may match, and at most how many, as the sums by day know it; None where
+    they know no more than that there were calls. So what nobody has is not looked for, and what few have in their days alone."""
+    if only.call_id or not (only.route_name or only.api_key_id is not None or only.project_id is not None or only.tag):
+        return None
+    known = UsageFilter(route_name=only.route_name, api_key_id=only.api_key_id, project_id=only.project_id)
+    if only.tag:
+        known = UsageFilter(route_name=only.route_name, tag=only.tag)
+    return usage_sums.days_with(
+        organization, only=known, first_on=period.first_on, last_on=period.last_on, is_failed=only.situation == "falhou"
+    )
+
+
+def within_days(
+    found: QuerySet[UsageRecord], days: Iterable[dt.date], *, before: uuid.UUID | None, after: uuid.UUID | None
+) -> QuerySet[UsageRecord]:
+    """Only from the first to the last of the days that have calls, newest first from `before`, or oldest first from `after`."""
+    limit = _day_of(after or before)
+    wanted = [day for day in days if limit is None or (day >= limit if after else day <= limit)]
+    if not wanted:
+        return found.none()
+    first, last = min(wanted), max(wanted)
+    starts, ends = (dt.datetime.combine(day, dt.time(), SAO_PAULO) for day in (first, last + dt.timedelta(days=1)))
+    return found.filter(id__gte=first_id_at(starts), id__lt=first_id_at(ends))
+
+
+def _day_of(id_: uuid.UUID | None) -> dt.date | None:
+    """The day of a call's id; None for what is no id of ours."""
+    try:
+        return instant_of(id_).astimezone(SAO_PAULO).date() if id_ else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def id_of(text: str) -> uuid.UUID | None:

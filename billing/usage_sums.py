@@ -8,6 +8,7 @@ call once per tag that it carries.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -133,19 +134,38 @@ def _conditions(only: UsageFilter, *, by_tag: bool, group: str) -> tuple[str, li
 
 def totals(*, first_on: dt.date, last_on: dt.date, only: UsageFilter = UsageFilter()) -> UsageLine:
     """The period in one line; its group and label are empty."""
-    lines = usage_by("day", first_on=first_on, last_on=last_on, only=only)
+    return add_up(usage_by("day", first_on=first_on, last_on=last_on, only=only))
+
+
+def add_up(lines: Sequence[UsageLine]) -> UsageLine:
+    """Lines of which each call is in one (any grouping but by tag) as one line."""
     calls = sum(line.calls for line in lines)
-    spent_ms = sum((line.latency_ms or 0) * line.calls for line in lines)
-    by_tag = only.is_by_tag
+    is_by_tag = any(line.latency_ms is None for line in lines)
     return UsageLine(
         group=None, label="", calls=calls, failed=sum(line.failed for line in lines),
         gross_nanos=sum(line.gross_nanos for line in lines), net_nanos=sum(line.net_nanos for line in lines),
         input_tokens=sum(line.input_tokens for line in lines),
-        cached_input_tokens=None if by_tag else sum(line.cached_input_tokens or 0 for line in lines),
+        cached_input_tokens=None if is_by_tag else sum(line.cached_input_tokens or 0 for line in lines),
         output_tokens=sum(line.output_tokens for line in lines),
-        latency_ms=None if by_tag or not calls else spent_ms // calls,
+        latency_ms=None if is_by_tag or not calls else sum((line.latency_ms or 0) * line.calls for line in lines) // calls,
         media={name: total for name, _ in MEDIA if (total := sum(line.media.get(name, 0) for line in lines))},
     )  # fmt: skip
+
+
+def days_with(
+    organization: Organization, *, only: UsageFilter, first_on: dt.date, last_on: dt.date, is_failed: bool
+) -> dict[dt.date, int]:
+    """How many calls each day has of these, by day, days without any left out; all of them, or those that failed."""
+    table = "billing_tagday" if only.is_by_tag else "billing_usageday"
+    where, arguments = _conditions(only, by_tag=only.is_by_tag, group="day")
+    column = "failed" if is_failed else "calls"
+    query = (
+        f"SELECT day, sum({column})::bigint FROM {table} WHERE organization_id = %s AND day BETWEEN %s AND %s{where}"  # noqa: S608
+        f" GROUP BY day HAVING sum({column}) > 0 ORDER BY day"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(query, [organization.pk, first_on, last_on, *arguments])
+        return dict(cursor.fetchall())
 
 
 def routes_used(organization: Organization | None = None) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from django.views.decorators.http import require_GET
 from accounts.models import ApiKey, Project
 from accounts.roles import MemberRequest, requires
 from billing import call_story, statements, usage_sums
-from billing.call_lists import SITUATIONS, WAYS, find_calls, first_id_at, id_of, read_filter
+from billing.call_lists import SITUATIONS, WAYS, find_calls, first_id_at, id_of, known_days, read_filter, within_days
 from billing.export_tables import Wanted
 from billing.exports import write_file
 from billing.models import Export, Hold, Price, PriceVersion, UsageRecord
@@ -76,7 +77,8 @@ def usage(request: MemberRequest) -> HttpResponseBase:
     period = read_period(request.GET)
     only, group = read_usage_filter(request.GET)
     lines = usage_sums.usage_by(group, first_on=period.first_on, last_on=period.last_on, only=only, lines_max=LINES_MAX + 1)
-    total = usage_sums.totals(first_on=period.first_on, last_on=period.last_on, only=only)
+    is_whole = len(lines) <= LINES_MAX and group != "tag"
+    total = usage_sums.add_up(lines) if is_whole else usage_sums.totals(first_on=period.first_on, last_on=period.last_on, only=only)
     context = {
         "nav": "uso",
         "group": group,
@@ -157,7 +159,7 @@ def requests(request: MemberRequest) -> HttpResponseBase:
     only = read_filter(request.GET)
     found = find_calls(request.membership.organization, only).order_by("-id")
     found = found.filter(id__gte=first_id_at(period.starts_at()), id__lt=first_id_at(period.ends_at()))
-    page, previous, following = _cut(request, found)
+    page, previous, following = _cut(request, found, known_days(request.membership.organization, only, period))
     choices = _choices()
     keys = {key.pk: key for key in choices["keys"]}
     for record in page:
@@ -181,10 +183,14 @@ def requests(request: MemberRequest) -> HttpResponseBase:
     return render(request, "billing/requests.html", context)
 
 
-def _cut(request: MemberRequest, found: QuerySet[UsageRecord]) -> tuple[list[UsageRecord], str, str]:
-    """A page, and the query strings of the newer and the older one."""
+def _cut(
+    request: MemberRequest, found: QuerySet[UsageRecord], days: dict[dt.date, int] | None
+) -> tuple[list[UsageRecord], str, str]:
+    """A page, and the query strings of the newer and the older one. Where days are known that have such calls, no others are read."""
     query = request.GET.copy()
     before, after = id_of(query.pop("antes", [""])[-1]), id_of(query.pop("depois", [""])[-1])
+    if days is not None:
+        found = within_days(found, days, before=before, after=after)
     if after:
         page = list(found.filter(id__gt=after).order_by("id")[: PAGE_SIZE + 1])
         has_newer, has_older = len(page) > PAGE_SIZE, True

@@ -152,6 +152,26 @@ class Migration(migrations.Migration):
             index=models.Index(condition=models.Q(('entry_id__isnull', True)), fields=['id'], name='usage_without_entry'),
         ),
         migrations.AddIndex(
+            model_name='usagerecord',
+            index=models.Index(fields=['api_key_id', '-id'], name='usage_by_key'),
+        ),
+        migrations.AddIndex(
+            model_name='usagerecord',
+            index=models.Index(condition=models.Q(('outcome', 'completed'), _negated=True), fields=['organization', 'outcome', '-id'], name='usage_not_completed'),
+        ),
+        migrations.AddIndex(
+            model_name='usagerecord',
+            index=models.Index(condition=models.Q(('usage_source', 'cache')), fields=['organization', '-id'], name='usage_from_cache'),
+        ),
+        migrations.AddIndex(
+            model_name='usagerecord',
+            index=models.Index(condition=models.Q(('is_own_key', True)), fields=['organization', '-id'], name='usage_by_own_key'),
+        ),
+        migrations.AddIndex(
+            model_name='usagerecord',
+            index=models.Index(condition=models.Q(('attempts__1__isnull', False)), fields=['organization', '-id'], name='usage_tried_again'),
+        ),
+        migrations.AddIndex(
             model_name='posting',
             index=models.Index(condition=models.Q(('destination', 'revenue:usage'), _negated=True), fields=['wallet', 'entry'], name='posting_not_usage'),
         ),

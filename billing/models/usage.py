@@ -113,6 +113,12 @@ class UsageRecord(models.Model):
             models.Index(fields=["experiment_arm_id", "id"], name="usage_by_arm", condition=Q(experiment_arm_id__isnull=False)),
             models.Index(fields=["entry_id"], name="usage_by_entry", condition=Q(entry_id__isnull=False)),  # for the seals
             models.Index(fields=["id"], name="usage_without_entry", condition=Q(entry_id__isnull=True)),
+            # For lists with filters. What most calls are is in none of the partial ones.
+            models.Index(fields=["api_key_id", "-id"], name="usage_by_key"),
+            models.Index(fields=["organization", "outcome", "-id"], name="usage_not_completed", condition=~Q(outcome="completed")),
+            models.Index(fields=["organization", "-id"], name="usage_from_cache", condition=Q(usage_source="cache")),
+            models.Index(fields=["organization", "-id"], name="usage_by_own_key", condition=Q(is_own_key=True)),
+            models.Index(fields=["organization", "-id"], name="usage_tried_again", condition=Q(attempts__1__isnull=False)),
         ]
         constraints = [
             models.CheckConstraint(

@@ -271,7 +271,16 @@ def test_it_shows_a_call_that_failed_and_one_that_runs(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["?dias=7", "?de=2026-11-01&ate=2026-11-22", "?de=abc", "?de=2026-11-22&ate=2020-01-01", "?antes=x"]
+    "query",
+    [
+        "?dias=7",
+        "?de=2026-11-01&ate=2026-11-22",
+        "?de=abc",
+        "?de=2026-11-22&ate=2020-01-01",
+        "?antes=x",
+        "?modelo=a&antes=ffffffff-ffff-ffff-ffff-ffffffffffff",
+        "?etiqueta=a&depois=00000000-0000-0000-0000-000000000000",
+    ],
 )
 def test_a_period_that_makes_no_sense_is_the_default(cast: Cast, query: str) -> None:
     assert as_(cast.alice).get(f"/app/requisicoes/{query}").status_code == 200
