@@ -11,7 +11,8 @@ Verbs: `wallets.wallet_of`, `holds.place_holds/settle/expire_holds`, `ledger.pos
 `refunds.refund_lot/top_ups_of/sweep_refunds` (over `refund_books.open_refund/finish_refund`),
 `promotions.give_grant/grant_welcomes`, `codes.use_code` (coupons, referral codes), `referrals.reward_referrals`,
 `costs.import_costs/declare_costs`, `pix.charges.open_charge/confirm_charge`, `statements.*` (reads), `reconcile.find_violations`,
-`events.tell`.
+`events.tell`,
+`budgets.set_budget/change_budget/stop_budget/states_of/covers_of`, `windows.covering` (pure), `limits.effective_limits`.
 Money is an integer number of nano-reais; only the SQL functions of `sql/` write a wallet. Called by gateway, invoices and
 the roof; knows accounts, and nothing above.
 """

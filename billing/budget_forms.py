@@ -90,7 +90,8 @@ class BudgetForm(LimitForm):
             self.fields["tag"] = forms.CharField(
                 label="Etiqueta", max_length=TAG_CHARACTERS_MAX,
                 widget=forms.TextInput(attrs={"autocomplete": "off", "placeholder": "relatorios"}),
-                help_text="Conta as chamadas que a levam em metadata.tags.",
+                help_text="Conta as chamadas que a levam: cabeçalho X-Tokia-Tags, tags ou metadata.tags."
+                " Letras sem acento, números ou . _ : / -.",
             )  # fmt: skip
         elif (subjects := self._subjects()) is not None:
             label = Budget.Scope(scope).label

@@ -6,6 +6,7 @@ Calls are held from them by `billing/sql/budgets.sql`, in the wallet's transacti
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ LIMIT_NANOS_MAX = 10_000_000 * BRL
 BUDGETS_MAX = 500  # in force, per organization
 ALERTS_MAX = 5
 TAG_CHARACTERS_MAX = 64
+TAG = re.compile(rf"[A-Za-z0-9._:/-]{{1,{TAG_CHARACTERS_MAX}}}")  # what a call may carry: a budget of another tag would never count
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +201,8 @@ def tell_subject(scope: str, subject: str) -> str:
 
 def _check_subject(organization: Organization, *, scope: str, subject_id: int, tag: str) -> None:
     if scope == Budget.Scope.TAG:
-        if subject_id or not 0 < len(tag) <= TAG_CHARACTERS_MAX:
-            raise BudgetRefused(f"Escreva uma etiqueta de até {TAG_CHARACTERS_MAX} caracteres.")
+        if subject_id or not TAG.fullmatch(tag):
+            raise BudgetRefused(f"Uma etiqueta tem até {TAG_CHARACTERS_MAX} letras sem acento, números ou . _ : / -.")
         return
     is_there = {
         Budget.Scope.ORGANIZATION: lambda: subject_id == 0,

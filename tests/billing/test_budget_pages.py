@@ -98,6 +98,7 @@ def test_it_refuses_what_cannot_be(client: Client, cast: Cast) -> None:
     client.post("/app/orcamentos/novo/", fine)
     for query, wrong in (
         ("", fine), ("?de=key", {**fine, "subject": foreign.pk}), ("?de=project", fine), ("?de=tag", {**fine, "tag": " "}),
+        ("?de=tag", {**fine, "tag": "relatórios"}),
         ("?de=tag", {**fine, "tag": "x", "limit": "0"}), ("?de=tag", {**fine, "tag": "x", "limit": "-5"}),
         ("?de=tag", {**fine, "tag": "x", "limit": "muito"}), ("?de=tag", {**fine, "tag": "x", "limit": "10.000.000,01"}),
         ("?de=tag", {**fine, "tag": "x", "alerts": "0"}), ("?de=tag", {**fine, "tag": "x", "alerts": "oitenta"}),

@@ -417,7 +417,7 @@ def test_it_refuses_budgets_that_cannot_be() -> None:
     for wrong in (
         {"limit_nanos": 0}, {"limit_nanos": -BRL}, {"limit_nanos": 10_000_001 * BRL}, {"window": "year"}, {"scope": "planet"},
         {"subject_id": 3}, {"tag": "x"}, {"scope": "tag"}, {"scope": "tag", "tag": "x" * 65},
-        {"scope": "tag", "tag": "x", "subject_id": 1},
+        {"scope": "tag", "tag": "x", "subject_id": 1}, {"scope": "tag", "tag": "com espaço"}, {"scope": "tag", "tag": "relatórios"},
         {"scope": "key", "subject_id": foreign_key.pk}, {"scope": "project", "subject_id": foreign_project.pk},
         {"scope": "project", "subject_id": archived.pk}, {"scope": "member", "subject_id": stranger.pk}, {"scope": "key"},
         {"alert_percents": [0]}, {"alert_percents": [101]}, {"alert_percents": [10, 20, 30, 40, 50, 60]},
