@@ -186,7 +186,7 @@ def requests(request: MemberRequest) -> HttpResponseBase:
 def _cut(
     request: MemberRequest, found: QuerySet[UsageRecord], days: dict[dt.date, int] | None
 ) -> tuple[list[UsageRecord], str, str]:
-    """A page, and the query strings of the newer and the older one. Where days are known that have such calls, no others are read."""
+    """A page, and the query strings of the newer and the older one. `days`: those that may have such calls, where that is known."""
     query = request.GET.copy()
     before, after = id_of(query.pop("antes", [""])[-1]), id_of(query.pop("depois", [""])[-1])
     if days is not None:
