@@ -180,7 +180,7 @@ def test_staff_sees_it_all_and_asks_stripe_again(cast: Cast, wallet: Wallet, str
         wallet, card=card, threshold_nanos=BRL, amount_nanos=50 * BRL, day_max_nanos=50 * BRL, month_max_nanos=50 * BRL, by="alice"
     )
     event = StripeEvent.objects.create(
-        stripe_id="evt_1", type="payment_intent.succeeded", object_id=payment.intent_id, payload={}, due_at=payment.created_at
+        stripe_id="evt_1", type="payment_intent.succeeded", object_id=str(payment.intent_id), payload={}, due_at=payment.created_at
     )
     staff = make_user()
     type(staff).objects.filter(pk=staff.pk).update(is_staff=True, is_superuser=True)
