@@ -25,6 +25,7 @@ SECRET_TEXTS: tuple[tuple[re.Pattern[str], str], ...] = (
     # OpenAI, Anthropic, DeepSeek, OpenRouter · Groq · Google · Stripe-like
     (re.compile(r"\b(sk|rk|pk)[-_][0-9A-Za-z_-]{16,}"), rf"\1-{MASK}"),
     (re.compile(r"\bgsk_[0-9A-Za-z]{16,}"), f"gsk_{MASK}"),
+    (re.compile(r"\bwhsec_[0-9A-Za-z+/=_-]{16,}"), f"whsec_{MASK}"),  # of webhooks, Stripe's to us and ours to customers
     (re.compile(r"\bAIza[0-9A-Za-z_-]{20,}"), f"AIza{MASK}"),
     (re.compile(r"\b(Bearer|Basic)\s+[^\s'\",;]+", re.IGNORECASE), rf"\1 {MASK}"),
     (

@@ -17,6 +17,7 @@ SECRETS = [
     "sk-ant-api03-abcdefghijklmnopqrstuvwxyz",
     "gsk_abcdefghijklmnopqrstuvwxyz0123",
     "AIzaSyA-abcdefghijklmnopqrstuvwxyz012",
+    "whsec_P2LlLo6pT/OZ8lt+jgOU/INFLcOLZjwGZrMDIzJTHTI=",
 ]
 
 

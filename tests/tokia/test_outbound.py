@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import gzip
 import ipaddress
 import socket
 import ssl
@@ -181,6 +182,14 @@ def test_it_keeps_the_first_bytes_of_an_answer(receiver: Receiver) -> None:
     receiver.answers = [(200, {}, b"\x00\xff" + b"a" * 1_000_000)]
     answer = send(Outgoing(url=receiver.url, body=b"{}"))
     assert answer.is_taken and answer.excerpt.startswith("\ufffd\ufffdaaa") and len(answer.excerpt) == outbound.EXCERPT_BYTES
+
+
+def test_it_unpacks_no_answer(receiver: Receiver) -> None:
+    bomb = gzip.compress(b"a" * 5_000_000)
+    receiver.answers = [(200, {"content-encoding": "gzip"}, bomb)]
+    answer = send(Outgoing(url=receiver.url, body=b"{}"))
+    assert answer.is_taken and "aaaa" not in answer.excerpt and len(answer.excerpt) <= outbound.EXCERPT_BYTES
+    assert receiver.got[0].headers["accept-encoding"] == "identity"
 
 
 def dripping(first: bytes, drop: bytes) -> tuple[int, Callable[[], None]]:
