@@ -43,7 +43,7 @@ USUAL_DAYS_MIN = 7  # of them with spend; with fewer nobody knows what is usual
 
 def watch() -> int:
     """Tell all that is to be told now; how many events it came to."""
-    return watch_balances() + watch_budgets() + watch_spend() + watch_suspensions()
+    return sum(look() for look in LOOKS)
 
 
 def reais(nanos: int) -> str:
@@ -207,3 +207,6 @@ def _tell_suspension(organization_id: int) -> int:
     payload = {"reason": organization.suspended_reason}
     reference = f"suspended:{organization.pk}:{clock.now().isoformat()}"
     return _told(tell(organization, "organization.suspended", reference=reference, payload=payload))
+
+
+LOOKS = (watch_balances, watch_budgets, watch_spend, watch_suspensions)

@@ -114,8 +114,12 @@ def tell_expiring_promo() -> None:
 
 @shared_task
 def watch() -> None:
-    """Each half minute: balances, budgets, unusual spend, suspensions."""
-    alerts.watch()
+    """Each half minute: balances, budgets, unusual spend, suspensions. One that fails keeps no other from being looked at."""
+    for look in alerts.LOOKS:
+        try:
+            look()
+        except Exception:
+            log.exception("an alert could not be looked at", extra={"look": look.__name__})
 
 
 @shared_task

@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from accounts.models import Organization, Project
 from accounts.suspension import reactivate, suspend
-from billing import alerts, events
+from billing import alerts, events, tasks
 from billing.alert_choices import change_choice, choice_of, set_low_balance
 from billing.alerts import percent_due, reais, usual_of, watch
 from billing.budgets import change_budget, set_budget
@@ -263,6 +263,17 @@ def test_whoever_suspends_and_tells_it_is_not_repeated() -> None:
     suspend(organization, reason="Contestação")
     tell(organization, "organization.suspended", reference="med:1:suspended", payload={"reason": "Contestação"})
     assert types(organization) == ["organization.suspended"]
+
+
+def test_a_look_that_fails_keeps_no_other_from_looking(monkeypatch: pytest.MonkeyPatch) -> None:
+    def watch_balances() -> int:
+        raise ValueError("broken")
+
+    monkeypatch.setattr(alerts, "LOOKS", (watch_balances, *alerts.LOOKS[1:]))
+    organization = make_organization()
+    suspend(organization, reason="teste")
+    tasks.watch()
+    assert [event.type for event in list_events(organization)] == ["organization.suspended"]
 
 
 # ── Events ───────────────────────────────────────────────────────────────────────────────────────────────────────────

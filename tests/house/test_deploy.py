@@ -272,6 +272,7 @@ def test_it_refuses_the_example_as_it_stands() -> None:
         ({"DEBUG": "true"}, "DEBUG"),
         ({"SANDBOX_URL": "http://127.0.0.1:8090"}, "SANDBOX_URL"),
         ({"CRASHPOINT": "before_settle"}, "CRASHPOINT"),
+        ({"OUTBOUND_LOOPBACK": "127.0.0.1:8090"}, "OUTBOUND_LOOPBACK"),
         ({"WEB_URL": "http://tokia.example"}, "https"),
         ({"GATEWAY_URL": "http://tokia.example"}, "https"),
         ({"PSP_BASE_URL": "http://bank.example"}, "https"),
