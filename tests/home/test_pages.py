@@ -197,7 +197,8 @@ PUBLIC = ("/", "/modelos/", "/termos/", "/privacidade/", "/conta/entrar/", "/con
           "/conta/senha/esqueci/enviado/", "/conta/senha/pronta/", "/conta/inativa/", "/nada/")  # fmt: skip
 SIGNED_IN = ("/app/", "/app/chaves/", "/app/chaves/nova/", "/app/equipe/", "/app/configuracoes/empresa/", "/app/comecar/?nova=1",
              "/conta/senha/trocar/", "/conta/sair/", "/app/recarregar/", "/app/extrato/", "/app/uso/",
-             "/app/requisicoes/")  # fmt: skip
+             "/app/requisicoes/", "/app/projetos/", "/app/orcamentos/", "/app/orcamentos/novo/?de=tag",
+             "/app/configuracoes/limites/")  # fmt: skip
 
 
 def test_it_speaks_portuguese_and_allows_nothing_inline(client: Client, cast: Cast, settings: Settings) -> None:
