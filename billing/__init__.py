@@ -2,7 +2,8 @@
 
 Nouns: Wallet, Lot, Hold, LedgerEntry, Posting, UsageRecord, PriceBook, PriceVersion, Price, PriceApproval, PriceNotice,
 ProviderCost, ExchangeRate, RateAlarm,
-VolumePlan, VolumeTier, Contract, Charge, PixNotice, UnmatchedPix, Refund, Budget, BudgetSpend, UsageDay, TagDay, Event,
+VolumePlan, VolumeTier, Contract, Charge, PixNotice, UnmatchedPix, Refund, Budget, BudgetSpend, UsageDay, TagDay, Event, EventMail, AlertChoice, AlertState,
+Hook, HookDelivery,
 Coupon, CouponRedemption, PromotionRules, WelcomeGrant, ReferralCode, Referral.
 Verbs: `wallets.wallet_of`, `holds.place_holds/settle/expire_holds`, `ledger.post_entry/reverse_entry`,
 `pricing.price_usage/price_ceiling/price_ceiling_of` (pure), `pricebooks.publish_version/price_lists`,
@@ -11,7 +12,8 @@ Verbs: `wallets.wallet_of`, `holds.place_holds/settle/expire_holds`, `ledger.pos
 `refunds.refund_lot/top_ups_of/sweep_refunds` (over `refund_books.open_refund/finish_refund`),
 `promotions.give_grant/grant_welcomes`, `codes.use_code` (coupons, referral codes), `referrals.reward_referrals`,
 `costs.import_costs/declare_costs`, `pix.charges.open_charge/confirm_charge`, `statements.*` (reads), `reconcile.find_violations`,
-`events.tell`,
+`events.tell/list_events/dismiss`, `alerts.watch`, `alert_choices.change_choice/readers_of`, `event_mails.send_due`,
+`hooks.create_hook/change_hook/rotate_secret/send_test/replay`, `hook_deliveries.deliver_due`,
 `budgets.set_budget/change_budget/stop_budget/states_of/covers_of`, `windows.covering` (pure), `limits.effective_limits`.
 Money is an integer number of nano-reais; only the SQL functions of `sql/` write a wallet. Called by gateway, invoices and
 the roof; knows accounts, and nothing above.
