@@ -67,25 +67,16 @@ BEGIN
   RETURN changed;
 END $$;
 
--- Like billing_hold_call, for a call that budgets cover. result 6: the hard budget `budget_id` (of several, the one with the least
--- left) has only `left_nanos` left; nothing was held. Budgets of another organization, or out of force, are not looked at.
-CREATE OR REPLACE FUNCTION billing_hold_budgeted(p_session bigint, p_id uuid, p_wallet bigint, p_amount bigint, p_budgets bigint[],
+-- Holds a call from the wallet and from its budgets' windows; whoever calls it has found the session live, under its lock.
+CREATE OR REPLACE FUNCTION billing_hold_within(p_session bigint, p_id uuid, p_wallet bigint, p_amount bigint, p_budgets bigint[],
   OUT result smallint, OUT available_nanos bigint, OUT budget_id bigint, OUT left_nanos bigint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp
-SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
-AS $$
+LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
   organization bigint;
   b record;
-  spend bigint;
-  rest bigint;
   windows bigint[] := '{}';
 BEGIN
-  PERFORM 1 FROM billing_gatewaysession s WHERE s.id = p_session AND s.state = 'live' FOR KEY SHARE;
-  IF NOT FOUND THEN
-    RAISE EXCEPTION 'session % is fenced', p_session USING ERRCODE = 'TK001';
-  END IF;
   SELECT w.organization_id, w.posted_nanos - w.held_nanos INTO organization, available_nanos
   FROM billing_wallet w WHERE w.id = p_wallet FOR NO KEY UPDATE;
   -- A replay, or a clock that is off, takes nothing from windows and opens none.
@@ -129,6 +120,23 @@ BEGIN
   END IF;
 END $$;
 
+-- Like billing_hold_call, for a call that budgets cover. result 6: the hard budget `budget_id` (of several, the one with the least
+-- left) has only `left_nanos` left; nothing was held. Budgets of another organization, or out of force, are not looked at.
+CREATE OR REPLACE FUNCTION billing_hold_budgeted(p_session bigint, p_id uuid, p_wallet bigint, p_amount bigint, p_budgets bigint[],
+  OUT result smallint, OUT available_nanos bigint, OUT budget_id bigint, OUT left_nanos bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
+AS $$
+#variable_conflict use_column
+BEGIN
+  PERFORM 1 FROM billing_gatewaysession s WHERE s.id = p_session AND s.state = 'live' FOR KEY SHARE;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'session % is fenced', p_session USING ERRCODE = 'TK001';
+  END IF;
+  SELECT h.result, h.available_nanos, h.budget_id, h.left_nanos INTO result, available_nanos, budget_id, left_nanos
+  FROM billing_hold_within(p_session, p_id, p_wallet, p_amount, p_budgets) h;
+END $$;
+
 -- billing_hold_batch for calls of which some are covered by budgets: p_budgets holds a bigint[] literal for each call, '' for none. Per
 -- wallet, first those with budgets, then the others, each in their order.
 CREATE OR REPLACE FUNCTION billing_hold_batch_v2(p_session bigint, p_ids uuid[], p_wallets bigint[], p_amounts bigint[], p_budgets text[])
@@ -147,7 +155,7 @@ BEGIN
   PERFORM 1 FROM billing_wallet w WHERE w.id = ANY(p_wallets) ORDER BY w.id FOR NO KEY UPDATE;
   FOR ord IN SELECT i.ord FROM unnest(p_budgets) WITH ORDINALITY AS i (budgets, ord) WHERE coalesce(i.budgets, '') <> '' ORDER BY i.ord LOOP
     SELECT h.result, h.available_nanos, h.budget_id, h.left_nanos INTO result, available_nanos, budget_id, left_nanos
-    FROM billing_hold_budgeted(p_session, p_ids[ord], p_wallets[ord], p_amounts[ord], p_budgets[ord]::bigint[]) h;
+    FROM billing_hold_within(p_session, p_ids[ord], p_wallets[ord], p_amounts[ord], p_budgets[ord]::bigint[]) h;
     RETURN NEXT;
   END LOOP;
   SELECT array_agg(i.ord ORDER BY i.ord) INTO plain FROM unnest(p_budgets) WITH ORDINALITY AS i (budgets, ord)
