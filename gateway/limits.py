@@ -146,7 +146,8 @@ class Limits:
         excess = bucket.left - bucket.slice - kept
         bucket.left -= excess
         bucket.taken = max(0, bucket.taken - excess)
-        self._lane.send(TAKE, (_name(bucket),), (str(bucket.limit.most), str(-excess), "1", "0"))
+        answer = self._lane.send(TAKE, (_name(bucket),), (str(bucket.limit.most), str(-excess), "1", "0"))
+        answer.add_done_callback(partial(_note_taken, bucket))
 
     # ── Minutes ──────────────────────────────────────────────────────────────────────────────────────────────────────
     def _bucket(self, limit: Limit, minute: int) -> Bucket:
@@ -164,6 +165,7 @@ class Limits:
             return
         for bucket, need in needs:
             bucket.waited_for += need
+        is_in = False
         try:
             while lacking := [(bucket, need) for bucket, need in needs if bucket.left < need]:
                 for bucket, need in lacking:
@@ -171,11 +173,13 @@ class Limits:
                         raise _refusal(bucket, need, needs, headers)
                 waits = [self._take(bucket, need) for bucket, need in lacking]
                 await (waits[0] if len(waits) == 1 else asyncio.gather(*waits))
+            is_in = True
         finally:
             for bucket, need in needs:
                 bucket.waited_for -= need
-                if bucket.waited_for <= 0 and bucket.left - need > 2 * bucket.slice and not bucket.is_local:
-                    self._give_back(bucket, kept=need)  # it was asked for those who met another limit
+                kept = need if is_in else 0
+                if bucket.waited_for <= 0 and bucket.left - kept > 2 * bucket.slice and not bucket.is_local:
+                    self._give_back(bucket, kept=kept)  # it was asked for those who met another limit
 
     async def _take(self, bucket: Bucket, need: int) -> None:
         """One slice, or what is needed by those who wait; they look again then."""
@@ -185,7 +189,8 @@ class Limits:
         bucket.filling = filling = asyncio.get_running_loop().create_future()
         debt, least = max(0, -bucket.left), max(1, need - max(0, bucket.left))
         crowd = min(bucket.waited_for - max(0, bucket.left), bucket.limit.most // SHARE)
-        wanted = max(least, crowd, bucket.slice)
+        others = max(0, crowd - least) // max(1, need) * need  # whole calls: a rest would serve nobody here
+        wanted = max(least + others, bucket.slice)
         numbers = (bucket.limit.most, debt, least, wanted)
         answer = self._lane.send(TAKE, (_name(bucket),), tuple(map(str, numbers)))
         answer.add_done_callback(partial(_note_answer, bucket, need, debt))
@@ -209,6 +214,11 @@ class Limits:
 
 WHOSE = {"key": ("desta chave", "this key"), "organization": ("da empresa", "your organization")}
 UNITS = {"requests": ("requisições", "requests"), "tokens": ("tokens", "tokens")}
+
+
+def _note_taken(bucket: Bucket, answer: asyncio.Future[Any]) -> None:
+    if (said := answer.result()) is not None:
+        bucket.taken = int(said[1])
 
 
 def _note_answer(bucket: Bucket, need: int, debt: int, answer: asyncio.Future[Any]) -> None:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.calls import NO_PREFERENCES, LatencyBudget, Preferences
+from gateway.calls import NO_PREFERENCES, CallContext, LatencyBudget, Preferences
 from gateway.errors import BadRequest
-from gateway.preferences import take_preferences
+from gateway.preferences import note_preferences, take_preferences
 
 PLAIN = {"model": "openai/gpt-4o-mini", "messages": [{"role": "user", "content": "oi"}]}
 
@@ -195,3 +195,39 @@ def test_whatever_comes_it_is_read_or_refused(members: dict[str, Any]) -> None:
         else:
             left = {"models", "provider", "session_id", "latency_budget_ms", "route"} & set(json.loads(body))
             assert not left or b"NaN" in body or b"Infinity" in body
+
+
+@pytest.mark.parametrize(
+    ("members", "header", "tags"),
+    [
+        ({"tags": ["a", "b", "a"]}, b"", ("a", "b")),
+        ({}, b" a , b:1/2.x_y-z ,", ("a", "b:1/2.x_y-z")),
+        ({"tags": ["b"], "metadata": {"tags": ["c"], "user_id": "u"}}, b"a,b", ("a", "b", "c")),
+        ({"tags": None, "metadata": {"tags": "not a list"}}, b"", ()),
+        ({"metadata": {"k": 'the word "tags"'}}, b"", ()),
+        ({"metadata": {"tags": ["x"] * 5}}, b"", ("x",)),
+    ],
+)
+def test_it_takes_tags_from_header_body_and_metadata(members: dict[str, Any], header: bytes, tags: tuple[str, ...]) -> None:
+    headers = {b"x-tokia-tags": header} if header else {}
+    body, said = take(headers=headers, **members)
+    assert said.tags == tags
+    assert body == {**PLAIN, **({"metadata": members["metadata"]} if "metadata" in members else {})}  # which stays as it was
+    context = CallContext(id="", started_ns=0)
+    note_preferences(context, said)
+    assert context.tags == tags and context.preferences is NO_PREFERENCES  # planned for like any plain call
+
+
+@pytest.mark.parametrize(
+    ("members", "header", "param"),
+    [
+        ({"tags": "a"}, b"", "tags"), ({"tags": [1]}, b"", "tags"), ({"tags": ["á"]}, b"", "tags"), ({"tags": [""]}, b"", "tags"),
+        ({"tags": ["a" * 65]}, b"", "tags"), ({"tags": list("abcdef")}, b"", "tags"), ({"tags": list("abc")}, b"d,e,f", "tags"),
+        ({}, b"a b", "x-tokia-tags"), ({}, b"a,b,c,d,e,f", "x-tokia-tags"), ({"metadata": {"tags": [None]}}, b"", "metadata.tags"),
+        ({"tags": ["a\n"]}, b"", "tags"),
+    ],
+)  # fmt: skip
+def test_tags_that_are_none_are_refused(members: dict[str, Any], header: bytes, param: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        take(headers={b"x-tokia-tags": header} if header else {}, **members)
+    assert refused.value.param == param
