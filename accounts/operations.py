@@ -31,7 +31,7 @@ from accounts.authentication import ApiCaller, caller_in
 from accounts.models import Organization
 from accounts.scopes import SCOPES
 from accounts.tenancy import tenant
-from accounts.throttle import Turn, take_turn
+from accounts.throttle import Turn, address_of, take_turn
 from tokia import clock
 from tokia.manners import PROBLEM, TITLES, ApiError, Problem, Shape
 
@@ -100,7 +100,7 @@ class Resource(APIView):  # type: ignore[misc]
         """Before any handler: who calls, whether it is their turn, and their tenant."""
         self.format_kwarg = None
         request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(request)
-        address = f"address:{request.META.get('REMOTE_ADDR', '')}"
+        address = address_of(request._request)
         try:
             self.perform_authentication(request)
         except ApiError:

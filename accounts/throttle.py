@@ -5,11 +5,14 @@ Counted in Valkey, for all processes; while it is away each process counts for i
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import time
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.core.cache import cache
+from django.http import HttpRequest
 
 from tokia.manners import ApiError
 
@@ -32,6 +35,19 @@ class Turn:
             "x-ratelimit-remaining-requests": str(self.remaining),
             "x-ratelimit-reset-requests": f"{self.reset_seconds}s",
         }
+
+
+def address_of(request: HttpRequest) -> str:
+    """A stranger's name: where they call from, past TRUSTED_PROXIES proxies of ours; of IPv6 the /64, which is one line."""
+    found = str(request.META.get("REMOTE_ADDR", ""))
+    if settings.TRUSTED_PROXIES:
+        hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",")]
+        found = hops[-settings.TRUSTED_PROXIES] if len(hops) >= settings.TRUSTED_PROXIES and all(hops) else found
+    try:
+        address = ipaddress.ip_address(found)
+    except ValueError:
+        return "address:unknown"
+    return f"address:{ipaddress.ip_network((address, 64), strict=False) if address.version == 6 else address}"
 
 
 def take_turn(caller: str, *, limit: int) -> Turn:

@@ -179,6 +179,23 @@ def test_it_slows_down_who_guesses_keys(world: World, settings: Settings) -> Non
     assert codes == {401, 429}
 
 
+def test_it_knows_strangers_by_where_they_call_from(settings: Settings) -> None:
+    """Whoever writes X-Forwarded-For is believed only as far as our own proxies write it."""
+    from django.test import RequestFactory
+
+    def name(proxies: int, peer: str, forwarded: str) -> str:
+        settings.TRUSTED_PROXIES = proxies
+        return throttle.address_of(RequestFactory().get("/", REMOTE_ADDR=peer, HTTP_X_FORWARDED_FOR=forwarded))
+
+    assert name(0, "10.0.0.1", "1.1.1.1") == "address:10.0.0.1"
+    assert name(1, "10.0.0.1", "1.1.1.1, 2.2.2.2") == "address:2.2.2.2"
+    assert name(2, "10.0.0.1", "9.9.9.9, 1.1.1.1, 2.2.2.2") == "address:1.1.1.1"
+    assert name(2, "10.0.0.1", "1.1.1.1") == "address:10.0.0.1"
+    assert name(1, "10.0.0.1", "") == "address:10.0.0.1"
+    assert name(1, "10.0.0.1", "x" * 300) == "address:unknown"
+    assert name(0, "2001:db8:1:2:3::4", "") == name(0, "2001:db8:1:2::9", "") == "address:2001:db8:1:2::/64"
+
+
 def test_it_tells_nothing_of_what_broke_inside(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def break_down(*_: Any, **__: Any) -> None:
         raise RuntimeError("SELECT secret FROM wallets at db.internal.example sk-tokia-abc")
