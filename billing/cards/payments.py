@@ -41,6 +41,7 @@ from tokia.crashpoints import crashpoint
 log = logging.getLogger("billing.cards")
 
 How, Status = CardPayment.How, CardPayment.Status
+PAGE_SECONDS_MIN = 1_800  # Stripe opens no page for less
 CONFIRM_WINDOW = dt.timedelta(days=1)  # a bank that asked for its holder may be answered so long
 
 
@@ -140,8 +141,7 @@ def register(payment: CardPayment) -> CardPayment:
 
 def _ask(payment: CardPayment) -> None:
     holder = holders.holder_of(payment.wallet.organization)
-    age = (clock.now() - payment.created_at).total_seconds()
-    if age > stripe_client.KEY_SECONDS:  # the key may be forgotten: asking again could take the money twice
+    if _is_late(payment):
         _find_or_expire(payment, holder)
         return
     key = f"topup-{payment.id}"
@@ -154,6 +154,14 @@ def _ask(payment: CardPayment) -> None:
     intent = stripe_client.create_intent(_intent_asked(payment, holder), key=key)
     crashpoint("card_payment_asked")
     follow_intent(payment, intent)
+
+
+def _is_late(payment: CardPayment) -> bool:
+    """Whether to look for a payment instead of asking for it: Stripe may have forgotten the key, and nobody expects any more that
+    their card is charged (a page needs half an hour at least)."""
+    now = clock.now()
+    margin = dt.timedelta(seconds=PAGE_SECONDS_MIN if payment.how == How.CHECKOUT else 0)
+    return (now - payment.created_at).total_seconds() > stripe_client.KEY_SECONDS or payment.expires_at - margin <= now
 
 
 def _named(payment: CardPayment) -> dict[str, str]:
@@ -197,7 +205,7 @@ def _intent_asked(payment: CardPayment, holder: CardHolder) -> stripe_client.Jso
 
 
 def _find_or_expire(payment: CardPayment, holder: CardHolder) -> None:
-    """Asked so long ago that the key is no protection: what Stripe has of it counts, else it never was."""
+    """What Stripe has of it counts; else it never was, and never will be."""
     since = int((payment.created_at - dt.timedelta(minutes=5)).timestamp())
     for page in stripe_client.list_intents(created_from=since, holder_id=holder.stripe_id or ""):
         for intent in page:

@@ -10,7 +10,7 @@ import json
 import logging
 import threading
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 import stripe
 from celery import current_app
@@ -77,7 +77,7 @@ def _parse(raw: bytes) -> dict[str, Any] | None:
     if b"\\u0000" in raw:  # PostgreSQL keeps no NUL
         return None
     try:
-        event = json.loads(raw, parse_float=str)
+        event = json.loads(raw, parse_float=str, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         return None
     if not isinstance(event, dict) or not isinstance(event.get("id"), str) or not isinstance(event.get("type"), str):
@@ -86,6 +86,10 @@ def _parse(raw: bytes) -> dict[str, Any] | None:
     if not isinstance(told, dict) or not isinstance(told.get("id"), str) or not 0 < len(event["id"]) <= 64:
         return None
     return event
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(constant)  # NaN is no JSON
 
 
 def _hurry(event_id: int) -> None:

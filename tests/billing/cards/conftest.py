@@ -88,7 +88,7 @@ def stripe_process() -> Iterator[StripeSide]:
 def stripe_side(stripe_process: StripeSide, settings: Settings) -> Iterator[StripeSide]:
     """Stripe, empty, without scripted faults, its events held back; our settings point to it."""
     settings.STRIPE_API_URL = stripe_process.url
-    settings.STRIPE_TIMEOUT_SECONDS = 3.0
+    settings.STRIPE_TIMEOUT_SECONDS = 15.0
     stripe_process.post("reset")
     stripe_process.post("settings", refund_ms=50, has_pix=True)
     stripe_process.post("hook", url="http://127.0.0.1:9/nobody", secret=settings.STRIPE_WEBHOOK_SECRETS[0])

@@ -179,6 +179,21 @@ def test_a_key_that_stripe_may_have_forgotten_is_not_used_again(wallet: Wallet, 
     assert balance(wallet) == 120 * BRL
 
 
+def test_nobodys_card_is_charged_long_after_they_left(wallet: Wallet, stripe_side: StripeSide) -> None:
+    """Stripe was silent until nobody waits any more: what it has counts, nothing is asked for anew."""
+    card = save_card(wallet.organization)
+    late = [
+        payments.mint(wallet, how=how, amount_nanos=50 * BRL, by=None, card=card if how == How.SAVED else None)[0]
+        for how in (How.SAVED, How.CHECKOUT)
+    ]
+    CardPayment.everywhere.update(expires_at=clock.now() + dt.timedelta(seconds=-1))
+    sweep.sweep_payments()
+    for payment in late:
+        payment.refresh_from_db()
+        assert payment.status == Status.EXPIRED
+    assert stripe_side.all("payment_intent") == [] and stripe_side.all("checkout.session") == []
+
+
 def test_it_refuses_what_the_rules_of_a_top_up_refuse(wallet: Wallet, stripe_side: StripeSide, settings: Settings) -> None:
     settings.TOP_UP_OPEN_MAX = 1
     for amount_nanos in (9 * BRL, 10 * BRL + 1, settings.TOP_UP_MAX_BRL * BRL + 10**7):
