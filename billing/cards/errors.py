@@ -54,11 +54,12 @@ class CardRefused(BillingError):
     status = 409
 
 
-class CardsOff(BillingError):
-    """This installation takes no cards."""
+class CardsOff(StripeUnavailable):
+    """This installation takes no cards, or no longer: what is under way waits, as in any silence."""
 
     code = "cards_off"
     status = 404
+    retryable = False
 
 
 class TooManyDeclines(BillingError):

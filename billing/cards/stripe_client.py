@@ -60,7 +60,7 @@ _opening = threading.Lock()
 def client() -> stripe.StripeClient:
     """This process's client; a fork, or other settings, get their own. Raises CardsOff where no key is configured."""
     if not settings.STRIPE_SECRET_KEY:
-        raise CardsOff("O pagamento com cartão não está disponível.")
+        raise CardsOff("no key of Stripe's")
     name = (os.getpid(), settings.STRIPE_API_URL, settings.STRIPE_SECRET_KEY, settings.STRIPE_TIMEOUT_SECONDS)
     with _opening:
         if name not in _clients:
