@@ -21,6 +21,7 @@ ADMIN_PAGES = [
     "accounts/organization", "accounts/apikey", "billing/wallet", "billing/ledgerentry", "billing/charge", "billing/pixnotice",
     "billing/unmatchedpix", "billing/priceversion", "billing/volumeplan", "billing/usagerecord", "gateway/provider",
     "gateway/route", "gateway/deployment", "gateway/routingrule", "gateway/feedback", "gateway/credential", "gateway/ownkey",
+    "billing/difference", "billing/difference/conciliacao", "billing/providerreport/importar", "billing/usageday/margem",
 ]  # fmt: skip
 
 
