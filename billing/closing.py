@@ -9,11 +9,14 @@ wallet (invariant 19).
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from dataclasses import dataclass
 
 from django.conf import settings
+from django.db import DatabaseError
 
 from billing import ledger
+from billing.errors import BillingError
 from billing.models import DayClose, LedgerEntry, MonthClose, MonthSpend, Wallet
 from billing.money import BRL, CENTAVO, format_brl
 from tokia import clock
@@ -22,6 +25,9 @@ from tokia.clock import SAO_PAULO, Month
 MONTHS = (
     "janeiro", "fevereiro", "março", "abril", "maio", "junho", "julho", "agosto", "setembro", "outubro", "novembro", "dezembro",
 )  # fmt: skip
+
+
+log = logging.getLogger("billing.closing")
 
 
 def tell_month(first_on: dt.date) -> str:
@@ -53,10 +59,13 @@ def close_due_months(*, wallets_max: int = 500) -> int:
     for wallet in due[:wallets_max]:
         newest = MonthClose.everywhere.filter(wallet=wallet).order_by("-month").first()
         month = Month(newest.month).next() if newest else Month.of(wallet.created_at)
-        while month.first_on <= previous.first_on:
-            close_month(wallet, month)
-            closed += 1
-            month = month.next()
+        try:
+            while month.first_on <= previous.first_on:
+                close_month(wallet, month)
+                closed += 1
+                month = month.next()
+        except (BillingError, DatabaseError):  # one wallet's trouble is not the others'; the task comes again
+            log.exception("a month did not close", extra={"wallet": wallet.pk, "month": str(month.first_on)})
     return closed
 
 

@@ -130,6 +130,21 @@ def test_months_close_in_order_once_and_not_before_their_time(wallet: Wallet) ->
         MonthClose.everywhere.create(organization=wallet.organization, wallet=wallet, month=month_ago(5).first_on)
 
 
+def test_one_wallets_trouble_is_not_the_others(wallet: Wallet, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = make_wallet(organization=cast.globex, brl="0")
+    with psycopg.connect(stores.postgres.superuser_url) as superuser:
+        superuser.execute("UPDATE billing_wallet SET created_at = %s WHERE id = %s", [instant(month_ago(1)), other.pk])
+    close_month = closing.close_month
+
+    def refuse_the_first(closed: Wallet, month: Month) -> MonthClose:
+        if closed == wallet:
+            raise DataError("made up")
+        return close_month(closed, month)
+
+    monkeypatch.setattr(closing, "close_month", refuse_the_first)
+    assert closing.close_due_months() == 1 and MonthClose.everywhere.get().wallet == other
+
+
 def test_a_new_wallet_without_business_closes_empty(cast: Cast) -> None:
     wallet = make_wallet(organization=cast.globex, brl="0")
     with psycopg.connect(stores.postgres.superuser_url) as other:
