@@ -15,7 +15,7 @@ from unfold.decorators import action, display
 from billing import differences, margins, provider_reports
 from billing.admin_forms import ReasonForm
 from billing.admin_parts import InfinitePaginator, LookOnly, LookOnlyInline, act_page, brl, exact, money_column, posted, who
-from billing.models import Difference, ProviderReport, ProviderReportLine, ReconciliationRun, UsageDay
+from billing.models import Difference, ProviderCost, ProviderReport, ProviderReportLine, ReconciliationRun, UsageDay
 from billing.periods import read_period
 from billing.sheets import comma, plain, sheet
 from tokia import clock
@@ -70,6 +70,7 @@ class DifferenceAdmin(LookOnly):
         runs = [
             {
                 "run": run, "ours": brl(run.ours_nanos), "theirs": brl(run.theirs_nanos),
+                "has_sides": run.subject != Difference.Subject.INVARIANT,
                 "open": Difference.objects.filter(subject=run.subject, status=Difference.Status.OPEN).count(),
             }
             for run in differences.last_runs()
@@ -97,7 +98,8 @@ class ReportForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        names = UsageDay.everywhere.exclude(provider_name="").values_list("provider_name", flat=True).distinct()
+        names = {*ProviderCost.objects.values_list("provider_name", flat=True).distinct()}
+        names |= {*UsageDay.everywhere.exclude(provider_name="").values_list("provider_name", flat=True).distinct()}
         field = self.fields["provider"]
         assert isinstance(field, forms.ChoiceField)
         field.choices = [(name, name) for name in sorted(names)]
