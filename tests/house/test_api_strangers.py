@@ -5,9 +5,11 @@ Generated from the addresses: a new one without its id in tests/api/world.py fai
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
+from django.db import DatabaseError
 from django.test import Client
 from pytest_django import Settings
 
@@ -15,6 +17,7 @@ from accounts.models import Role, User
 from accounts.operations import PUBLIC, SIGNED_IN
 from accounts.roles import PERMISSIONS
 from accounts.scopes import CALL, SCOPES
+from billing.pix.errors import PspRefused, PspUnavailable
 from tests.api.operations import operations
 from tests.api.world import ALL, World, ask, body_for, told
 
@@ -201,3 +204,24 @@ def test_it_refuses_fields_that_are_not_the_callers_to_set(world: World) -> None
         tried += len(more)
     assert tried > 80
     assert world.acme.state() == before
+
+
+def test_it_tells_nothing_of_its_inside_wherever_it_breaks(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No word of an exception reaches the answer: no host, no SQL, no key, no trace."""
+    inside = f"db.internal.example 10.0.0.7 SELECT secret {world.acme.secret} /srv/tokia/billing.py"
+    errors: list[Exception] = [
+        RuntimeError(inside), KeyError(inside), DatabaseError(inside), PspUnavailable(inside), OSError(inside),
+        RecursionError(inside), UnicodeDecodeError("utf-8", inside.encode(), 0, 1, inside),
+        PspRefused(http_status=500, kind=inside, detail=inside),
+    ]  # fmt: skip
+    words = ("internal.example", "10.0.0.7", "SELECT", "sk-tokia", ".py", "Traceback", "Error")
+    left = itertools.cycle(errors)
+
+    def break_down(*_: Any) -> None:
+        raise next(left)
+
+    monkeypatch.setattr("accounts.operations._read_query", break_down)
+    for served in operations():
+        answer = ask(served.method, served.path(world.acme.values), secret=world.acme.secret, body=body_for(served))
+        assert answer.status_code in (500, 502, 503) and answer["Content-Type"] == "application/problem+json", served.name
+        assert [word for word in words if word in answer.content.decode()] == [], served.name
