@@ -17,9 +17,9 @@ SELECT w.posted_nanos AS posted, w.held_nanos AS held, w.overdraft_nanos AS over
 FROM billing_wallet w WHERE w.id = %s
 """
 _KEY = """
-SELECT coalesce(sum(u.net_nanos), 0)::bigint AS usage,
-       coalesce(sum(u.net_nanos) FILTER (WHERE u.id >= %s::uuid), 0)::bigint AS monthly
-FROM billing_usagerecord u WHERE u.organization_id = %s AND u.api_key_id = %s
+SELECT coalesce(sum(d.net_nanos), 0)::bigint AS usage,
+       coalesce(sum(d.net_nanos) FILTER (WHERE d.day >= %s::date), 0)::bigint AS monthly
+FROM billing_usageday d WHERE d.organization_id = %s AND d.api_key_id = %s
 """
 
 
@@ -39,7 +39,7 @@ class BalanceReader:
 
     async def read_key(self, caller: Caller) -> bytes:
         """OpenRouter's names; amounts in reais. Raises Unavailable."""
-        row = await self._reads.fetch_one(_KEY, (_first_id_of(Month.current()), caller.organization_id, caller.api_key_id)) or {}
+        row = await self._reads.fetch_one(_KEY, (str(Month.current().first_on), caller.organization_id, caller.api_key_id)) or {}
         usage, monthly = row.get("usage", 0), row.get("monthly", 0)
         expires = dt.datetime.fromtimestamp(caller.expires_at, dt.UTC).isoformat() if caller.expires_at else None
         data = {
@@ -56,10 +56,3 @@ class BalanceReader:
             "rate_limit": {"requests": caller.requests_per_minute, "interval": "1m"},
         }
         return msgspec.json.encode({"data": data})
-
-
-def _first_id_of(month: Month) -> str:
-    """The smallest UUIDv7 of a month."""
-    ms = int(month.starts_at().timestamp() * 1000)
-    digits = f"{ms:012x}"
-    return f"{digits[:8]}-{digits[8:]}-7000-8000-000000000000"

@@ -62,7 +62,9 @@ class Bucket:
 
     @property
     def remaining(self) -> int:
-        return max(0, self.left) + (0 if self.is_local else max(0, self.limit.most - self.taken))
+        mine = self.left if self.left > 0 else 0
+        others = 0 if self.is_local else self.limit.most - self.taken
+        return mine + others if others > 0 else mine
 
     def refuses(self, need: int) -> bool:
         """Nobody need be asked."""
@@ -75,7 +77,7 @@ class Limits:
     """What this process has of everybody's limits."""
 
     def __init__(self) -> None:
-        self._buckets: dict[tuple[str, str, int], Bucket] = {}
+        self._buckets: dict[Limit, Bucket] = {}
         self._lane = ValkeyLane()
         self._seats = Seats(self._lane)
 
@@ -90,6 +92,8 @@ class Limits:
     # ── In ───────────────────────────────────────────────────────────────────────────────────────────────────────────
     async def admit(self, caller: Caller, headers: Headers) -> None:
         """Spend one request, and append the x-ratelimit headers. Raises RateLimited with the seconds to wait."""
+        if len(caller.rates) == 1 and self._spend_one(caller.rates[0], headers):
+            return
         now = time.time()
         minute = int(now // WINDOW_SECONDS)
         needs = [(self._bucket(limit, minute), 1) for limit in caller.rates if limit.unit == "requests"]
@@ -103,7 +107,8 @@ class Limits:
 
         Raises RateLimited."""
         if not caller.seats and len(caller.rates) == 1:  # of requests, as most
-            await self.admit(caller, context.headers)
+            if not self._spend_one(caller.rates[0], context.headers):
+                await self.admit(caller, context.headers)
             return
         now = time.time()
         minute = int(now // WINDOW_SECONDS)
@@ -121,6 +126,16 @@ class Limits:
         if taken or caller.seats:
             context.ticket = Ticket(tokens, taken, context.id, caller.seats)
         context.headers.extend(_headers(needs, now))
+
+    def _spend_one(self, limit: Limit, headers: Headers) -> bool:
+        """A request of a limit's minute, where this process has one left."""
+        now = time.time()
+        bucket = self._buckets.get(limit)
+        if bucket is None or bucket.left <= 0 or bucket.minute != int(now // WINDOW_SECONDS):
+            return False
+        bucket.left -= 1
+        headers += _tell(bucket, now)
+        return True
 
     def is_spent(self, caller: Caller) -> bool:
         """`admit` would refuse right now; nothing is spent, and nobody is asked."""
@@ -151,12 +166,11 @@ class Limits:
 
     # ── Minutes ──────────────────────────────────────────────────────────────────────────────────────────────────────
     def _bucket(self, limit: Limit, minute: int) -> Bucket:
-        name = limit[:3]
-        bucket = self._buckets.get(name)
-        if bucket is None or bucket.minute != minute or bucket.limit.most != limit.most:
+        bucket = self._buckets.get(limit)
+        if bucket is None or bucket.minute != minute:
             if len(self._buckets) >= BUCKETS_MAX:
                 self._buckets = {key: kept for key, kept in self._buckets.items() if kept.minute == minute}
-            bucket = self._buckets[name] = Bucket(limit, minute)
+            bucket = self._buckets[limit] = Bucket(limit, minute)
         return bucket
 
     async def _fill(self, needs: list[tuple[Bucket, int]], headers: Headers) -> None:
@@ -213,6 +227,10 @@ class Limits:
 
 
 WHOSE = {"key": ("desta chave", "this key"), "organization": ("da empresa", "your organization")}
+_HEADERS = {
+    unit: (b"x-ratelimit-limit-" + name, b"x-ratelimit-remaining-" + name, b"x-ratelimit-reset-" + name)
+    for unit, name in (("requests", b"requests"), ("tokens", b"tokens"))
+}
 UNITS = {"requests": ("requisições", "requests"), "tokens": ("tokens", "tokens")}
 
 
@@ -275,11 +293,11 @@ def _headers(needs: list[tuple[Bucket, int]], now: float) -> Headers:
 
 
 def _tell(bucket: Bucket, now: float) -> Headers:
-    name = bucket.limit.unit.encode()
+    limit, remaining, reset = _HEADERS[bucket.limit.unit]
     return [
-        (b"x-ratelimit-limit-" + name, b"%d" % bucket.limit.most),
-        (b"x-ratelimit-remaining-" + name, b"%d" % bucket.remaining),
-        (b"x-ratelimit-reset-" + name, write_duration((bucket.minute + 1) * WINDOW_SECONDS - now)),
+        (limit, b"%d" % bucket.limit.most),
+        (remaining, b"%d" % bucket.remaining),
+        (reset, write_duration((bucket.minute + 1) * WINDOW_SECONDS - now)),
     ]
 
 

@@ -14,7 +14,9 @@ from openai import APIStatusError, ConflictError, NotFoundError, OpenAI
 
 from accounts.keys import revoke_key
 from accounts.models import Organization, User
-from billing.models import Hold, UsageRecord
+from billing import budgets
+from billing.models import Budget, BudgetSpend, Hold, UsageRecord
+from billing.money import BRL
 from billing.pricing import Usage
 from gateway.batch_run import run_batches
 from gateway.batch_store import find_batch, purge_batches
@@ -220,3 +222,26 @@ def test_staff_see_how_far_a_batch_is_and_nothing_of_what_it_says(client: OpenAI
         assert MARK not in answer.content.decode() and "gAAAA" not in answer.content.decode(), page
     for page in pages[2:]:
         assert staff.post(page, {"status": "failed"}).status_code == 403, page
+
+
+def test_a_batch_waits_for_a_budget_and_its_lines_are_of_their_tags(
+    world: World, tenant: Tenant, client: OpenAI, model: str
+) -> None:
+    world.sandbox.post("/llm/__reset")
+    organization = tenant.wallet.organization
+    budget = budgets.set_budget(organization, by=None, scope="tag", tag="noite", window="month", limit_nanos=BRL)
+    Budget.everywhere.filter(pk=budget.pk).update(limit_nanos=1)
+    batch = order(client, jsonl(line_of(1, model, tags=["noite", "b"]), line_of(2, model)))
+    run_batches(seconds=0)  # checks
+    run_batches()
+    row = row_of(batch)
+    assert (row.status, row.paused_until is not None) == ("in_progress", True)
+    assert all(record.tags is None for record in tenant.records())
+    budgets.change_budget(budget, limit_nanos=BRL, is_hard=True, alert_percents=[])
+    Batch.everywhere.update(paused_until=None)
+    run_batches()
+    assert row_of(batch).status == "completed"
+    assert sorted(record.tags or [] for record in tenant.records()) == [[], ["noite", "b"]]
+    [tagged] = [record for record in tenant.records() if record.tags]
+    [window] = BudgetSpend.everywhere.filter(budget=budget)
+    assert (window.spent_nanos, window.held_nanos) == (tagged.net_nanos, 0) and tagged.net_nanos > 0
