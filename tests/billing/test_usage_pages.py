@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.test import Client
 
@@ -21,7 +23,7 @@ def cast(db: None) -> Cast:
     wallet = make_wallet(organization=cast.acme, brl="100")
     project = Project.everywhere.create(organization=cast.acme, name="Site novo")
     key, _ = make_key(organization=cast.acme, user=cast.alice, name="produção")
-    given = {"api_key_id": key.pk, "provider_name": "openai"}
+    given: dict[str, Any] = {"api_key_id": key.pk, "provider_name": "openai"}
     make_usage(wallet=wallet, gross_nanos=3 * BRL, route_name="a/one", project_id=project.pk, tags=["vendas", "sul"], **given)
     make_usage(wallet=wallet, gross_nanos=BRL, route_name="b/two", tags=["vendas"], **given)
     make_usage(wallet=wallet, gross_nanos=2 * BRL, route_name="b/two", provider_name="", api_key_id=key.pk)
