@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import multiprocessing
+import os
 import re
+import signal
+import subprocess
+import sys
 
 import pytest
 from django.core import signing
@@ -18,7 +22,7 @@ from billing.cards.errors import AutoTopUpRefused, CardRefused
 from billing.event_texts import tell_event
 from billing.models import AutoTopUp, CardPayment, Event, Wallet
 from billing.money import BRL
-from tests.billing.cards.conftest import StripeSide, in_threads, save_card
+from tests.billing.cards.conftest import ROOT, StripeSide, in_threads, save_card
 from tests.make import make_usage, make_wallet
 from tokia import clock
 
@@ -77,6 +81,26 @@ def test_twenty_triggers_beside_one_in_flight_charge_nothing(
     sweep.sweep_payments()
     assert len(stripe_side.all("payment_intent")) == 1 and balance(wallet) == 210 * BRL
     assert types(wallet) == ["wallet.top_up", "auto_top_up.done"]
+
+
+def test_a_worker_killed_between_the_charge_and_the_credit_charges_once(
+    stripe_side: StripeSide, committed_db: None, settings: Settings
+) -> None:
+    wallet = make_wallet(brl="10.00")
+    switch_on(wallet)
+    killed = subprocess.run(
+        [sys.executable, "manage.py", "shell", "-c", f"from billing.cards import automatic as a; a.top_up_if_low({wallet.pk})"],
+        cwd=ROOT, env={**os.environ, "CRASHPOINT": "card_payment_asked", "STRIPE_API_URL": settings.STRIPE_API_URL},
+        capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-500:]
+    assert [intent["status"] for intent in stripe_side.all("payment_intent")] == ["succeeded"]
+    payment = CardPayment.everywhere.get()
+    assert (payment.status, payment.intent_id, balance(wallet)) == (Status.OPENING, None, 10 * BRL)
+    assert automatic.top_up_low_wallets() == 0, "one in flight"
+    CardPayment.everywhere.update(asked_at=None)
+    assert sweep.sweep_payments() == 1 and balance(wallet) == 210 * BRL
+    assert len(stripe_side.all("payment_intent")) == 1
 
 
 def test_it_tops_up_when_usage_goes_below_the_threshold_and_says_so(wallet: Wallet, stripe_side: StripeSide) -> None:
