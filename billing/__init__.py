@@ -1,10 +1,10 @@
 """The only floor where money moves: wallets, holds, the ledger, prices, PIX.
 
 Nouns: Wallet, Lot, Hold, LedgerEntry, Posting, UsageRecord, PriceBook, PriceVersion, Price, PriceApproval, PriceNotice,
-ProviderCost, ExchangeRate, RateAlarm,
-VolumePlan, VolumeTier, Contract, Charge, PixNotice, UnmatchedPix, Refund, Budget, BudgetSpend, UsageDay, TagDay, Event, EventMail, AlertChoice, AlertState,
-Hook, HookDelivery,
-Coupon, CouponRedemption, PromotionRules, WelcomeGrant, ReferralCode, Referral.
+ProviderCost, ExchangeRate, RateAlarm, VolumePlan, VolumeTier, Contract, Charge, PixNotice, UnmatchedPix, Refund, Budget,
+BudgetSpend, UsageDay, TagDay, Event, EventMail, AlertChoice, AlertState, Hook, HookDelivery, Coupon, CouponRedemption,
+PromotionRules, WelcomeGrant, ReferralCode, Referral, LedgerSeal, MonthClose, Export, CardHolder, Card, CardPayment, AutoTopUp,
+StripeEvent, Dispute, Difference, ReconciliationRun, ProviderReport.
 Verbs: `wallets.wallet_of`, `holds.place_holds/settle/expire_holds`, `ledger.post_entry/reverse_entry`,
 `pricing.price_usage/price_ceiling/price_ceiling_of` (pure), `pricebooks.publish_version/price_lists`,
 `approvals.ask_approval/approve/refuse`, `rate_watch.watch_rate`, `pricelists.public_prices`,

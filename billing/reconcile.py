@@ -1,8 +1,8 @@
 """Does the money add up? The invariants as queries that return no row; drift is named, alarmed, never silently fixed.
 
 The numbers are those of the money law: 1 postings · 2 posted · 3 held · 4 available · 5 one end per call · 6 usage = revenue ·
-7–9 months · 10 payments · 11 refunds · 13 append-only · 14 no floats · 15 fencing · 16 overdraft. (12, fiscal documents, is checked
-where they are made.)
+7–9 months · 10 payments · 11 refunds · 13 append-only · 14 no floats · 15 fencing · 16 overdraft · 17 budgets · 18 days =
+calls · 19 closed months. (12, fiscal documents, is checked where they are made.)
 """
 
 from __future__ import annotations
