@@ -47,7 +47,8 @@ PATH_PARAMETERS = {
     "invitation_id": "O id do convite.", "budget_id": "O id do orçamento.", "top_up_id": "O id da recarga.",
     "call_id": "O id da requisição: o `x-request-id` de `/v1`.", "hook_id": "O id do webhook.",
     "delivery_id": "O id da entrega.", "event_id": "O id do acontecimento.",
-    "model": "O nome do modelo.", "refund_id": "O id da devolução.", "export_id": "O id da exportação.", "card_top_up_id": "O id da recarga.",
+    "model": "O nome do modelo.", "refund_id": "O id da devolução.", "export_id": "O id da exportação.",
+    "card_top_up_id": "O id da recarga.",
 }  # fmt: skip
 # Where a parameter says nothing of its own.
 QUERY_PARAMETERS = {

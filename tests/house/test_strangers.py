@@ -46,8 +46,8 @@ from tokia import clock
 MARK = "segredo-da-acme"  # in all that Acme names
 # For everybody: no page of these shows anything of an organization.
 OPEN = {
-    "", "modelos/", "precos/", "precos.json", "precos.csv", "status/", "status.json", "termos/", "privacidade/", "healthz", "readyz",
-    "conta/entrar/", "conta/sair/", "conta/cadastro/", "conta/inativa/", "conta/confirmar-email/", "conta/email/",
+    "", "modelos/", "precos/", "precos.json", "precos.csv", "status/", "status.json", "termos/", "privacidade/", "healthz",
+    "readyz", "conta/entrar/", "conta/sair/", "conta/cadastro/", "conta/inativa/", "conta/confirmar-email/", "conta/email/",
     "conta/confirmar/",
     "conta/senha/esqueci/", "conta/senha/esqueci/enviado/", "conta/senha/pronta/",
     r"^conta/senha/nova/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$",

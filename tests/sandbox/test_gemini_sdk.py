@@ -69,8 +69,9 @@ def test_its_chat_calls_a_function_by_itself(google: genai.Client, model: str) -
 
 
 def test_it_embeds(fresh: Sandbox, google: genai.Client) -> None:
+    texts: types.ContentListUnion = ["um", "dois"]
     told = google.models.embed_content(
-        model="gemini-embedding-001", contents=["um", "dois"], config=types.EmbedContentConfig(output_dimensionality=64)
+        model="gemini-embedding-001", contents=texts, config=types.EmbedContentConfig(output_dimensionality=64)
     )
     assert told.embeddings is not None
     assert [len(item.values or []) for item in told.embeddings] == [64, 64]
