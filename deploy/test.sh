@@ -45,18 +45,22 @@ elif ! said=$(install_node_packages); then
 fi
 [ $# = 0 ] || exec .venv/bin/python -m pytest ${choice:+-m "$choice"} "$@"
 
-# Two halves side by side, each with servers of its own, since most tests wait: most of the gateway's, and the rest, which speaks at
-# the end.
+# Three parts side by side, each with servers of its own, since most tests wait: two of the gateway's, and the rest, whose chaos and
+# browser come last, when the others are over. What the first says is seen at once, the others speak at the end.
+run() { .venv/bin/python -m pytest ${choice:+-m "$choice"} "$@"; }
+second=$(mktemp)
 rest=$(mktemp)
-.venv/bin/python -m pytest ${choice:+-m "$choice"} --ignore=tests/corpus \
-    --ignore-glob='tests/gateway/test_[a-q]*' > "$rest" 2>&1 &
+run tests/gateway tests/corpus tests/sandbox tests/api tests/home --ignore-glob='tests/gateway/test_[a-h]*' > "$second" 2>&1 &
 other=$!
-trap 'kill "$other" 2> /dev/null; cat "$rest"; rm -f "$rest"; exit 130' INT TERM HUP
+run --ignore=tests/gateway --ignore=tests/corpus --ignore=tests/sandbox --ignore=tests/api --ignore=tests/home > "$rest" 2>&1 &
+last=$!
+trap 'kill "$other" "$last" 2> /dev/null; cat "$second" "$rest"; rm -f "$second" "$rest"; exit 130' INT TERM HUP
 code=0
-.venv/bin/python -m pytest ${choice:+-m "$choice"} tests/gateway tests/corpus \
-    --ignore-glob='tests/gateway/test_[r-z]*' || code=$?
-echo "The other half …"
+run tests/gateway --ignore-glob='tests/gateway/test_[i-z]*' || code=$?
+echo "The other parts …"
 wait "$other" || code=$?
+cat "$second"
+wait "$last" || code=$?
 cat "$rest"
-rm -f "$rest"
+rm -f "$second" "$rest"
 exit "$code"

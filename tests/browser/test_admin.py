@@ -76,7 +76,8 @@ def test_it_prices_the_next_call_by_a_version_published_in_the_admin(stack: Stac
         if page.locator(f"[name={name}]").input_value() == ROUTE
         and page.locator(f"[name={name.replace('-route_name', '-unit')}]").input_value() == "input"
     )
-    page.locator(f"[name={row}-override_nanos]").fill("20,00")
+    cheaper = (old["prompt"] * 1_000_000 * Decimal("0.97")).quantize(Decimal("0.01"))  # a dearer one would wait for its notice
+    page.locator(f"[name={row}-override_nanos]").fill(f"{cheaper}".replace(".", ","))
     visitor.shoot("admin-price-draft")
     page.get_by_role("button", name="Salvar e continuar editando").click()
     assert prices(demo) == old, "a draft is never served"
@@ -86,7 +87,7 @@ def test_it_prices_the_next_call_by_a_version_published_in_the_admin(stack: Stac
     page.get_by_role("button", name="Publicar").click()
     expect(page.get_by_text("Em vigor").first).to_be_visible()
     published_at = time.monotonic()
-    while prices(demo)["prompt"] != Decimal("0.00002"):
+    while prices(demo)["prompt"] != cheaper / 1_000_000:
         assert time.monotonic() - published_at < 2.0, "the gateway still sells at the old price"
         time.sleep(0.05)
 
