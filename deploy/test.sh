@@ -45,18 +45,19 @@ elif ! said=$(install_node_packages); then
 fi
 [ $# = 0 ] || exec .venv/bin/python -m pytest ${choice:+-m "$choice"} "$@"
 
-# Three parts side by side, each with servers of its own, since most tests wait: two of the gateway's, and the rest, whose chaos and
-# browser come last, when the others are over. What the first says is seen at once, the others speak at the end.
-run() { .venv/bin/python -m pytest ${choice:+-m "$choice"} "$@"; }
+# Three parts side by side, each with servers of its own, since most tests wait: two with the gateway's, and the rest, whose chaos and
+# browser come last, when the others are nearly over. What the first says is seen at once, the others speak at the end.
 second=$(mktemp)
 rest=$(mktemp)
-run tests/gateway tests/corpus tests/sandbox tests/api tests/home --ignore-glob='tests/gateway/test_[a-h]*' > "$second" 2>&1 &
+.venv/bin/python -m pytest ${choice:+-m "$choice"} tests/gateway tests/corpus tests/sandbox tests/api tests/home tests/house \
+    tests/accounts tests/tokia --ignore-glob='tests/gateway/test_[a-h]*' > "$second" 2>&1 &
 other=$!
-run --ignore=tests/gateway --ignore=tests/corpus --ignore=tests/sandbox --ignore=tests/api --ignore=tests/home > "$rest" 2>&1 &
+.venv/bin/python -m pytest ${choice:+-m "$choice"} --ignore=tests/gateway --ignore=tests/corpus --ignore=tests/sandbox \
+    --ignore=tests/api --ignore=tests/home --ignore=tests/house --ignore=tests/accounts --ignore=tests/tokia > "$rest" 2>&1 &
 last=$!
 trap 'kill "$other" "$last" 2> /dev/null; cat "$second" "$rest"; rm -f "$second" "$rest"; exit 130' INT TERM HUP
 code=0
-run tests/gateway --ignore-glob='tests/gateway/test_[i-z]*' || code=$?
+.venv/bin/python -m pytest ${choice:+-m "$choice"} tests/gateway --ignore-glob='tests/gateway/test_[i-z]*' || code=$?
 echo "The other parts …"
 wait "$other" || code=$?
 cat "$second"
