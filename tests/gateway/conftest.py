@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from django.db import connections
 from pytest_django import DjangoDbBlocker
 
 from tests.conftest import empty_database
@@ -39,6 +40,7 @@ def world(
     from billing.reconcile import find_violations
 
     with django_db_blocker.unblock():
+        connections.close_all()  # another module's tests may have stopped its server
         sandbox.post("/llm/__reset")
         world = World(folder=tmp_path_factory.mktemp("world"), sandbox=sandbox, gateway=gateway)
         with world.closing:

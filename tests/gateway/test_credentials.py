@@ -128,7 +128,7 @@ def test_nobody_waits_for_a_valkey_that_hangs(settings: Settings, monkeypatch: p
         monkeypatch.setattr(pool[0]._valkey, "eval", never)
         began = time.perf_counter()
         allowed = sum(pool[0].may_use(deployment) and pool[0].spend(deployment) for _ in range(100))
-        assert time.perf_counter() - began < 0.02
+        assert time.perf_counter() - began < 2  # `never` takes a minute
         assert 1 <= allowed <= 51  # its overdraft, until the time-out
         await asyncio.sleep(0.1)
         assert pool[0].may_use(deployment)

@@ -80,10 +80,10 @@ def test_references_that_multiply_are_refused_in_no_time() -> None:
     }
     schema = {"$ref": "#/$defs/D0", "$defs": {**defs, "D60": {"type": "string"}}}
     for fit in (fit_json_schema, fit_subset):
-        started = time.perf_counter()
+        started = time.process_time()
         with pytest.raises(SchemaTooLarge):
             fit({"properties": {"a": {**schema, "title": "t"}}, "$defs": schema["$defs"]})
-        assert time.perf_counter() - started < 1
+        assert time.process_time() - started < 1
 
 
 keys = st.sampled_from(

@@ -89,10 +89,10 @@ def test_it_refuses_with_the_field_at_fault(raw: bytes, param: str | None) -> No
     ids=["depth 70", "objects 65", "depth 100000", "a million keys", "a million items", "a number of 100000 digits"],
 )
 def test_it_refuses_bombs_quickly(raw: bytes) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(BadRequest):
         parse_chat(raw)
-    assert time.perf_counter() - started < 0.25  # 50 ms on a quiet machine
+    assert time.process_time() - started < 0.25  # 50 ms on a quiet machine
 
 
 def test_it_lets_a_tool_have_a_parameter_named_api_key() -> None:

@@ -107,6 +107,6 @@ def test_it_never_fails(magic: bytes, rest: bytes) -> None:
     "data", [b"\xff\xfb" * 10_000_000, box(b"ftyp", b"") + box(b"free", b"") * 2_000_000, b"\xff" * 20_000_000]
 )
 def test_it_is_quick(data: bytes) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     measure(data)
-    assert time.perf_counter() - began < 0.05
+    assert time.process_time() - began < 0.05

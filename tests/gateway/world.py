@@ -60,6 +60,10 @@ class ServerProcess:
         assert self.process is not None
         return self.process.pid
 
+    def cpu_ns(self) -> int:
+        """The time on the processor of its first thread."""
+        return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[0])
+
     def stop(self, number: int = signal.SIGTERM, seconds: float = 20) -> int:
         """Ends it and gives its exit code."""
         assert self.process is not None
