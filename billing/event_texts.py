@@ -17,6 +17,7 @@ AUTO_TOP_UP = ("Ver a recarga automática", "/app/recarregar/automatica/")
 STATEMENT = ("Ver o extrato", "/app/extrato/")
 BUDGETS = ("Ver orçamentos", "/app/orcamentos/")
 USAGE = ("Ver o uso", "/app/uso/")
+INVOICES = ("Ver as notas", "/app/notas/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,9 @@ LABELS: dict[str, str] = {
     "volume.month_closed": "Mês fechado do desconto por volume",
     "organization.suspended": "Conta suspensa",
     "hook.disabled": "Webhook desligado",
+    "invoice.issued": "Nota fiscal emitida",
+    "invoice.cancelled": "Nota fiscal cancelada",
+    "invoice.needs_data": "Falta um dado para a nota fiscal",
     "ping": "Teste",
 }
 
@@ -255,6 +259,22 @@ def _hook_disabled(payload: Payload) -> EventText:
     return EventText("webhook desligado", text, "Ver webhooks", "/app/webhooks/")
 
 
+def _invoice_issued(payload: Payload) -> EventText:
+    number, amount = payload.get("number"), _money(payload, "amount")
+    what = f"A nota fiscal {number}" if number else "A nota fiscal"
+    return EventText("nota fiscal emitida", f"{what}, de {amount}, foi emitida.", *INVOICES)
+
+
+def _invoice_cancelled(payload: Payload) -> EventText:
+    number, amount = payload.get("number"), _money(payload, "amount")
+    return EventText("nota fiscal cancelada", f"A nota fiscal {number}, de {amount}, foi cancelada.", *INVOICES)
+
+
+def _invoice_needs_data(payload: Payload) -> EventText:
+    text = f"A nota fiscal de {_money(payload, 'amount')} espera por um dado seu: {payload.get('problem', '')}"
+    return EventText("falta um dado para a sua nota fiscal", text, "Corrigir os dados", "/app/configuracoes/empresa/")
+
+
 _WORDS: dict[str, Callable[[Payload], EventText]] = {
     "wallet.low_balance": _low_balance,
     "wallet.empty": _empty,
@@ -276,4 +296,7 @@ _WORDS: dict[str, Callable[[Payload], EventText]] = {
     "volume.month_closed": _month_closed,
     "organization.suspended": _suspended,
     "hook.disabled": _hook_disabled,
+    "invoice.issued": _invoice_issued,
+    "invoice.cancelled": _invoice_cancelled,
+    "invoice.needs_data": _invoice_needs_data,
 }

@@ -20,6 +20,8 @@ Types, and what their payload holds (money as strings in reais, instants in ISO 
 | `volume.month_closed` | month ("2026-11"), gross, net, saved, calls |
 | `organization.suspended` | reason |
 | `hook.disabled` | hook_id, name, url, reason |
+| `invoice.issued`, `invoice.cancelled` | invoice_id, number, amount, month ("2026-11") |
+| `invoice.needs_data` | invoice_id, amount, month, problem, field |
 
 Whoever tells a type that is not here adds it to the table, to LEVELS, to KINDS, and its words to `billing/event_texts.py`.
 """
@@ -56,6 +58,9 @@ LEVELS: dict[str, Event.Level] = {
     "volume.month_closed": Event.Level.INFO,
     "organization.suspended": Event.Level.ERROR,
     "hook.disabled": Event.Level.ERROR,
+    "invoice.issued": Event.Level.INFO,
+    "invoice.cancelled": Event.Level.INFO,
+    "invoice.needs_data": Event.Level.WARNING,
 }
 # What mails are chosen by: kind → its name, and whether it may be turned off.
 KINDS: dict[str, tuple[str, bool]] = {
@@ -68,6 +73,7 @@ KINDS: dict[str, tuple[str, bool]] = {
     "prices": ("Mudanças de preço", False),  # the notice period counts from this mail
     "volume": ("Economia do mês pelo desconto por volume", True),
     "hooks": ("Webhooks desligados por falhas", True),
+    "invoices": ("Notas fiscais", True),
     "organization": ("Suspensão da conta", False),
 }
 _KIND_OF = {
@@ -83,6 +89,7 @@ _KIND_OF = {
     "prices": "prices",
     "volume": "volume",
     "hook": "hooks",
+    "invoice": "invoices",
 }
 SHOWN_DAYS = 14  # an alert that nobody dismissed leaves the overview then
 

@@ -1,1 +1,1 @@
-"""The tax office: NFS-e drafted, issued and delivered. Its rooms open with the fiscal issue; no model lives here yet."""
+"""The tax office: NFS-e drafted, issued and delivered."""

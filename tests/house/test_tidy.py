@@ -19,7 +19,7 @@ BANNED_WORDS = {
     "company", "customer", "team", "profile", "credits", "funds", "authorization", "capture", "void", "freeze", "movement", "leg",
     "tariff", "fee", "vendor", "backend", "transformer", "mapper", "adapter", "order", "nota", "receipt",
 }  # fmt: skip
-ALLOWED = {"AccountAdapter", "LimitProfile", "limit_profile", "ordering"}
+ALLOWED = {"AccountAdapter", "FiscalProfile", "fiscal_profile", "LimitProfile", "limit_profile", "ordering"}
 WALLET_FIELDS = {"posted_nanos", "held_nanos"}
 MONEY_WRITERS = {"billing.ledger", "billing.holds"}  # they call the SQL functions of billing/sql, which do the writing
 MONEY_MODULES = (
