@@ -138,7 +138,7 @@ def _add_prestador(inf: Element, prestador: Prestador, terms: Terms) -> None:
 def _add_taker(inf: Element, taker: Taker) -> None:
     group = _group(inf, "toma")
     _leaf(group, "CNPJ" if len(taker.tax_id) == 14 else "CPF", taker.tax_id)
-    _leaf(group, "xNome", _required(taker.name, length_max=300, field="taker.name", what="O nome"))
+    _leaf(group, "xNome", _required(taker.name, length_max=150, field="taker.name", what="O nome"))
     if taker.city_code and taker.postal_code:
         address = _group(group, "end")
         town = _group(address, "endNac")
