@@ -4,7 +4,8 @@ TokiaError
 └── InvoiceError          400
     ├── Incomplete        400  a person must give something; nothing was sent. `param` names it
     ├── NoCertificate     503  none is valid today: the issuer's queue waits, nothing is lost
-    └── NotNow            409  the invoice's status does not allow that
+    ├── NotNow            409  the invoice's status does not allow that
+    └── Unreachable       503  a system of the tax office does not answer a question: ask again
 """
 
 from __future__ import annotations
@@ -36,3 +37,9 @@ class NoCertificate(InvoiceError):
 class NotNow(InvoiceError):
     code = "not_now"
     status = 409
+
+
+class Unreachable(InvoiceError):
+    code = "tax_office_unreachable"
+    status = 503
+    retryable = True

@@ -1,0 +1,129 @@
+"""The national distribution of documents, read to its end: what happened to our notes elsewhere.
+
+The ADN numbers all that concerns our CNPJ (NSU) and hands it out in batches. Of it we follow the events of our own notes: one that
+ends a note (a cancellation at the city's site, by its replacement, after an analysis, by the city itself) goes to `issuing`;
+another is kept as an InvoiceEvent. Reading begins after `Issuer.last_nsu` and may stop anywhere: nothing is followed twice to
+another end.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+
+from invoices import issuing
+from invoices.dps.nfse import read_event
+from invoices.dps.packing import unpack
+from invoices.exchanges import Answer, Lost, Unsent, exchange, text_of
+from invoices.models import Invoice, InvoiceEvent, Issuer
+from invoices.national import address_of, client_for
+from invoices.sefin import XML_BYTES_MAX
+
+log = logging.getLogger("invoices")
+
+BATCHES_MAX = 200  # of one reading; the next goes on
+ENDED = (Invoice.Status.CANCELLED, Invoice.Status.REPLACED)
+TITLES = {
+    "101103": "Cancelamento solicitado à análise da prefeitura",
+    "105105": "Cancelamento indeferido pela prefeitura",
+    "305102": "Nota bloqueada pela prefeitura",
+    "305103": "Nota desbloqueada pela prefeitura",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One document of a batch. `xml` is empty where it can't be read."""
+
+    nsu: int
+    is_event: bool
+    access_key: str
+    xml: bytes
+
+
+def read_new(issuer: Issuer) -> int:
+    """Follow everything since the last time; how many events of our own notes there were.
+
+    Raises NoCertificate. Where the ADN is away it stops, and the next reading begins there.
+    """
+    followed = 0
+    last = Issuer.objects.values_list("last_nsu", flat=True).get(pk=issuer.pk)
+    for _ in range(BATCHES_MAX):
+        items = [item for item in _ask(issuer, after=last) if item.nsu > last]
+        if not items:
+            return followed
+        for item in sorted(items, key=lambda one: one.nsu):
+            # Together: what was followed is behind us, and what failed comes again.
+            with transaction.atomic():
+                followed += _follow(issuer, item)
+                last = item.nsu
+                Issuer.objects.filter(pk=issuer.pk, last_nsu__lt=last).update(last_nsu=last)
+    log.warning("the distribution goes on beyond one reading", extra={"issuer": issuer.pk, "nsu": last})
+    return followed
+
+
+def _ask(issuer: Issuer, *, after: int) -> list[Item]:
+    """A batch; empty at the end, or where none can be had now."""
+    url = f"{address_of('adn', environment=issuer.environment)}/DFe/{after}?lote=true"
+    try:
+        answer = exchange(client_for(issuer), "GET", url)
+    except (Unsent, Lost) as error:
+        log.warning("the distribution does not answer", extra={"issuer": issuer.pk, "cause": str(error)})
+        return []
+    if answer.status_code == 404:
+        return []
+    if answer.status_code != 200:
+        log.warning("the distribution refuses", extra={"issuer": issuer.pk, "status": answer.status_code})
+        return []
+    return _items_of(answer)
+
+
+def _items_of(answer: Answer) -> list[Item]:
+    listed = answer.fields.get("lotedfe")
+    items = []
+    for one in listed if isinstance(listed, list) else []:
+        fields = {str(name).lower(): value for name, value in one.items()} if isinstance(one, dict) else {}
+        if (nsu := text_of(fields, "NSU")).isdecimal():
+            kind = text_of(fields, "TipoDocumento").upper()
+            items.append(Item(int(nsu), kind == "EVENTO", text_of(fields, "ChaveAcesso"), _xml_of(fields)))
+    return items
+
+
+def _xml_of(fields: dict[str, Any]) -> bytes:
+    try:
+        return unpack(text_of(fields, "ArquivoXml"), bytes_max=XML_BYTES_MAX)
+    except ValueError:
+        return b""
+
+
+def _follow(issuer: Issuer, item: Item) -> bool:
+    """Whether it was an event of a note of ours."""
+    if not item.is_event:
+        return False
+    try:
+        event = read_event(item.xml)
+    except ValueError:
+        log.error("an event of the distribution can't be read", extra={"nsu": item.nsu, "access_key": item.access_key})
+        return False
+    invoice = Invoice.everywhere.filter(issuer=issuer, access_key=event.access_key).first()
+    if invoice is None:
+        log.info("an event of a note that is not ours", extra={"nsu": item.nsu, "access_key": event.access_key})
+        return False
+    if not event.is_cancelling:
+        _keep(invoice, kind=event.kind, item=item)
+    elif invoice.status not in ENDED:
+        issuing.note_remote_cancel(invoice, event_xml=item.xml)
+    return True
+
+
+def _keep(invoice: Invoice, *, kind: str, item: Item) -> None:
+    text = f"{TITLES.get(kind, f'Evento {kind}')} (NSU {item.nsu})"
+    found = InvoiceEvent.everywhere.filter(invoice=invoice, kind=InvoiceEvent.Kind.REMOTE, text=text)
+    if not found.exists():
+        InvoiceEvent.everywhere.create(
+            organization_id=invoice.organization_id, invoice=invoice, kind=InvoiceEvent.Kind.REMOTE, text=text, body=item.xml,
+            actor="ADN",
+        )  # fmt: skip
