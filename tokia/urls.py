@@ -27,6 +27,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("accounts.urls")),
     path("", include("billing.urls")),
     path("", include("gateway.urls")),
+    path("", include("invoices.urls")),
     path("api/v1/prices", price_resource.PricesResource.as_view(), name="api_prices"),
     path("api/v1/openapi.json", openapi.serve, name="openapi"),
     path("api/v1/<path:rest>", Elsewhere.as_view()),  # the last of them

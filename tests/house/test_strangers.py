@@ -65,6 +65,7 @@ OWN = {
     "app/projetos/", "app/projetos/novo/", "app/orcamentos/", "app/orcamentos/novo/", "app/configuracoes/limites/",
     "app/extrato/", "app/extrato/extrato.csv", "app/uso/", "app/requisicoes/",
     "app/extrato/extrato.ofx", "app/extrato/fechamentos/", "app/uso/uso.csv", "app/exportacoes/",
+    "app/notas/", "app/notas/dados/",
     "app/experimentos/", "app/experimentos/novo/", "app/chaves-de-provedores/", "app/chaves-de-provedores/nova/",
 }  # fmt: skip
 # Named by an id: Acme's are not found.
@@ -89,6 +90,8 @@ OBJECTS = {
     "app/recargas/<int:lot_id>/devolver/",
     "app/extrato/recibos/<int:entry_id>.pdf", "app/extrato/recibos/<str:reference>/", "app/extrato/fechamentos/<int:close_id>/",
     "app/extrato/fechamentos/<int:close_id>/fechamento.csv", "app/extrato/fechamentos/<int:close_id>/fechamento.pdf",
+    "app/notas/<int:invoice_id>/", "app/notas/<int:invoice_id>/nota.xml", "app/notas/<int:invoice_id>/nota.pdf",
+    "app/notas/<int:invoice_id>/enviar/", "app/notas/<int:invoice_id>/reemitir/", "app/notas/meses/<str:month>.zip",
     "app/exportacoes/<uuid:export_id>/", "app/exportacoes/<uuid:export_id>/situacao/", "app/exportacoes/<uuid:export_id>/arquivo/",
     "app/recarregar/cartao/<uuid:payment_id>/", "app/recarregar/cartao/<uuid:payment_id>/situacao/",
     "app/recarregar/cartao/<uuid:payment_id>/confirmar/", "app/recarregar/cartao/<uuid:payment_id>/conferir/",

@@ -52,6 +52,12 @@ def brl(nanos: Integer) -> str:
 
 
 @register.filter
+def centavos(amount: Integer) -> str:
+    """Money of documents, which is in centavos: `R$ 1.234,56`."""
+    return EMPTY if amount in (None, "") else _reais(int(amount) * (BRL // 100), 2)
+
+
+@register.filter
 def saldo(nanos: Integer) -> str:
     """A balance: rounded down, so that it never promises a cent that isn't there."""
     return EMPTY if nanos in (None, "") else _reais(int(nanos), 2, floor=True)
