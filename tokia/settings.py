@@ -309,6 +309,10 @@ RECEIVER_TAX_ID: str = env.str("RECEIVER_TAX_ID", "12ABC34501DE35")
 CHARGE_EXPIRES_SECONDS: int = env.int("CHARGE_EXPIRES_SECONDS", 1_800)
 CHARGE_GRACE_SECONDS: int = env.int("CHARGE_GRACE_SECONDS", 3_600)  # still asked at the bank after it expired
 
+# ── Notas fiscais: calls to us ───────────────────────────────────────────────────────────────────────────────────────
+# What Focus NFe sends as `Authorization` when it calls WEB_URL/webhooks/focus/. Empty: that door is shut, and notes are asked for.
+FOCUS_WEBHOOK_SECRET: str = env.str("FOCUS_WEBHOOK_SECRET", "" if IS_PRODUCTION else "sandbox-focus-secret-0123456789abcdef")
+
 # ── Stripe: cards, automatic top-ups ─────────────────────────────────────────────────────────────────────────────────
 # Empty in production: no cards. The API version is pinned by the `stripe` package; the webhook's must be the same.
 STRIPE_SECRET_KEY: str = env.str("STRIPE_SECRET_KEY", "" if IS_PRODUCTION else "sk_test_tokia_sandbox")
@@ -437,6 +441,8 @@ if IS_PRODUCTION:
         raise ImproperlyConfigured("DEBUG, SANDBOX_URL, CRASHPOINT and OUTBOUND_LOOPBACK have no place in production.")
     if len(SECRET_KEY) < 50 or len(PSP_WEBHOOK_SECRET) < 32:
         raise ImproperlyConfigured("SECRET_KEY needs 50 characters or more, PSP_WEBHOOK_SECRET 32.")
+    if FOCUS_WEBHOOK_SECRET and len(FOCUS_WEBHOOK_SECRET) < 32:
+        raise ImproperlyConfigured("FOCUS_WEBHOOK_SECRET needs 32 characters or more.")
     if STRIPE_SECRET_KEY and (not STRIPE_SECRET_KEY.startswith(("sk_live_", "rk_live_")) or STRIPE_API_URL):
         raise ImproperlyConfigured("STRIPE_SECRET_KEY is a live key in production, and STRIPE_API_URL is empty: Stripe's own.")
     if STRIPE_SECRET_KEY and not (STRIPE_WEBHOOK_SECRETS and all(len(secret) >= 32 for secret in STRIPE_WEBHOOK_SECRETS)):
