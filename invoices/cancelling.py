@@ -10,7 +10,8 @@ import logging
 from invoices import backoff, certificates
 from invoices.channels import Cancelled, CancelOutcome, Channel, Exists, Later, Missing, Pending, Rejected
 from invoices.dps.build import build_cancel, clean_reason
-from invoices.dps.ids import cancel_id
+from invoices.dps.ids import REPLACED_KIND, cancel_id
+from invoices.dps.nfse import read_event
 from invoices.dps.sign import sign
 from invoices.errors import Incomplete, NotNow
 from invoices.models import Invoice, InvoiceEvent, Issuer
@@ -24,7 +25,6 @@ log = logging.getLogger("invoices.issuing")
 Status, Kind = Invoice.Status, InvoiceEvent.Kind
 CODES = ("1", "2", "9")  # mistake, not rendered, other (e101101/cMotivo)
 REFUSED_CODE, STUCK_CODE = "CANCEL", "SILENCE"
-REPLACED_EVENT = b"e105102"  # the tax office's own, of a note that another one took the place of
 
 
 def cancel(invoice: Invoice, *, code: str, reason: str, by: str) -> Invoice:
@@ -171,8 +171,15 @@ def note_remote_cancel(invoice: Invoice, *, event_xml: bytes) -> Invoice:
         event = note(row, Kind.REMOTE, "Cancelada fora daqui.")
         event.body = event_xml
         event.save(update_fields=["body"])
-        if REPLACED_EVENT in event_xml and replacement_of(row) is not None:
+        if _says_replaced(event_xml) and replacement_of(row) is not None:
             return row  # ours: the replacement's own answer, when it comes, changes both
         row.cancel_xml = event_xml
         _end(row)
     return row
+
+
+def _says_replaced(event_xml: bytes) -> bool:
+    try:
+        return read_event(event_xml).kind == REPLACED_KIND
+    except ValueError:
+        return False

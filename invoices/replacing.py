@@ -79,7 +79,7 @@ def _reference(old: Invoice) -> str:
     """ "month:7:2026-11:1" → the next number that no invoice had, discarded ones included."""
     stem = old.reference.rpartition(":")[0]
     taken_numbers = Invoice.everywhere.filter(reference__startswith=f"{stem}:").values_list("reference", flat=True)
-    last = max(int(found.rpartition(":")[2]) for found in taken_numbers if found.rpartition(":")[2].isdigit())
+    last = max((int(found.rpartition(":")[2]) for found in taken_numbers if found.rpartition(":")[2].isdigit()), default=1)
     return f"{stem}:{last + 1}"
 
 

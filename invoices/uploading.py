@@ -74,6 +74,8 @@ def _read(xml: bytes) -> Nfse:
 def _check(row: Invoice, nfse: Nfse) -> None:
     if nfse.amount_centavos != row.amount_centavos:
         raise _refused("O valor do XML não é o desta nota.", param="nfse_xml")
+    if nfse.issuer_tax_id != row.issuer.tax_id:
+        raise _refused("O emitente do XML não é o desta nota.", param="nfse_xml")
     if nfse.taker_tax_id != taker_of(row.organization).tax_id:
         raise _refused("O tomador do XML não é o desta nota.", param="nfse_xml")
 

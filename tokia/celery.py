@@ -70,6 +70,13 @@ app.conf.beat_schedule = {
     "close months": {"task": "billing.tasks.close_months", "schedule": crontab(minute=50)},
     "make customers' files": {"task": "billing.tasks.run_exports", "schedule": 3.0, "options": {"expires": 3.0}},
     "purge customers' files": {"task": "billing.tasks.purge_exports", "schedule": crontab(minute=5)},
+    "draft invoices of months": {"task": "invoices.tasks.draft_months", "schedule": crontab(minute=20)},
+    "draft invoices of top-ups": {"task": "invoices.tasks.draft_top_ups", "schedule": 30.0, "options": {"expires": 30.0}},
+    "issue invoices": {"task": "invoices.tasks.issue_due", "schedule": 5.0, "options": {"expires": 5.0}},
+    "take up repaired invoices": {"task": "invoices.tasks.take_up_repaired", "schedule": 60.0, "options": {"expires": 60.0}},
+    "deliver invoices": {"task": "invoices.tasks.deliver_due", "schedule": 10.0, "options": {"expires": 10.0}},
+    "read the national distribution": {"task": "invoices.tasks.read_distribution", "schedule": crontab(minute="*/10")},
+    "watch certificates": {"task": "invoices.tasks.watch_certificates", "schedule": crontab(minute=40)},
     "ensure partitions": {"task": "billing.tasks.ensure_partitions", "schedule": crontab(hour=3, minute=5)},
 }
 
