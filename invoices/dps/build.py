@@ -11,6 +11,7 @@ element below. `build_dps` then chooses by the day of issue, and documents alrea
 from __future__ import annotations
 
 import datetime as dt
+import re
 from zoneinfo import ZoneInfo
 
 from lxml import etree
@@ -29,6 +30,8 @@ SLACK = dt.timedelta(seconds=60)
 CENTAVOS_MAX = 10**17 - 1  # TSDec15V2: fifteen digits before the point
 REASON_LENGTH_MIN, REASON_LENGTH_MAX = 15, 255
 NO_CONTRIBUTION = ("00", "08", "09")  # CST of PIS/COFINS without base and rates (E0678, E0682)
+EMAIL_LENGTH_MAX = 80
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 NORMAL, MEI, SIMPLES = "1", "2", "3"
 
 
@@ -149,8 +152,8 @@ def _add_taker(inf: Element, taker: Taker) -> None:
         if complement := clean_text(taker.complement, length_max=156):
             _leaf(address, "xCpl", complement)
         _leaf(address, "xBairro", _required(taker.district, length_max=60, field="taker.district", what="O bairro"))
-    # Half an address of mail reaches nobody: it is left out where it does not fit as it is.
-    if taker.email and len(taker.email) <= 80 and clean_text(taker.email, length_max=80) == taker.email:
+    # It need not be told, and half an address of mail reaches nobody: what does not fit as it is stays out (E0247).
+    if _EMAIL.fullmatch(taker.email) and clean_text(taker.email, length_max=EMAIL_LENGTH_MAX) == taker.email:
         _leaf(group, "email", taker.email)
 
 

@@ -1,6 +1,6 @@
 """What comes back: an NFS-e, and the events of one. Read, not believed: `invoices.dps.sign.verify` says whether it is whole. Pure.
 
-Hostile XML is refused before it is read (`markup.parse_xml`). Every ValueError here means the document is not what it was taken for.
+Hostile XML is refused before it is read (`markup.parse_xml`). A ValueError means the document is not what it was taken for.
 """
 
 from __future__ import annotations
