@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from invoices import views
+from invoices import views, webhook
 
 urlpatterns = [
     path("app/notas/", views.invoice_list, name="invoices"),
@@ -15,4 +15,5 @@ urlpatterns = [
     path("app/notas/<int:invoice_id>/reemitir/", views.reissue, name="reissue_invoice"),
     path("app/notas/dados/", views.fiscal_data, name="fiscal_data"),
     path("app/notas/meses/<str:month>.zip", views.month_zip, name="invoice_month_zip"),
+    path("webhooks/focus/", webhook.receive, name="focus_webhook"),
 ]

@@ -52,7 +52,7 @@ OPEN = {
     "conta/senha/esqueci/", "conta/senha/esqueci/enviado/", "conta/senha/pronta/",
     r"^conta/senha/nova/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$",
     "app/recarregar/automatica/desligar/<str:token>/", "webhooks/stripe/",
-    "webhooks/pix/<str:secret>/pix", "webhooks/pix/<str:secret>",
+    "webhooks/pix/<str:secret>/pix", "webhooks/pix/<str:secret>", "webhooks/focus/",
 }  # fmt: skip
 # Charlie sees his own there, never Acme's; nobody is sent to sign in.
 OWN = {
