@@ -132,6 +132,7 @@ def _schema_fingerprint() -> str:
 def _seed_fingerprint(stack: Stack) -> str:
     """Moves with the catalog, the sandbox's address, our keys at providers, and the day (the exchange rate is asked for)."""
     files = [CHECKOUT / "gateway" / "catalog.toml", *CHECKOUT.glob("*/management/commands/seed*.py"), stack.home.demo_key_file]
+    files.append(stack.home.folder / "sandbox" / "fiscal-ca.pem")  # made anew: the certificate that signs notes is, too
     texts = [path.read_text(encoding="utf-8") for path in files if path.exists()]
     keys = [f"{name}={text}" for name, text in sorted(stack.env.items()) if name.endswith("_API_KEY")]
     return _digest(*texts, *keys, stack.env["SANDBOX_URL"], time.strftime("%F"), _schema_fingerprint())

@@ -1,4 +1,4 @@
-"""`manage.py seed`: what a new sandbox needs to be tried: catalog and prices, demo people, an organization, a key, a balance."""
+"""`manage.py seed`: what a new sandbox needs to be tried: catalog and prices, who issues notes, demo people, an organization, a key, a balance."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ class Command(BaseCommand):
             exchange.fetch_rate()
         seed_plan()
         call_command("seed_catalog", verbosity=options["verbosity"])
+        call_command("seed_issuer", verbosity=options["verbosity"])
         seed_person(ADMIN_EMAIL, password=kept.admin_password, name="Administração", is_staff=True)
         owner = seed_person(DEMO_EMAIL, password=kept.demo_password, name="Ana Demonstração", is_staff=False)
         organization = seed_organization(owner)
