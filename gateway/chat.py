@@ -283,6 +283,8 @@ def patience_of(open_call: OpenCall) -> float:
 class NativeShaper:
     """Frames of a dialect that speaks the surface's own words; its reader closes the answer with the usage."""
 
+    passes = True
+
     def __init__(self, surface: Surface) -> None:
         self._surface = surface
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from gateway.calls import ChatCall
 from gateway.dialects.base import ChatReader, Dialect, Tally, malformed
 from gateway.errors import UpstreamError
+from gateway.refrain import Refrain
 from gateway.sse import Event, LineTooLong
 from gateway.surfaces.base import Shaper
 from gateway.upstream import Exchange
@@ -32,6 +33,8 @@ class Relay:
         self._opening_bytes = 0
         self._failure: Exception | None = None
         self._left = b""  # frames that a sink did not take
+        # Only where a frame depends on nothing but its event.
+        self._refrain = Refrain() if shaper.passes else None
 
     async def first(self) -> bytes:
         """The first frames that say something, with the opening before them (a role, an id): until then nothing was promised to
@@ -68,9 +71,17 @@ class Relay:
         if self._failure is not None or answer.has_news:
             return await self.next()
 
+        refrain, tally, parser = self._refrain, self.tally, self._parser
+
         def take(chunk: bytes) -> bool:
+            if refrain is not None and parser.is_between and (known := refrain.read(chunk)) is not None:
+                tally.add_text(refrain.text)
+                if sink(known):
+                    return True
+                self._left = known
+                return False
             try:
-                frames = self.shaper.read(self._read(self._parser.feed(chunk)))
+                frames = self._take_unknown(chunk, refrain)
             except LineTooLong:
                 self._failure = malformed("A line of the provider's stream is too long.")
                 return False
@@ -85,6 +96,14 @@ class Relay:
         await answer.pump(take)
         left, self._left = self._left, b""
         return left
+
+    def _take_unknown(self, chunk: bytes, refrain: Refrain | None) -> bytes:
+        was_between = refrain is not None and self._parser.is_between
+        events = self._parser.feed(chunk)
+        frames = self.shaper.read(self._read(events))
+        if refrain is not None and was_between and len(events) == 1 and self.reader.said and self._parser.is_between:
+            refrain.learn(chunk, frames, self.reader.said)
+        return frames
 
     def _read(self, events: list[Event]) -> bytes:
         """What came before an error in the same bytes was counted, so it is delivered too: the error is raised by the next reading.

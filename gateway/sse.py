@@ -63,6 +63,11 @@ class SseParser:
                 return [(name, rest[6:])]
         return self._feed_slowly(chunk)
 
+    @property
+    def is_between(self) -> bool:
+        """Nothing of an event has come yet."""
+        return not (self._line or self._data or self._name or self._ended_by_cr)
+
     def _feed_slowly(self, chunk: bytes) -> list[Event]:
         events: list[Event] = []
         if self._ended_by_cr and chunk:

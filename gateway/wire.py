@@ -60,6 +60,7 @@ class Connection(asyncio.Protocol):
         self._heard = 0.0
         self._exchanges = 0
         self._is_kept = True
+        self._is_between = False  # chunks: the parser has taken the last one whole, and nothing of the next
 
     # ── The exchange ─────────────────────────────────────────────────────────────────────────────────────────────────
     def send(self, head: bytes, body: bytes, *, idle_seconds: float = 0.0, first_seconds: float = 0.0) -> None:
@@ -68,7 +69,7 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None
         self._patience = idle_seconds or self._idle_seconds
         self.status, self.headers, self.has_head, self.is_complete = 0, {}, False, False
-        self._ends_by_eof, self._head_bytes, self._error = False, 0, None
+        self._ends_by_eof, self._head_bytes, self._error, self._is_between = False, 0, None, False
         self._began = self._heard = time.monotonic()
         self._first_by = self._began + first_seconds if first_seconds else 0.0
         self._exchanges += 1
@@ -162,6 +163,12 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         self._heard = time.monotonic()
+        take = self._take
+        if take is not None and self._is_between and not self._body and (chunk := whole_chunk(data)):
+            if not take(chunk):
+                self._take = None
+                self._wake()
+            return
         if not self.has_head:
             self._head_bytes += len(data)
         try:
@@ -174,7 +181,7 @@ class Connection(asyncio.Protocol):
         if not self.has_head and self._head_bytes > HEAD_BYTES_MAX:
             self._error = self._error or WireError("The head is too long.")
             self.abort()
-        take = self._take
+        self._is_between = self._is_between and data[-1:] == b"\n"  # else the beginning of a chunk's size follows
         if take is not None and self._body and self._error is None and not self._is_paused:
             body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
             self._body.clear()
@@ -220,7 +227,14 @@ class Connection(asyncio.Protocol):
             self._is_paused = True
             self._transport.pause_reading()
 
+    def on_chunk_header(self) -> None:
+        self._is_between = False
+
+    def on_chunk_complete(self) -> None:
+        self._is_between = True
+
     def on_message_complete(self) -> None:
+        self._is_between = False
         if not self.has_head:  # an interim answer
             return
         self.is_complete = True
@@ -241,3 +255,19 @@ class Connection(asyncio.Protocol):
     def _fail(self, error: WireError) -> None:
         self._error = error
         self._wake()
+
+
+def whole_chunk(data: bytes) -> bytes:
+    """The data of bytes that are one whole chunk of a body (RFC 9112 §7.1) and nothing else, as a stream's events mostly come;
+    empty where they are anything else, the last chunk too: then the parser has its say."""
+    at = data.find(b"\r\n", 1, 10)
+    if at < 0 or data[-2:] != b"\r\n":
+        return b""
+    digits = data[:at]
+    if not digits.isalnum() or b"x" in digits.lower():  # what int() would forgive
+        return b""
+    try:
+        size = int(digits, 16)
+    except ValueError:
+        return b""
+    return data[at + 2 : -2] if len(data) == at + 4 + size else b""

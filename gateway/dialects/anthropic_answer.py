@@ -192,9 +192,11 @@ class ChatReader:
         self._thought: list[str] = []  # of the thinking block that is being read
         self._signature = ""
         self._kept = 0  # thinking blocks that were given whole
+        self.said = ""
 
     def read(self, events: list[sse.Event]) -> bytes:
         out: list[bytes] = []
+        self.said = ""
         for name, data in events:
             if not data or self._tally.is_complete:
                 continue
@@ -264,6 +266,7 @@ class ChatReader:
 
     def _read_delta(self, delta: _Delta) -> bytes:
         if delta.text:
+            self.said = delta.text
             return self._text(delta.text)
         if delta.thinking:
             return self._think(delta.thinking)

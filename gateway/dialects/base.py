@@ -50,6 +50,7 @@ class Tally(msgspec.Struct):
 class ChatReader(Protocol):
     """Reads one streamed answer: upstream events in, frames for the caller out, the tally filled on the way."""
 
+    said: str  # the text of the event that was read last, where it brought that and nothing else; else empty (`gateway.refrain`)
     may_end_by_eof: bool  # after a finish reason the end of the body is an end; else only the dialect's own last event is
 
     def read(self, events: list[sse.Event]) -> bytes:
@@ -75,6 +76,10 @@ class EventParser(Protocol):
         """Raises sse.LineTooLong, UpstreamError."""
 
     def close(self) -> list[sse.Event]: ...
+
+    @property
+    def is_between(self) -> bool:
+        """Nothing of an event has come yet."""
 
 
 class Dialect(Protocol):

@@ -204,6 +204,7 @@ def _read_reasoning(reasoning: _Reasoning, thoughts: list[str], kept: list[dict[
 class ChatReader:
     """Events in, chunks out: the role, text, reasoning, tool calls by index, one finish reason."""
 
+    said = ""
     may_end_by_eof = True  # after messageStop only the usage is missing
 
     def __init__(self, call: ChatCall, tally: Tally, *, read_stream_error: Callable[[bytes, bytes], UpstreamError]) -> None:

@@ -52,6 +52,11 @@ class EventStreamParser:
         del buffer[:place]
         return events
 
+    @property
+    def is_between(self) -> bool:
+        """Nothing of an event has come yet."""
+        return not self._buffer
+
     def close(self) -> list[sse.Event]:
         """The rest is a frame that was cut: nothing of it can be trusted."""
         self._buffer.clear()

@@ -225,6 +225,7 @@ def _read_logprobs(items: list[_Logprob]) -> dict[str, Any]:
 class ChatReader:
     """Events in, chunks out: the role, text, reasoning, tool calls and citations by index, one finish reason."""
 
+    said = ""
     may_end_by_eof = False
 
     def __init__(

@@ -23,6 +23,7 @@ _dumps = msgspec.json.encode
 class ChatReader:
     """Each event holds a piece of some candidates; the last says why they ended. The body's end is the end."""
 
+    said = ""
     may_end_by_eof = True
 
     def __init__(self, call: ChatCall, tally: Tally, *, read_stream_error: Callable[[bytes], UpstreamError]) -> None:

@@ -209,6 +209,7 @@ class Reader:
     """Events pass as they came. The opening waits for the first block, since until then another deployment may still be asked;
     the last `message_delta` and `message_stop` wait for the settlement, since they say what the call cost."""
 
+    said = ""
     may_end_by_eof = False
 
     def __init__(self, tally: Tally) -> None:

@@ -165,6 +165,14 @@ def _tally_delta(delta: _Delta, tally: Tally) -> bool:
     return is_odd
 
 
+def _plain_text(choice: _Choice) -> str:
+    """What it brings, where that is nothing but a text."""
+    delta = choice.delta
+    if delta is None or choice.finish_reason or choice.usage is not _NO_RAW or not isinstance(delta.content, str):
+        return ""
+    return "" if delta.reasoning_content or delta.refusal or delta.tool_calls else delta.content
+
+
 def read_usage(raw: bytes, tally: Tally) -> None:
     """The upstream's usage into the tally. One that can't be read counts as absent, and is suspect."""
     if raw == b"null":
@@ -201,7 +209,7 @@ def read_usage(raw: bytes, tally: Tally) -> None:
 class ChatReader:
     """Chunks pass as they came. The usage is kept for the last chunk, which is ours."""
 
-    __slots__ = ("_call", "_last", "_tally", "_usage_chunk")
+    __slots__ = ("_call", "_last", "_tally", "_usage_chunk", "said")
     may_end_by_eof = True  # some hosts forget [DONE]
 
     def __init__(self, call: ChatCall, tally: Tally) -> None:
@@ -209,10 +217,12 @@ class ChatReader:
         self._tally = tally
         self._last = b""  # the last chunk with choices
         self._usage_chunk = b""
+        self.said = ""
 
     def read(self, events: list[sse.Event]) -> bytes:
         out: list[bytes] = []
         tally = self._tally
+        self.said = ""
         for _, data in events:
             if data == b"[DONE]":
                 tally.is_complete = True
@@ -255,6 +265,8 @@ class ChatReader:
                 read_usage(bytes(choice.usage), tally)
         if is_odd:
             data = reshape(data)
+        elif len(chunk.choices) == 1 and not has_usage:
+            self.said = _plain_text(chunk.choices[0])
         self._last = data
         if has_usage:
             members = _decode_members(data)

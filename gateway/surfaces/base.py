@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 class Shaper(Protocol):
     """Shapes one streamed answer."""
 
+    passes: bool  # `read` gives what it is given
+
     def read(self, frames: bytes) -> bytes:
         """Frames of a chat completion (whole ones, each `data: {…}` and a blank line) → the surface's own; may give none."""
 

@@ -39,6 +39,7 @@ class Shaper:
     """Frames pass as they are."""
 
     __slots__ = ("_wants_usage",)
+    passes = True
 
     def __init__(self, call: ChatCall) -> None:
         self._wants_usage = call.wants_usage

@@ -229,6 +229,8 @@ class _Writer:
 class Shaper:
     """Chunks in, chunks out."""
 
+    passes = False
+
     def __init__(self, told: Told) -> None:
         self._told = told
         self._writer = _Writer(told)

@@ -189,6 +189,8 @@ class _Tool(msgspec.Struct):
 class MessageShaper:
     """Chunks in, events out: one block open at a time, thinking before text as it comes, tool calls in their order."""
 
+    passes = False
+
     def __init__(self, call: ChatCall, route: ServedRoute, *, write_error: Callable[[GatewayError, bool], bytes]) -> None:
         self._call = call
         self._route = route

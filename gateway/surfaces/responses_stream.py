@@ -141,6 +141,8 @@ def shape_usage(raw: bytes) -> dict[str, Any]:
 class Shaper:
     """Chunks in, events out."""
 
+    passes = False
+
     def __init__(self, told: Told, route: ServedRoute) -> None:
         self._told = told
         self._draft = open_draft(told, route, is_stream=True)
