@@ -21,6 +21,7 @@ from invoices.channels import (
     Cancelled,
     CancelOutcome,
     Exists,
+    Heard,
     Issued,
     Later,
     Missing,
@@ -87,6 +88,7 @@ class Sefin:
         return _read_refusal(answer, exists=ALREADY_CANCELLED)
 
     def find_cancel(self, invoice: Invoice) -> CancelOutcome:
+        heard = Heard(None)
         for kind in ENDING_EVENTS:
             answer = self._ask("GET", invoice, f"/nfse/{invoice.access_key}/eventos/{kind}/1")
             if not isinstance(answer, Answer):
@@ -95,7 +97,8 @@ class Sefin:
                 return _read_event(invoice, answer)
             if not _is_missing(answer):
                 return _read_trouble(answer)
-        return Missing(answer.heard())
+            heard = answer.heard()
+        return Missing(heard)
 
     def _ask(
         self, method: Literal["GET", "POST"], invoice: Invoice, path: str, *, body: bytes | None = None
