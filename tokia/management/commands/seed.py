@@ -1,4 +1,4 @@
-"""`manage.py seed`: what a new sandbox needs to be tried: catalog and prices, who issues notes, demo people, an organization, a key, a balance."""
+"""`manage.py seed`: what a new sandbox needs to be tried: catalog, prices, who issues notes, demo people, a key, a balance."""
 
 from __future__ import annotations
 
