@@ -102,13 +102,11 @@ def exchange(
 ) -> Answer:  # fmt: skip
     """The answer, whatever its status. Raises Unsent or Lost. `seconds`: of reading, where fewer than the setting will do."""
     reading = settings.SEFIN_TIMEOUT_SECONDS if seconds is None else min(seconds, settings.SEFIN_TIMEOUT_SECONDS)
-    # httpx counts each read anew: an answer that dribbles has an end, too.
-    ends = time.monotonic() + CONNECT_SECONDS + 2 * reading
     timeout = httpx.Timeout(reading, connect=min(CONNECT_SECONDS, reading))
     headers = {} if body is None else {"content-type": "application/json"}
     try:
         with client.stream(method, url, content=body, headers=headers, auth=auth, timeout=timeout) as answer:
-            read = bytearray()
+            read, ends = bytearray(), time.monotonic() + reading  # httpx counts each read anew: one that dribbles has an end, too
             for chunk in answer.iter_bytes():
                 read += chunk
                 if len(read) > ANSWER_BYTES_MAX:
