@@ -236,7 +236,7 @@ def _add_total_taxes(taxes: Element, terms: Terms) -> None:
 
 
 def _add_ibscbs(inf: Element, terms: Terms) -> None:
-    """Regular note, not for a final consumer's own use, the taker is who the service is for."""
+    """A regular note of a service that is none of personal use (LC 214, art. 57), to the taker itself."""
     group = _group(inf, "IBSCBS")
     _leaf(group, "finNFSe", "0")
     _leaf(group, "indFinal", "0")
