@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import unicodedata
 from dataclasses import dataclass
 from functools import cache
@@ -44,3 +45,19 @@ def city_of(name: str, state: str) -> City | None:
 
 def city_by_code(code: str) -> City | None:
     return _by_code().get(code)
+
+
+def nearest_city(name: str, state: str) -> City | None:
+    """The municipality of that state whose name is written most like this one; None where nothing comes close."""
+    plain = _plain(name)
+    here = {_plain(city.name): city for city in _cities() if city.state == state.strip().upper()}
+    for found in difflib.get_close_matches(plain, here, n=1, cutoff=0.75):
+        return here[found]
+    return None
+
+
+def tell_city(city: City) -> str:
+    """`Rio de Janeiro`; without accents, as the list has it."""
+    small = {"da", "das", "de", "do", "dos", "e"}
+    words = [word if word in small else word.capitalize() for word in city.name.split()]
+    return " ".join(words)

@@ -3,6 +3,7 @@
 TokiaError
 └── AccountsError            400
     ├── InvalidTaxId         400  check digits or form
+    ├── UnknownCity          400  no municipality of that state is called so
     ├── InvitationGone       404  used, cancelled, expired, or for another address
     ├── NotAllowed           403  the role can't do that to this member
     ├── LastOwner            409  an organization keeps at least one owner
@@ -27,6 +28,10 @@ class AccountsError(TokiaError):
 
 class InvalidTaxId(AccountsError):
     code = "invalid_tax_id"
+
+
+class UnknownCity(AccountsError):
+    code = "unknown_city"
 
 
 class InvitationGone(AccountsError):

@@ -13,11 +13,11 @@ from django.db.models import Q
 from django.db.models.functions import Lower
 from django.http import HttpRequest
 
-from accounts.errors import AccountsError, InvalidTaxId
+from accounts.errors import AccountsError, InvalidTaxId, UnknownCity
 from accounts.keys import KeyChanges, new_scopes
 from accounts.models import ApiKey, Membership, Organization, Project, Role, User
 from accounts.scopes import CALL, SCOPES, Scope, check_scopes, scopes_of
-from accounts.signup import Identity
+from accounts.signup import Identity, check_city
 from accounts.tax_ids import parse_cnpj, parse_cpf
 from tokia import clock
 
@@ -108,6 +108,17 @@ class IdentityForm(forms.Form):
         if digits and len(digits) != 8:
             raise ValidationError("O CEP tem 8 números.")
         return digits
+
+    def clean(self) -> dict[str, Any]:
+        typed = self.cleaned_data
+        city, state = typed.get("city", ""), typed.get("state", "")
+        if city and not state:
+            self.add_error("state", "Escolha a UF do município.")
+        try:
+            check_city(city, state)
+        except UnknownCity as error:
+            self.add_error("city", error.message)
+        return typed
 
     def identity(self) -> Identity:
         typed = self.cleaned_data

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from django.db import transaction
 
-from accounts.errors import TooMany
+from accounts.cities import city_of, nearest_city, tell_city
+from accounts.errors import TooMany, UnknownCity
 from accounts.models import Membership, Organization, Role, User
 from accounts.tax_ids import parse_cnpj, parse_cpf
 
@@ -30,7 +31,7 @@ class Identity:
 def open_organization(user: User, *, identity: Identity) -> Membership:
     """A new organization with this person as its owner. Its wallet is opened by billing on first use.
 
-    Raises InvalidTaxId, TooMany.
+    Raises InvalidTaxId, UnknownCity, TooMany.
     """
     User.objects.select_for_update(no_key=True).get(pk=user.pk)
     if Membership.everywhere.filter(user=user, role=Role.OWNER).count() >= ORGANIZATIONS_MAX:
@@ -41,8 +42,23 @@ def open_organization(user: User, *, identity: Identity) -> Membership:
 
 
 def identify(organization: Organization, *, identity: Identity) -> None:
-    """New particulars for an organization; a changed tax id is checked again. Raises InvalidTaxId."""
+    """New particulars for an organization; a changed tax id is checked again, a changed address too.
+
+    Raises InvalidTaxId, UnknownCity.
+    """
     _write(organization, identity)
+
+
+def check_city(name: str, state: str) -> None:
+    """A note needs the municipality's code, so its name must be one of the 5 571. An address may be half told until then.
+
+    Raises UnknownCity, with the name that was probably meant.
+    """
+    if not name.strip() or not state.strip() or city_of(name, state) is not None:
+        return
+    near = nearest_city(name, state)
+    hint = f" Você quis dizer {tell_city(near)}?" if near else " Confira o nome e a UF."
+    raise UnknownCity(f"Não há município “{name.strip()}” em {state.strip().upper()}.{hint}", param="address.city")
 
 
 def _write(organization: Organization, identity: Identity) -> None:
@@ -54,5 +70,8 @@ def _write(organization: Organization, identity: Identity) -> None:
     organization.trade_name = identity.trade_name.strip()
     organization.invoice_email = identity.invoice_email.strip().lower()
     organization.municipal_registration = identity.municipal_registration.strip()
-    organization.address = {name: value.strip() for name, value in identity.address.items() if value.strip()}
+    address = {name: value.strip() for name, value in identity.address.items() if value.strip()}
+    if address != organization.address:
+        check_city(address.get("city", ""), address.get("state", ""))
+    organization.address = address
     organization.save()

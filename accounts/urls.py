@@ -26,6 +26,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("conta/senha/pronta/", allauth.password_reset_from_key_done, name="account_reset_password_from_key_done"),
     path("app/comecar/", views.start, name="start"),
     path("app/comecar/cnpj/", views.look_up, name="look_up_company"),
+    path("app/comecar/cep/", views.look_up_address, name="look_up_address"),
     path("app/equipe/", views.team, name="team"),
     path("app/equipe/convites/<int:invitation_id>/cancelar/", views.cancel_invitation, name="cancel_invitation"),
     path("app/equipe/convites/<int:invitation_id>/reenviar/", views.resend_invitation, name="resend_invitation"),

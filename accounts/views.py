@@ -15,6 +15,7 @@ from accounts import members
 from accounts.errors import AccountsError, ConfirmationMissing, InvalidTaxId, InvitationGone
 from accounts.forms import IdentityForm, InviteForm, role_choices
 from accounts.models import Invitation, Membership, User
+from accounts.postal import PostalAway, look_up_cep
 from accounts.registry import RegistryAway, look_up_company
 from accounts.roles import MemberRequest, requires
 from accounts.signup import identify, open_organization
@@ -66,6 +67,26 @@ def look_up(request: HttpRequest) -> HttpResponse:
             if not company.is_active:
                 context["notice"] = ("warning", f"Na base pública esta empresa está {company.status.lower()}. Confira.")
     return render(request, "accounts/_identity_fields.html", context)
+
+
+@login_required
+@require_safe
+@never_cache
+def look_up_address(request: HttpRequest) -> HttpResponse:
+    """The address fields, filled from the CEP; number and complement stay as typed. By hand where it is away."""
+    typed = request.GET.dict()
+    context: dict[str, object] = {"form": IdentityForm(initial=typed)}
+    digits = "".join(char for char in typed.get("postal_code", "") if char.isdigit())[:9]
+    try:
+        found = look_up_cep(digits)
+    except PostalAway:
+        context["cep_notice"] = "Não deu para buscar o CEP agora. Preencha à mão."
+    else:
+        if found is None:
+            context["cep_notice"] = "Este CEP não existe. Confira os números."
+        else:
+            context["form"] = IdentityForm(initial=typed | found)
+    return render(request, "accounts/_identity_address.html", context)
 
 
 # ── Team ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

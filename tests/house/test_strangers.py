@@ -57,7 +57,7 @@ OPEN = {
 # Charlie sees his own there, never Acme's; nobody is sent to sign in.
 OWN = {
     "conta/senha/trocar/", "app/", "app/parcial/saldo/", "app/parcial/primeira-chamada/", "app/parcial/passos/", "app/comecar/",
-    "app/comecar/cnpj/", "app/chaves/", "app/chaves/nova/", "app/equipe/", "app/configuracoes/empresa/", "app/recarregar/",
+    "app/comecar/cnpj/", "app/comecar/cep/", "app/chaves/", "app/chaves/nova/", "app/equipe/", "app/configuracoes/empresa/", "app/recarregar/",
     "app/recarregar/cartao/", "app/recarregar/cartoes/", "app/recarregar/cartoes/salvar/", "app/recarregar/automatica/",
     "app/recarregar/automatica/desligar/",
     "app/recargas/", "app/recargas/lista/", "app/desconto/", "app/cupom/", "app/indicacao/",
