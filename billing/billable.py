@@ -96,14 +96,14 @@ def _late_of(close: MonthClose, *, month: dt.date, told: dict[str, int]) -> Late
     return LateSum(month, told["calls"], nanos, paid)
 
 
-def so_far(organization_id: int, *, month: Month) -> list[RouteSum]:
-    """An open month until now, by route, the dearest first."""
+def so_far(organization_id: int, *, month: Month, until: dt.date | None = None) -> list[RouteSum]:
+    """A month as its days are now (`until`: and those after it), by route, the dearest first."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT route_name, sum(calls)::bigint, sum(net_nanos - promo_nanos)::bigint AS nanos FROM billing_usageday"
             " WHERE organization_id = %s AND day >= %s AND day < %s GROUP BY route_name"
             " HAVING sum(net_nanos - promo_nanos) > 0 ORDER BY nanos DESC, route_name",
-            [organization_id, month.first_on, month.next().first_on],
+            [organization_id, month.first_on, until or month.next().first_on],
         )
         return [RouteSum(*row) for row in cursor.fetchall()]
 

@@ -173,9 +173,10 @@ class Books:
         return found
 
 
-def books_of(wallet_id: int, *, month: Month, eras: Eras) -> Books:
-    """As they stood when the month had closed. (Refunds and disputes are as of today: what they change is carried.)"""
-    books = Books(month.ends_at())
+def books_of(wallet_id: int, *, eras: Eras, month: Month | None = None) -> Books:
+    """As they stood when the month had closed; without one, as they stand now. (Refunds and disputes are as of today: what they
+    change is carried.)"""
+    books = Books(month.ends_at() if month else dt.datetime.max.replace(tzinfo=dt.UTC))
     returns = returns_of([wallet_id])
     disputed = {found.reference: found.entry_id for found in returns}
     back: dict[int, int] = {}
@@ -212,12 +213,16 @@ def books_of(wallet_id: int, *, month: Month, eras: Eras) -> Books:
     return books
 
 
-def _rows(wallet_id: int, month: Month) -> list[tuple[str, dt.datetime, dt.date, int, int]]:
+def _rows(wallet_id: int, month: Month | None) -> list[tuple[str, dt.datetime, dt.date, int, int]]:
+    last = month or Month.current()
     with connection.cursor() as cursor:
         cursor.execute(
             read_sql("cutover"),
-            {"wallet": wallet_id, "month": month.first_on, "next": month.next().first_on, "ends_at": month.ends_at()},
-        )
+            {
+                "wallet": wallet_id, "month": last.first_on, "next": last.next().first_on, "ends_at": last.ends_at(),
+                "is_now": month is None,
+            },
+        )  # fmt: skip
         return list(cursor.fetchall())
 
 

@@ -10,8 +10,7 @@ negative usage don't exist in the books: a person's correction moves money, not 
     half-up(Σ nanos of the organization's live monthly lines, this invoice's included, ÷ 10⁷) − Σ centavos of its other live ones
 
 so that all invoices together are never further than half a centavo from the consumption. Where that is nothing, there is no invoice
-yet: the facts wait and are on the next month's. | nanos of three months | notes |: `0.4 + 0.4 + 0.4 centavo` → none, 1, none.
-A note that a person replaced by one of another amount keeps that difference: it is not asked for again in the next month.
+yet: the facts wait and are on the next month's. Three months of 0.4 centavo each: none, 1 centavo (of both), none.
 
 **A top-up** (`per_topup`). One invoice per TOP_UP entry booked since the policy began, of the day it was paid on, at the amount
 received, less what went back since. What such a top-up paid of an older debt is in its note as well: under per_topup that
@@ -31,17 +30,18 @@ from dataclasses import dataclass
 from functools import partial
 
 from django.db import DatabaseError, connection, transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
 
 from accounts.models import Organization
-from billing.billable import billable_of, paid_on, returns_of
+from billing.billable import RouteSum, billable_of, paid_on, returns_of, so_far
 from billing.errors import BillingError
-from billing.models import LedgerEntry, Lot, MonthClose
+from billing.models import LedgerEntry, Lot, MonthClose, Wallet
 from billing.money import CENTAVO
 from invoices.cutover import Era, Eras, books_of, eras_of
 from invoices.errors import Incomplete
 from invoices.holidays import first_business_day
 from invoices.models import Invoice, InvoiceLine, InvoicePolicy, Issuer
+from invoices.takers import missing_fields
 from invoices.terms import active_issuer
 from tokia import clock
 from tokia.clock import Month
@@ -72,26 +72,13 @@ def residue_amount(nanos: int, live_nanos: int, live_centavos: int) -> int:
     return half_up(live_nanos + nanos) - live_centavos
 
 
-def live_sums(organization: Organization, *, without: Invoice | None = None) -> tuple[int, int]:
-    """Nanos and centavos of the organization's live monthly invoices. A replaced amount counts as what it was first."""
-    live = Invoice.everywhere.filter(
-        Exists(InvoiceLine.everywhere.filter(invoice=OuterRef("pk"), is_live=True, close__isnull=False)),
-        organization=organization, policy=InvoicePolicy.Kind.MONTHLY,
-    )  # fmt: skip
-    nanos = centavos = 0
-    for invoice in live.prefetch_related("lines"):
-        if without is None or invoice.pk != without.pk:
-            nanos += sum(line.amount_nanos for line in invoice.lines.all())
-            centavos += first_amount(invoice)
-    return nanos, centavos
-
-
-def first_amount(invoice: Invoice) -> int:
-    """Centavos of the note at the head of a chain of replacements: what its facts came to by the residue rule."""
-    first = invoice
-    while first.replaces is not None:
-        first = first.replaces
-    return first.amount_centavos
+def live_sums(organization: Organization) -> tuple[int, int]:
+    """Nanos and centavos of the organization's live monthly invoices. (Of a note and its replacement under way, the one whose
+    lines are live; both say the same amount.)"""
+    lines = InvoiceLine.everywhere.filter(organization=organization, close__isnull=False, is_live=True)
+    nanos = lines.aggregate(nanos=Sum("amount_nanos"))["nanos"] or 0
+    live = Invoice.everywhere.filter(pk__in=lines.values("invoice"))
+    return nanos, live.aggregate(centavos=Sum("amount_centavos"))["centavos"] or 0
 
 
 # ── Months ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -178,9 +165,14 @@ def _due_by_eras(closes: Sequence[MonthClose], *, eras: Eras) -> int:
     last = closes[-1]
     consumed = dealt = 0
     for close in MonthClose.everywhere.filter(wallet=last.wallet_id, month__gte=eras.first_on, month__lte=last.month):
-        consumed += close.net_nanos - close.promo_used_nanos if not close.adjustments else billable_of(close).nanos
+        consumed += told_nanos(close)
         dealt += _dealt_with(close)
-    return consumed - books_of(last.wallet_id, month=Month(last.month), eras=eras).covered() - dealt
+    return consumed - books_of(last.wallet_id, eras=eras, month=Month(last.month)).covered() - dealt
+
+
+def told_nanos(close: MonthClose) -> int:
+    """All that a close told as billable."""
+    return billable_of(close).nanos if close.adjustments else close.net_nanos - close.promo_used_nanos
 
 
 def _dealt_with(close: MonthClose) -> int:
@@ -260,14 +252,65 @@ def draft_top_up(lot: Lot) -> Invoice | None:
 
 def due_of_top_up(lot: Lot, *, eras: Eras) -> int:
     """Nanos of a top-up that its note is to tell: what was received, less what went back, less what it paid of debts that a
-    monthly note has. 0 where it came under another policy."""
-    if eras.at(lot.created_at) is not Era.TOP_UP or lot.entry.kind != LedgerEntry.Kind.TOP_UP:
-        return 0
+    monthly note has."""
     returned = sum(back.nanos for back in returns_of([lot.wallet_id]) if back.entry_id == lot.entry_id)
     invoiced = 0
     if any(era is Era.MONTHLY for _, era in eras.starts):
-        invoiced = books_of(lot.wallet_id, month=Month.current(), eras=eras).invoiced_debts().get(lot.entry_id, 0)
+        invoiced = books_of(lot.wallet_id, eras=eras).invoiced_debts().get(lot.entry_id, 0)
     return max(lot.amount_nanos - returned - invoiced, 0)
+
+
+# ── What the next one will hold ──────────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True, slots=True)
+class NextInvoice:
+    """What is known today of an organization's next invoice. Under per_topup there is none to wait for: `lines` is empty, and
+    `kind` says why. Empty `kind`: nothing is invoiced (yet)."""
+
+    kind: str  # of InvoicePolicy, or ""
+    month: dt.date  # its first day
+    lines: tuple[RouteSum, ...]  # the open month until now, the dearest first
+    waiting_nanos: int  # closed months and late calls that wait for it; below zero: what was told already
+    expected_centavos: int  # if nothing more were used
+    due_on: dt.date | None  # drafted from this day on
+    missing: tuple[str, ...]  # what must be told before it can be issued, in Portuguese
+
+
+def preview(organization: Organization) -> NextInvoice:
+    """The next invoice as it would be if its month ended now: this month's, or the last one's until its first business day after.
+
+    It writes nothing.
+    """
+    month, missing = last_due_month().next(), tuple(missing_fields(organization))
+    try:
+        eras = eras_of(active_issuer())
+    except Incomplete:
+        eras = Eras(())
+    era = eras.on(month.first_on)
+    if era is not Era.MONTHLY:
+        kind = InvoicePolicy.Kind.TOP_UP.value if era is Era.TOP_UP else ""
+        return NextInvoice(kind, month.first_on, (), 0, 0, None, missing)
+    lines = tuple(so_far(organization.pk, month=month))
+    now = sum(line.nanos for line in lines)
+    waiting = _waiting_nanos(organization, eras=eras) if not eras.has_top_ups else _due_now(organization, eras=eras) - now
+    amount = residue_amount(now + waiting, *live_sums(organization))
+    due_on = first_business_day(month.next().first_on)
+    return NextInvoice(era.value, month.first_on, lines, waiting, max(amount, 0), due_on, missing)
+
+
+def _waiting_nanos(organization: Organization, *, eras: Eras) -> int:
+    """Of closed months: what came to too little for a note of its own, or is not drafted yet."""
+    waiting = _waiting(eras).filter(organization=organization)
+    return sum(told_nanos(close) for close in waiting)
+
+
+def _due_now(organization: Organization, *, eras: Eras) -> int:
+    """Nanos that would be due if everything were told now, where policies changed."""
+    wallet = Wallet.everywhere.filter(organization=organization).first()
+    if wallet is None or eras.first_on is None:
+        return 0
+    consumed = sum(day.nanos for day in so_far(organization.pk, month=Month(eras.first_on), until=dt.date.max))
+    closes = MonthClose.everywhere.filter(wallet=wallet, month__gte=eras.first_on)
+    return consumed - books_of(wallet.pk, eras=eras).covered() - sum(_dealt_with(close) for close in closes)
 
 
 # ── Drafts ───────────────────────────────────────────────────────────────────────────────────────────────────────────

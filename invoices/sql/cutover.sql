@@ -1,4 +1,5 @@
--- One wallet's books as they stood when a month had closed, for `invoices/cutover.py`; one statement, so one snapshot.
+-- One wallet's books as they stood when a month had closed (is_now: as they stand), for `invoices/cutover.py`; one statement, so one
+-- snapshot.
 -- Rows of (what, at, month, amount, id):
 --   'used'     how far paid money was used by then (Wallet.paid_used_nanos, less what came after)
 --   'lot'      a paid lot: its size now, when it came, its entry; 'taken' what was withdrawn of it
@@ -9,7 +10,7 @@
 
 WITH told AS (  -- per month: how much gross the closes until then have told of it
   SELECT s.month, s.gross_nanos AS gross,
-         CASE WHEN s.month > %(month)s THEN 0 ELSE
+         CASE WHEN %(is_now)s THEN s.gross_nanos WHEN s.month > %(month)s THEN 0 ELSE
            coalesce((SELECT c.gross_nanos FROM billing_monthclose c WHERE c.wallet_id = s.wallet_id AND c.month = s.month), 0)
            + coalesce((SELECT sum((x.adjustments -> s.month::text ->> 'gross')::bigint) FROM billing_monthclose x
                        WHERE x.wallet_id = s.wallet_id AND x.month <= %(month)s AND x.adjustments ? s.month::text), 0) END AS told
@@ -40,11 +41,11 @@ WITH told AS (  -- per month: how much gross the closes until then have told of 
 ), after AS (  -- of paid money, since
   SELECT coalesce((SELECT sum(d.paid_nanos) FROM billing_usageday d
                    WHERE d.organization_id = (SELECT organization_id FROM billing_wallet WHERE id = %(wallet)s)
-                     AND d.day >= %(next)s), 0)
+                     AND d.day >= %(next)s AND NOT %(is_now)s), 0)
        + coalesce((SELECT sum(u.paid_nanos) FROM told t JOIN billing_usagerecord u
                      ON u.wallet_id = %(wallet)s AND u.month = t.month AND u.gross_before_nanos >= t.told
                    WHERE t.month <= %(month)s AND t.gross > t.told), 0)
-       + coalesce((SELECT sum(s.amount) FROM settled s WHERE s.at >= %(ends_at)s AND s.lot_kind = 'paid'), 0) AS amount
+       + coalesce((SELECT sum(s.amount) FROM settled s WHERE s.at >= %(ends_at)s AND s.lot_kind = 'paid' AND NOT %(is_now)s), 0) AS amount
 )
 SELECT 'used' AS what, NULL::timestamptz AS at, NULL::date AS month, (w.paid_used_nanos - after.amount)::bigint AS amount, 0::bigint AS id
 FROM billing_wallet w, after WHERE w.id = %(wallet)s
