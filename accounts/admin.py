@@ -191,6 +191,7 @@ class OrganizationAdmin(ModelAdmin):  # type: ignore[misc]
             (link("Carteira", "billing_wallet_changelist", **query),),
             (link("Chaves", "accounts_apikey_changelist", **query),),
             (link("Uso", "billing_usagerecord_changelist", **query),),
+            (link("Notas fiscais", "invoices_invoice_changelist", **query),),
             (_limits_link(organization),),
         ]
         return format_html_join(" · ", "{}", pairs)

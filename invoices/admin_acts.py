@@ -54,6 +54,7 @@ class InvoiceActs(LookOnly):
     actions_detail = (
         "reissue", "correct_taker", "ask_now", "resend",
         {"title": "Mais", "items": ["cancel", "replace", "upload", "discard"]},
+        {"title": "Baixar", "items": ["take_xml", "take_pdf", "take_dps", "take_cancel"]},
     )  # fmt: skip
 
     def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[UnfoldAction]:

@@ -59,7 +59,7 @@ def _pretty_json(text: str) -> str:
     return shown
 
 
-def show(body: bytes | None) -> SafeString | str:
+def show(body: bytes | memoryview | None) -> SafeString | str:
     """The readable text in a box that scrolls."""
     if not body:
         return "—"
@@ -76,7 +76,7 @@ def kind_of(body: bytes) -> tuple[str, str]:
     return ("application/pdf", "pdf") if body.startswith(b"%PDF") else ("application/octet-stream", "bin")
 
 
-def download(body: bytes | None, *, name: str) -> HttpResponse:
+def download(body: bytes | memoryview | None, *, name: str) -> HttpResponse:
     """The bytes as a file, never shown in place: what others wrote is not ours to render. Raises Http404 where there are none."""
     if not body:
         raise Http404("Não há arquivo.")

@@ -110,7 +110,7 @@ class UploadForm(ReasonForm):
         return "".join(str(self.cleaned_data["access_key"]).split()).upper()
 
     def clean(self) -> dict[str, Any]:
-        typed = super().clean() or self.cleaned_data
+        typed: dict[str, Any] = super().clean() or self.cleaned_data
         if not typed.get("xml") and not typed.get("pdf") and not self.errors:
             raise ValidationError("Envie o XML ou o PDF da nota.")
         if not typed.get("xml") and not typed.get("number") and not self.errors:
@@ -189,6 +189,9 @@ class ArchiveForm(forms.Form):
 
     month = MonthField(label="Mês dos fatos")
     issuer = forms.ModelChoiceField(label="Emitente", queryset=Issuer.objects.order_by("-is_active", "name"), empty_label=None)
+    has_pdfs = forms.BooleanField(
+        label="Com os PDF", required=False, help_text="Demora: cada um é desenhado na hora. Para o contador os XML bastam."
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

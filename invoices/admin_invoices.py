@@ -7,7 +7,8 @@ from typing import Any, cast
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
@@ -16,14 +17,16 @@ from unfold.decorators import action, display
 
 from accounts.tax_ids import format_tax_id
 from billing.admin_forms import ReasonForm
-from billing.admin_parts import LookOnlyInline, dress, exact, money_column, to, who
-from invoices import attention, danfse, issuing
+from billing.admin_parts import LookOnlyInline, dress, exact, money_column, posted, to, who
+from invoices import archives, attention, danfse, issuing
 from invoices.admin_acts import InvoiceActs, invoice_of, report
 from invoices.admin_answers import download
+from invoices.admin_forms import ArchiveForm
 from invoices.admin_parts import reais
 from invoices.building import taker_of
 from invoices.errors import Incomplete
 from invoices.models import Invoice, InvoiceEvent, InvoiceLine
+from invoices.standings import HAS_PAPER
 from tokia.errors import TokiaError
 
 # mypy: disable-error-code="misc,untyped-decorator"
@@ -89,10 +92,7 @@ class InvoiceAdmin(InvoiceActs):
     search_help_text = "CNPJ (com ou sem pontuação), empresa, nº da nota ou da DPS, chave de acesso"
     ordering = ("-id",)
     actions = ("reissue_all",)
-    actions_detail = (
-        *InvoiceActs.actions_detail,
-        {"title": "Baixar", "items": ["take_xml", "take_pdf", "take_dps", "take_cancel"]},
-    )
+    actions_list = ("take_month",)
     inlines = (LineInline, EventInline)
     readonly_fields = (
         "organization_link", "issuer_link", "amount", "month_text", "state", "need", "cure", "problem_text", "takers", "dps_number",
@@ -228,11 +228,7 @@ class InvoiceAdmin(InvoiceActs):
     @action(description="PDF da nota", url_path="nota.pdf", permissions=["view"])
     def take_pdf(self, request: HttpRequest, object_id: str) -> HttpResponse:
         invoice = invoice_of(object_id)
-        pdf = bytes(invoice.uploaded_pdf or b"")
-        if not pdf and invoice.nfse_xml:
-            is_cancelled = invoice.status in (Invoice.Status.CANCELLED, Invoice.Status.REPLACED)
-            pdf = danfse.draw(bytes(invoice.nfse_xml), is_cancelled=is_cancelled)
-        return download(pdf, name=f"nfse-{invoice.nfse_number or invoice.pk}")
+        return download(danfse.pdf_of(invoice), name=f"nfse-{invoice.nfse_number or invoice.pk}")
 
     @action(description="O que enviamos (DPS)", url_path="dps", permissions=["view"])
     def take_dps(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -243,6 +239,27 @@ class InvoiceAdmin(InvoiceActs):
     def take_cancel(self, request: HttpRequest, object_id: str) -> HttpResponse:
         invoice = invoice_of(object_id)
         return download(invoice.cancel_xml, name=f"cancelamento-{invoice.access_key or invoice.pk}")
+
+    @action(description="Baixar um mês", url_path="mes", permissions=["view"])
+    def take_month(self, request: HttpRequest) -> HttpResponseBase:
+        """Every note of an issuer's month that has a document, as one ZIP for the accountant."""
+        form = ArchiveForm(posted(request))
+        dress(form)
+        if request.method == "POST" and form.is_valid():
+            month, issuer = form.cleaned_data["month"].first_on, form.cleaned_data["issuer"]
+            found = Invoice.everywhere.filter(issuer=issuer, month=month, status__in=HAS_PAPER)
+            if found.exists():
+                self.log_change(request, issuer, f"Notas de {month:%m/%Y} baixadas.")
+                pieces = archives.zip_of(found, has_pdfs=form.cleaned_data["has_pdfs"])
+                response = StreamingHttpResponse(pieces, content_type="application/zip")
+                response["Content-Disposition"] = f'attachment; filename="notas-{issuer.tax_id}-{month:%Y-%m}.zip"'
+                return response
+            form.add_error("month", "Não há notas com documento nesse mês.")
+        context = {
+            **self.admin_site.each_context(request), "title": "Baixar as notas de um mês", "form": form, "button": "Baixar ZIP",
+            "back": reverse("admin:invoices_invoice_changelist"), "opts": self.opts,
+        }  # fmt: skip
+        return render(request, "admin/billing/act.html", context)
 
     # ── Many at once ─────────────────────────────────────────────────────────────────────────────────────────────────
     @admin.action(description="Reemitir as marcadas", permissions=["repair"])

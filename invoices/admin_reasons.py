@@ -24,7 +24,7 @@ class ReasonedForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def _post_clean(self) -> None:
         """After the row has the typed values: Django's own place for rules that need the whole row."""
-        super()._post_clean()  # type: ignore[misc]
+        super()._post_clean()
         if not self.errors:
             for field, told in self.check().items():
                 self.add_error(field if field in self.fields else None, told)

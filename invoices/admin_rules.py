@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
@@ -57,7 +57,7 @@ class TaxTermsAdmin(Reasoned):
             messages.info(
                 request, "Há notas feitas por esta regra: ela não muda mais. Para mudar daqui em diante, crie outra com data."
             )
-        return super().change_view(request, object_id, form_url, extra_context)
+        return cast(HttpResponse, super().change_view(request, object_id, form_url, extra_context))
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """A new row starts as a copy of the one in force: a law changes one field at a time."""
@@ -109,9 +109,9 @@ class InvoicePolicyAdmin(Reasoned):
         """What began made notes: it stays."""
         return bool(super().has_change_permission(request, obj)) and not (obj is not None and issuers.has_begun(obj))
 
-    def has_delete_permission(self, request: HttpRequest, obj: InvoicePolicy | None = None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         may = request.user.has_perm("invoices.delete_invoicepolicy")
-        return bool(may) and obj is not None and not issuers.has_begun(obj)
+        return bool(may) and isinstance(obj, InvoicePolicy) and not issuers.has_begun(obj)
 
     @display(description="situação")
     def state(self, policy: InvoicePolicy) -> str:

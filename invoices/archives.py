@@ -43,13 +43,18 @@ class _Outlet(io.RawIOBase):
 
 def month_zip(organization: Organization, *, month: dt.date) -> Iterator[bytes]:
     """XML, PDF and cancellation of each note of a month (its first day), in pieces. A month without any is an empty ZIP."""
+    return zip_of(papers(organization, month=month))
+
+
+def zip_of(found: QuerySet[Invoice], *, has_pdfs: bool = True) -> Iterator[bytes]:
+    """Any notes as one ZIP. Drawing is the slow part: an accountant's program reads the XML alone."""
     outlet = _Outlet()
-    numbers = list(papers(organization, month=month).order_by("id").values_list("id", flat=True))
+    numbers = list(found.order_by("id").values_list("id", flat=True))
     with zipfile.ZipFile(outlet, "w", zipfile.ZIP_DEFLATED) as archive:
         taken: set[str] = set()
         for number in numbers:
             invoice = Invoice.everywhere.get(pk=number)
-            for name, data in _files(invoice):
+            for name, data in _files(invoice, has_pdfs=has_pdfs):
                 archive.writestr(_entry(name, invoice, taken=taken), data)
                 yield outlet.take()
     yield outlet.take()
@@ -60,10 +65,11 @@ def papers(organization: Organization, *, month: dt.date) -> QuerySet[Invoice]:
     return Invoice.everywhere.filter(organization=organization, month=month, status__in=HAS_PAPER)
 
 
-def _files(invoice: Invoice) -> Iterator[tuple[str, bytes]]:
+def _files(invoice: Invoice, *, has_pdfs: bool) -> Iterator[tuple[str, bytes]]:
     if invoice.nfse_xml:
         yield danfse.file_name(invoice, "xml"), bytes(invoice.nfse_xml)
-    pdf = danfse.pdf_of(invoice)
+    # The file of a note issued by hand may be all there is of it.
+    pdf = danfse.pdf_of(invoice) if has_pdfs or not invoice.nfse_xml else b""
     if pdf:
         yield danfse.file_name(invoice, "pdf"), pdf
     if invoice.cancel_xml and invoice.status in (Invoice.Status.CANCELLED, Invoice.Status.REPLACED):

@@ -33,9 +33,9 @@ def needs() -> list[Need]:
     """Every reason, the gravest first. An invoice may have more than one."""
     now, status = clock.now(), Invoice.Status
     missing = Q(problem_code__in=MISSING_CODES) | Q(problem_field__startswith="taker.")
-    no_certificate = Q(channel__in=("", Issuer.Channel.SEFIN), issuer__channel=Issuer.Channel.SEFIN, due_at__lte=now) & ~Exists(
-        Certificate.objects.filter(issuer=OuterRef("issuer"), is_active=True, starts_at__lte=now, ends_at__gt=now)
-    )
+    valid = Certificate.objects.filter(issuer=OuterRef("issuer"), is_active=True, starts_at__lte=now, ends_at__gt=now)
+    by_sefin = Q(channel__in=("", Issuer.Channel.SEFIN), issuer__channel=Issuer.Channel.SEFIN)
+    no_certificate = Q(by_sefin, ~Exists(valid), due_at__lte=now)
     waits_for_certificate = Q(status__in=OPEN) & (Q(problem_code=CERTIFICATE_CODE) | no_certificate)
     asked = Q(status__in=(status.SENDING, status.UNCERTAIN, status.CANCEL_PENDING))
     return [

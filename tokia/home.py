@@ -20,6 +20,7 @@ from billing.promotions import welcome_offered_to
 from billing.referral_link import follow_code, keep_code
 from billing.units import media_of, tell_media
 from gateway import own_keys
+from invoices import attention
 from tokia import clock, overview, showcase
 from tokia.templatetags.tokia import brl_fino, num
 
@@ -215,10 +216,14 @@ def admin_attention(request: HttpRequest) -> dict[str, list[dict[str, str]]]:
          "/admin/billing/priceapproval/?status__exact=asked"),
         ("billing.view_difference", differences.open_count, ("diferença em aberto", "diferenças em aberto"),
          "/admin/billing/difference/?status__exact=open"),
+        ("invoices.view_invoice", attention.waiting_count, ("nota precisa de alguém", "notas precisam de alguém"),
+         "/admin/invoices/invoice/?fila=todas"),
         ("billing.view_ratealarm", rate_watch.unseen, ("alarme de câmbio", "alarmes de câmbio"), "/admin/billing/ratealarm/"),
     )  # fmt: skip
     shown = []
     for permission, count, (one, more), url in waiting:
         if request.user.has_perm(permission) and (number := count()):
             shown.append({"text": f"{number} {one if number == 1 else more}", "url": url})
+    if request.user.has_perm("invoices.view_certificate") and (alarm := attention.certificate_alarm()):
+        shown.append({"text": alarm, "url": "/admin/invoices/certificate/"})
     return {"attention": shown}
