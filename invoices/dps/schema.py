@@ -54,22 +54,26 @@ def check_schema(xml: bytes, kind: Kind) -> list[str]:
 
 
 def _load(kind: Kind) -> Any:
+    files = {path.name: _read_file(path) for path in _FOLDER.glob("*.xsd")}
     parser = etree.XMLParser(no_network=True, resolve_entities=False)
-    parser.resolvers.add(_PatchedFiles())
+    parser.resolvers.add(_PatchedFiles(files))
     name = f"{kind}_v{LAYOUT}.xsd"
-    return etree.XMLSchema(etree.fromstring(_read_file(name), parser, base_url=f"tokia:///{name}"))
+    return etree.XMLSchema(etree.fromstring(files[name], parser, base_url=f"tokia:///{name}"))
 
 
 class _PatchedFiles(etree.Resolver):  # type: ignore[misc]
-    """Answers every include from the package's folder, by its bare name, and nothing else."""
+    """Answers every include by its bare name, and nothing else."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self.files = files
 
     def resolve(self, url: str, public_id: str, context: Any) -> Any:
-        return self.resolve_string(_read_file(url.rsplit("/", 1)[-1]), context, base_url=url)
+        return self.resolve_string(self.files[url.rsplit("/", 1)[-1]], context, base_url=url)
 
 
-def _read_file(name: str) -> bytes:
-    text = (_FOLDER / name).read_text("utf-8-sig")
-    if name == _TYPES_FILE:
+def _read_file(path: Path) -> bytes:
+    text = path.read_text("utf-8-sig")
+    if path.name == _TYPES_FILE:
         for type_name, (old, new) in PATTERNS.items():
             text = _put_pattern(text, type_name=type_name, old=old, new=new)
     # The one DTD of the bundle (W3C's own, on the web) declares entities that its file does not use.

@@ -24,8 +24,8 @@ def test_it_forms_the_id_of_a_dps(tax_id: str, told: str) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"city_code": "355030"}, {"city_code": "355030٨"}, {"tax_id": "1122233300018"}, {"tax_id": "12abc34501de35"}, {"tax_id": ""},
-        {"series": -1}, {"series": 100_000}, {"number": 0}, {"number": 10**15},
+        {"city_code": "355030"}, {"city_code": "355030٨"}, {"tax_id": "1122233300018"}, {"tax_id": "12abc34501de35"},
+        {"tax_id": ""}, {"series": -1}, {"series": 100_000}, {"number": 0}, {"number": 10**15},
     ],
 )  # fmt: skip
 def test_it_forms_no_id_of_what_has_none(changes: dict[str, object]) -> None:
@@ -42,8 +42,6 @@ def test_it_takes_a_key_whose_check_digit_holds() -> None:
 def test_it_sees_any_one_digit_that_is_wrong(position: int) -> None:
     other = "0" if KEY[position] != "0" else "1"
     wrong = KEY[:position] + other + KEY[position + 1 :]
-    if check_digit(wrong[:49]) == wrong[49]:
-        pytest.skip("modulus 11 with a rest of 0 and 1 alike can't tell these two")
     with pytest.raises(ValueError):
         check_access_key(wrong)
 
