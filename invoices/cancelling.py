@@ -130,7 +130,9 @@ def _take(mine: Invoice, answer: CancelOutcome, *, kind: str, is_last: bool = Fa
 def _end(row: Invoice) -> None:
     release(row, due_at=None)
     row.attempts = 0
-    move(row, Status.CANCELLED, cancelled_at=clock.now(), **NO_PROBLEM)
+    now = clock.now()
+    due = {"delivery": Invoice.Delivery.DUE, "delivery_due_at": now, "delivery_attempts": 0}  # whoever got the note is told
+    move(row, Status.CANCELLED, cancelled_at=now, **due, **NO_PROBLEM)
     tell_cancelled(row)
 
 

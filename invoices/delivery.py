@@ -18,7 +18,7 @@ from django.core.mail import EmailMultiAlternatives, get_connection
 from django.db import transaction
 from django.template.loader import render_to_string
 
-from accounts.models import Membership, Role
+from accounts.models import Membership, Organization, Role
 from billing.closing import tell_month
 from invoices import danfse
 from invoices.errors import NotNow
@@ -54,7 +54,7 @@ def claim() -> list[Invoice]:
     """Notes whose mail is due; this worker alone has them for LEASE."""
     now = clock.now()
     due = Invoice.everywhere.select_for_update(of=("self",), skip_locked=True, no_key=True)
-    found = due.filter(delivery=Invoice.Delivery.DUE, delivery_due_at__lte=now).select_related("organization", "issuer")
+    found = due.filter(delivery=Invoice.Delivery.DUE, delivery_due_at__lte=now).select_related("organization", "replaces")
     invoices = list(found.order_by("delivery_due_at", "id")[:BATCH])
     for invoice in invoices:
         invoice.delivery_due_at, invoice.delivery_attempts = now + LEASE, invoice.delivery_attempts + 1
@@ -135,8 +135,11 @@ def resend(invoice: Invoice, *, by: str) -> list[str]:
 
 # ── Who ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 def readers_of(invoice: Invoice) -> list[str]:
+    return readers_at(invoice.organization)
+
+
+def readers_at(organization: Organization) -> list[str]:
     """The e-mail for notes, or every owner's; and the accountant's. Lower-case, each once."""
-    organization = invoice.organization
     wanted = [organization.invoice_email]
     if not organization.invoice_email:
         owners = Membership.everywhere.filter(organization=organization, role=Role.OWNER, user__is_active=True)

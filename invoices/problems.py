@@ -83,7 +83,11 @@ def tell_issued(invoice: Invoice) -> None:
 
 
 def tell_cancelled(invoice: Invoice) -> None:
-    events.tell(invoice.organization, "invoice.cancelled", reference=f"invoice:{invoice.pk}:cancelled", payload=_payload(invoice))
+    """The mail of it has the event (`invoices.delivery`)."""
+    events.tell(
+        invoice.organization, "invoice.cancelled", reference=f"invoice:{invoice.pk}:cancelled", payload=_payload(invoice),
+        is_mailed=False,
+    )  # fmt: skip
 
 
 def _payload(invoice: Invoice) -> dict[str, str | int]:

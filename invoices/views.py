@@ -14,12 +14,14 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from accounts.roles import MemberRequest, may, requires
 from billing.closing import tell_month
 from billing.sheets import download, stream
-from invoices import archives, danfse, delivery
+from invoices import archives, danfse, delivery, issuing
+from invoices.drafting import preview
 from invoices.errors import InvoiceError, NotNow
 from invoices.forms import FiscalForm
 from invoices.listing import list_invoices, periods, read_wanted, visible
 from invoices.models import FiscalProfile
 from invoices.standings import FILTERS, look_up_url, standing_of, story_of
+from invoices.takers import missing_fields
 
 XML = "application/xml"
 PDF = "application/pdf"
@@ -29,12 +31,13 @@ PDF = "application/pdf"
 @require_GET
 @requires("billing.statement")
 def invoice_list(request: MemberRequest) -> HttpResponseBase:
-    wanted = read_wanted(request.GET)
-    found = list_invoices(wanted)
+    wanted, organization = read_wanted(request.GET), request.membership.organization
+    found, coming = list_invoices(wanted), preview(organization)
     context = {
         "nav": "notas", "wanted": wanted, "months": found.months, "has_next": found.has_next, "periods": periods(),
         "standings": [(key, label) for key, (label, _) in FILTERS.items()],
         "may_mend": may(request.membership, "organization.fiscal"), "previous_page": wanted.page - 1, "next_page": wanted.page + 1,
+        "next": coming, "next_month": tell_month(coming.month), "readers": delivery.readers_at(organization),
     }  # fmt: skip
     return render(request, "invoices/invoice_list.html", context)
 
@@ -109,9 +112,6 @@ def reissue(request: MemberRequest, invoice_id: int) -> HttpResponse:
     found = get_object_or_404(visible(), pk=invoice_id)
     if not standing_of(found).fix_url:
         raise Http404
-    from invoices import issuing
-    from invoices.building import missing_fields
-
     missing = missing_fields(request.membership.organization)
     try:
         if missing:
@@ -129,8 +129,6 @@ def reissue(request: MemberRequest, invoice_id: int) -> HttpResponse:
 @requires("organization.fiscal")
 def fiscal_data(request: MemberRequest) -> HttpResponseBase:
     """What is missing for a note, to whom it goes, what the organization withholds."""
-    from invoices.building import missing_fields
-
     organization = request.membership.organization
     profile = FiscalProfile.objects.first()
     form = FiscalForm(request.POST) if request.method == "POST" else FiscalForm.of(profile)
