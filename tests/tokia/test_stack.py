@@ -94,7 +94,7 @@ def test_it_starts_again_with_the_data_and_on_your_own_servers() -> None:
     stores.postgres.settle_roles("yours")
     urls = {name: stores.environment()[name].removesuffix("tokia") + "yours" for name in ("DATABASE_URL", "DATABASE_OWNER_URL")}
     with tempfile.TemporaryDirectory(prefix="tokia-yours-", ignore_cleanup_errors=True) as folder:
-        ports = {f"TOKIA_{name}_PORT": str(free_port()) for name in ("WEB", "GATEWAY", "SANDBOX", "PSP", "SMTP", "MODEL")}
+        ports = {f"TOKIA_{name}_PORT": str(free_port()) for name in ("WEB", "GATEWAY", "SANDBOX", "PSP", "SMTP", "MODEL", "SEFIN")}
         valkey = {"VALKEY_URL": stores.valkey.url.removesuffix("0") + "7"}
         env = {**clean_environment(), **ports, **urls, **valkey, "TOKIA_HOME": folder}
         demos = []
@@ -122,7 +122,7 @@ def test_it_leaves_nothing_behind(number: signal.Signals) -> None:
     with tempfile.TemporaryDirectory(prefix="tokia-stop-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         home.chmod(0o711)
-        ports = {f"TOKIA_{name}_PORT": str(free_port()) for name in ("WEB", "GATEWAY", "SANDBOX", "PSP", "SMTP", "MODEL")}
+        ports = {f"TOKIA_{name}_PORT": str(free_port()) for name in ("WEB", "GATEWAY", "SANDBOX", "PSP", "SMTP", "MODEL", "SEFIN")}
         env = {**clean_environment(), **ports, "TOKIA_HOME": folder, "TOKIA_MARK": folder}
         argv = [sys.executable, "manage.py", "up", "--quiet", "--no-model"]
         process = spawn(argv, env=env, cwd=ROOT, output=subprocess.DEVNULL)

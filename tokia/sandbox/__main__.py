@@ -10,6 +10,8 @@ from pathlib import Path
 
 from tokia.sandbox.app import build_world
 from tokia.sandbox.certs import ensure_certificates
+from tokia.sandbox.fiscal_certs import CA_FILE, SERVER_FILE, ensure_fiscal_certificates
+from tokia.sandbox.fiscal_faults import RefusingSocket
 from tokia.sandbox.servers import HOST, PortBusy, bind, http_server, serve_until_stopped
 
 EXIT_REFUSED = 2
@@ -52,6 +54,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--home", type=Path, required=True, help="TOKIA_HOME; the sandbox lives in <home>/sandbox/")
     parser.add_argument("--http-port", type=int, default=8090, help="0 takes a free port")
     parser.add_argument("--psp-port", type=int, default=8091)
+    parser.add_argument("--sefin-port", type=int, default=0, help="the tax office's, 8093 at `make up`; by default a free one")
     parser.add_argument("--smtp-port", type=int, default=8025)
     parser.add_argument("--model-url", default="", help="the local model server, e.g. http://127.0.0.1:8092")
     parser.add_argument("--model-key", default=os.environ.get("SANDBOX_MODEL_KEY", "sandbox-local"))
@@ -64,10 +67,13 @@ def _parse_arguments() -> argparse.Namespace:
 async def _run(arguments: argparse.Namespace) -> None:
     folder: Path = arguments.home / "sandbox"
     ensure_certificates(folder)
+    ensure_fiscal_certificates(folder, tax_id=arguments.tax_id)
+    sefin_listener: RefusingSocket = bind(arguments.sefin_port, name="sefin", kind=RefusingSocket)
     listeners = {
         "http": bind(arguments.http_port, name="http"),
         "psp": bind(arguments.psp_port, name="psp"),
         "smtp": bind(arguments.smtp_port, name="smtp"),
+        "sefin": sefin_listener,
     }
     ports = {name: listener.getsockname()[1] for name, listener in listeners.items()}
     world = build_world(
@@ -79,11 +85,13 @@ async def _run(arguments: argparse.Namespace) -> None:
         tax_id=arguments.tax_id,
     )
     await world.open()
+    sefin_listener.books = world.fiscal.books
     mail = await asyncio.get_running_loop().create_server(world.inbox.smtp_protocol, sock=listeners["smtp"])
 
     def announce() -> None:
         print(  # noqa: T201
-            f"sandbox: http://{HOST}:{ports['http']} psp https://{HOST}:{ports['psp']} smtp {HOST}:{ports['smtp']}",
+            f"sandbox: http://{HOST}:{ports['http']} psp https://{HOST}:{ports['psp']} smtp {HOST}:{ports['smtp']}"
+            f" sefin https://{HOST}:{ports['sefin']}",
             flush=True,
         )
 
@@ -92,6 +100,7 @@ async def _run(arguments: argparse.Namespace) -> None:
             [
                 (http_server(world.http), listeners["http"]),
                 (http_server(world.bank_api, tls_folder=folder), listeners["psp"]),
+                (http_server(world.tax_office, tls_folder=folder, names=(SERVER_FILE, CA_FILE)), sefin_listener),
             ],
             on_ready=announce,
             on_stop=world.hurry,

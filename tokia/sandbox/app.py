@@ -1,4 +1,4 @@
-"""The sandbox's map: which path belongs to which room, and the two ASGI apps (plain HTTP, the bank's mTLS port)."""
+"""The sandbox's map: which path belongs to which room, and the ASGI apps: plain HTTP, and the mTLS ports of bank and tax office."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from tokia.sandbox.asgi import (
 from tokia.sandbox.bank import Bank
 from tokia.sandbox.bank_pages import BankPages
 from tokia.sandbox.cnpj import Registry
+from tokia.sandbox.fiscal import Fiscal
 from tokia.sandbox.hooks import Courier
 from tokia.sandbox.inbox import Inbox
 from tokia.sandbox.llm import Llm
@@ -54,22 +55,26 @@ class World:
     receiver: Receiver
     llm: Llm
     stripe: Stripe
+    fiscal: Fiscal
     web_url: str
 
     async def open(self) -> None:
         self.courier.open()
         self.stripe.open()
         await self.llm.open()
+        self.fiscal.open()
         self.bank.resume()
 
     def hurry(self) -> None:
         """We are about to stop: nobody waits any longer."""
         self.llm.hurry()
+        self.fiscal.hurry()
 
     async def close(self) -> None:
         await self.courier.close()
         await self.stripe.close()
         await self.llm.close()
+        await self.fiscal.close()
         self.store.close()
 
     async def http(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,6 +89,9 @@ class World:
         if request.path.startswith("/llm/"):
             await self.llm.serve(request)
             return
+        if request.path.startswith(("/focus/", "/cep/")):
+            await self.fiscal.serve_plain(request)
+            return
         try:
             response = await self._dispatch(request)
         except (BadJson, ValueError, KeyError, TypeError) as error:
@@ -96,6 +104,11 @@ class World:
         if scope["type"] == "http":
             await self.psp.serve(await read_request(scope, receive, send))
 
+    async def tax_office(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI app of Sefin's mTLS port."""
+        if scope["type"] == "http":
+            await self.fiscal.sefin.serve(await read_request(scope, receive, send))
+
     async def _dispatch(self, request: Request) -> Response:
         path = request.path
         if path.startswith("/inbox"):
@@ -106,6 +119,8 @@ class World:
             return await self.bank_pages.serve(request)
         if path == "/stripe" or path.startswith("/stripe/"):
             return await self.stripe.serve(request)
+        if path == "/fiscal" or path.startswith("/fiscal/"):
+            return self.fiscal.pages.serve(request)
         if path.startswith("/olinda/"):
             return await self.olinda.serve(request)
         if path.startswith("/cnpj/"):
@@ -127,9 +142,11 @@ class World:
             ("/inbox/", "E-mails", "tudo o que a Tokia envia"),
             ("/bank/", "Banco", "pague as cobranças PIX, com dinheiro de mentira"),
             ("/stripe/", "Stripe", "os pagamentos por cartão, com cartões de teste"),
+            ("/fiscal/", "Notas fiscais", "o emissor nacional da NFS-e: as notas emitidas, com um cancelamento por fora"),
             ("/receiver/", "Webhooks", "o que a Tokia envia ao sistema de um cliente"),
             ("/llm/__ledger", "Provedores de LLM", "o que cada provedor serviu e cobraria (JSON)"),
             ("/cnpj/12ABC34501DE35", "CNPJ", "consulta de empresas (JSON)"),
+            ("/cep/30130010/json/", "CEP", "consulta de endereços (JSON)"),
         )
         items = "".join(
             f'<div class="card"><a href="{url}"><strong>{name}</strong></a><div class="soft">{text}</div></div>'
@@ -138,7 +155,8 @@ class World:
         home = f'<p><a href="{escape(self.web_url, quote=True)}">Abrir a Tokia</a></p>' if self.web_url else ""
         body = (
             "<h1>O mundo lá fora, nesta máquina</h1>"
-            "<p>O sandbox faz o papel do banco, do Banco Central, da Receita, do correio e dos provedores de LLM. "
+            "<p>O sandbox faz o papel do banco, do Banco Central, da Receita, do emissor de notas, do correio e dos provedores "
+            "de LLM. "
             f"Nada sai desta máquina. Em <code>local</code> responde {model}.</p>{home}{items}"
         )
         return pages.page(title="Sobre", body=body)
@@ -174,6 +192,7 @@ def build_world(*, home: Path, web_url: str, model_url: str, model_key: str, pix
         receiver=Receiver(store=store),
         llm=Llm.from_environment(model_url=model_url, model_key=model_key),
         stripe=_build_stripe(store, web_url=web_url),
+        fiscal=Fiscal.build(store=store, folder=home, names={tax_id: bank.name}, web_url=web_url),
         web_url=web_url,
     )
 

@@ -48,8 +48,8 @@ def page(*, title: str, body: str, refresh_seconds: int | None = None) -> str:
 <title>{escape(title)} · Sandbox Tokia</title><link rel="stylesheet" href="/style.css"></head>
 <body>
 <header><div><strong>Sandbox Tokia</strong>
-<a href="/inbox/">E-mails</a><a href="/bank/">Banco</a><a href="/stripe/">Stripe</a><a href="/receiver/">Webhooks</a>
-<a href="/">Sobre</a></div></header>
+<a href="/inbox/">E-mails</a><a href="/bank/">Banco</a><a href="/stripe/">Stripe</a><a href="/fiscal/">Notas</a>
+<a href="/receiver/">Webhooks</a><a href="/">Sobre</a></div></header>
 <main>{body}</main>
 </body></html>"""
 

@@ -1,4 +1,4 @@
-"""Sockets, TLS and signals: three listeners in one event loop, on loopback only."""
+"""Sockets, TLS and signals: the listeners in one event loop, on loopback only."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tokia.sandbox.asgi import TRANSPORT_EXTENSION
 
 HOST = "127.0.0.1"
 GRACE_SECONDS = 1
+NO_CHECK_TIME = 0x200000  # OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which Python has no name for
 
 
 class PortBusy(Exception):
@@ -47,10 +48,10 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def bind(port: int, *, name: str) -> socket.socket:
-    """A listening socket on loopback; port 0 takes a free one. Raises PortBusy."""
+def bind(port: int, *, name: str, kind: type[socket.socket] = socket.socket) -> Any:
+    """A listening socket, of `kind`, on loopback; port 0 takes a free one. Raises PortBusy."""
     # asyncio sets TCP_NODELAY only where the protocol is named; without it every answer waits 40 ms for an acknowledgement.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener = kind(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, port))
@@ -62,13 +63,17 @@ def bind(port: int, *, name: str) -> socket.socket:
     return listener
 
 
-def http_server(app: Any, *, tls_folder: Path | None = None) -> Server:
-    """A uvicorn server; with `tls_folder` it asks every client for a certificate of our authority."""
+def http_server(app: Any, *, tls_folder: Path | None = None, names: tuple[str, str] | None = None) -> Server:
+    """A uvicorn server; with `tls_folder` it asks every client for a certificate of our authority.
+
+    `names` make it the tax office's: the files there of its key and certificate, and of the authority whose clients it admits.
+    """
     tls: dict[str, Any] = {}
     if tls_folder is not None:
+        certificate, authority = names or ("server.pem", "ca.pem")
         tls = {
-            "ssl_certfile": str(tls_folder / "server.pem"),
-            "ssl_ca_certs": str(tls_folder / "ca.pem"),
+            "ssl_certfile": str(tls_folder / certificate),
+            "ssl_ca_certs": str(tls_folder / authority),
             "ssl_cert_reqs": ssl.CERT_REQUIRED,
         }
     config = uvicorn.Config(
@@ -87,6 +92,12 @@ def http_server(app: Any, *, tls_folder: Path | None = None) -> Server:
         backlog=2048,
         **tls,
     )
+    if names is not None:
+        config.load()
+        assert config.ssl is not None
+        config.ssl.set_alpn_protocols(["http/1.1"])  # Sefin speaks nothing newer
+        # A certificate that ended is told so in HTTP (403), as the tax office does: not by a handshake that fails.
+        config.ssl.verify_flags |= NO_CHECK_TIME
     return Server(config)
 
 
