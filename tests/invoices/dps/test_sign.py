@@ -32,7 +32,7 @@ def _holds_for_xmlsec(xml: bytes) -> bool:
     root = etree.fromstring(xml)
     xmlsec.tree.add_ids(root, ["Id"])
     context = xmlsec.SignatureContext()
-    context.key = xmlsec.Key.from_memory(CERTIFICATE.public_bytes(Encoding.PEM), xmlsec.KeyFormat.CERT_PEM)
+    context.key = xmlsec.Key.from_memory(CERTIFICATE.public_bytes(Encoding.PEM), xmlsec.constants.KeyDataFormatCertPem)
     try:
         context.verify(root.find(f"{{{SIGNATURE_NS}}}Signature"))
     except xmlsec.Error:
