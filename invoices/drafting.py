@@ -206,10 +206,9 @@ def _due(eras: Eras, month: Month) -> QuerySet[MonthClose]:
 
 def top_up_spans(eras: Eras) -> Iterator[tuple[dt.date, dt.date]]:
     """(first day, day after the last) of each time of per_topup."""
-    ends = [*(starts_on for starts_on, _ in eras.starts[1:]), dt.date.max]
-    for (starts_on, era), ends_on in zip(eras.starts, ends, strict=True):
+    for number, (starts_on, era) in enumerate(eras.starts, 1):
         if era is Era.TOP_UP:
-            yield starts_on, ends_on
+            yield starts_on, eras.starts[number][0] if number < len(eras.starts) else dt.date.max
 
 
 # ── Top-ups ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,7 +1,7 @@
 """Money of an invoiced top-up that went back to who paid it: the note is cancelled, or replaced by one of what is left.
 
 Under per_topup a top-up's note tells what was received less what went back (`drafting.due_of_top_up`): refunds once they are
-settled, disputes (MED, chargeback) as soon as the money is gone, reversals. Each turn compares, and does what the note still allows:
+settled, disputes (MED, chargeback) as soon as the money is gone, reversals. Each turn compares, and does what the note allows:
 
 | the note | nothing is left | less is left | more is left (a dispute was won) |
 |---|---|---|---|
