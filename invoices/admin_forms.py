@@ -110,7 +110,8 @@ class UploadForm(ReasonForm):
         return "".join(str(self.cleaned_data["access_key"]).split()).upper()
 
     def clean(self) -> dict[str, Any]:
-        typed: dict[str, Any] = super().clean() or self.cleaned_data
+        super().clean()
+        typed: dict[str, Any] = self.cleaned_data
         if not typed.get("xml") and not typed.get("pdf") and not self.errors:
             raise ValidationError("Envie o XML ou o PDF da nota.")
         if not typed.get("xml") and not typed.get("number") and not self.errors:
