@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
+from invoices.channels import Heard
 from invoices.dps.ids import check_access_key
 from invoices.dps.nfse import Nfse, read_nfse
 from invoices.errors import Incomplete, NotNow
@@ -45,9 +46,7 @@ def upload(
         key = nfse.access_key if nfse else access_key
         if key and Invoice.everywhere.filter(access_key=key).exclude(pk=row.pk).exists():
             raise _refused("Esta chave de acesso já está em outra nota.", param="access_key")
-        told = note(row, InvoiceEvent.Kind.PERSON, "Documento emitido fora daqui.", by=by)
-        told.body = nfse_xml or None
-        told.save(update_fields=["body"])
+        note(row, InvoiceEvent.Kind.PERSON, "Documento emitido fora daqui.", heard=Heard(None, nfse_xml), by=by)
         if row.status != Status.UNCERTAIN:
             row.channel = Issuer.Channel.MANUAL
         row.uploaded_pdf = pdf or None
