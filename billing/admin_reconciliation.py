@@ -70,7 +70,7 @@ class DifferenceAdmin(LookOnly):
         runs = [
             {
                 "run": run, "ours": brl(run.ours_nanos), "theirs": brl(run.theirs_nanos),
-                "has_sides": run.subject != Difference.Subject.INVARIANT,
+                "has_sides": run.subject not in (Difference.Subject.INVARIANT, Difference.Subject.DOCUMENT),
                 "open": Difference.objects.filter(subject=run.subject, status=Difference.Status.OPEN).count(),
             }
             for run in differences.last_runs()

@@ -149,10 +149,10 @@ def purge_runs(*, days: int = 90) -> int:
     return deleted
 
 
-def keep_violations(violations: Iterable[str]) -> None:
-    """The ledger's broken invariants ("rule: whose (what)") as differences; those that hold again are gone."""
+def keep_violations(violations: Iterable[str], *, subject: Difference.Subject = Subject.INVARIANT) -> None:
+    """Broken invariants of a subject ("rule: whose (what)") as differences; those that hold again are gone."""
     now = clock.now()
-    comparison = Comparison(Subject.INVARIANT, dt.datetime(2020, 1, 1, tzinfo=dt.UTC), now)
+    comparison = Comparison(subject, dt.datetime(2020, 1, 1, tzinfo=dt.UTC), now)
     for violation in violations:
         reference, _, what = violation.partition(" (")
         comparison.add(reference, kind=Kind.BROKEN, at=now, ours=None, theirs=None, detail=what.removesuffix(")"))

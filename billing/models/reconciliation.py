@@ -20,6 +20,7 @@ class Difference(models.Model):
         DISPUTE = "dispute", "Contestação na Stripe"
         PROVIDER = "provider", "Uso no provedor"
         INVARIANT = "invariant", "Contas da Tokia"
+        DOCUMENT = "document", "Notas fiscais"  # what `invoices.reconcile` finds: documents and the facts that they tell
 
     class Kind(models.TextChoices):
         ONLY_THERE = "only_there", "Só no outro lado"
