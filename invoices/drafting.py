@@ -141,7 +141,7 @@ def draft_month(organization: Organization, month: dt.date) -> Invoice | None:
 
 def due_facts(organization: Organization, *, month: Month, eras: Eras) -> list[Fact]:
     """The lines of the month's close and of those before that wait; none while the month itself is open."""
-    closes = list(_waiting(eras).filter(organization=organization, month__lte=month.first_on).order_by("month"))
+    closes = list(waiting_closes(eras).filter(organization=organization, month__lte=month.first_on).order_by("month"))
     if not closes or closes[-1].month != month.first_on:
         return []
     # Under per_topup a month is only told if something of it is due; what waits of it comes with the sum of what is covered.
@@ -185,7 +185,7 @@ def _dealt_with(close: MonthClose) -> int:
     return sum(nanos for invoice_id, nanos in rows if invoice_id == rows[0][0])
 
 
-def _waiting(eras: Eras) -> QuerySet[MonthClose]:
+def waiting_closes(eras: Eras) -> QuerySet[MonthClose]:
     """Closes since the first policy that told something billable and never were on an invoice."""
     if eras.first_on is None:
         return MonthClose.everywhere.none()
@@ -197,7 +197,7 @@ def _waiting(eras: Eras) -> QuerySet[MonthClose]:
 def _due(eras: Eras, month: Month) -> QuerySet[MonthClose]:
     """Closes until the month that may make an invoice. Of months under per_topup only the last two, of wallets older than the
     policy: the others have no money that was not invoiced as it came."""
-    due = _waiting(eras).filter(month__lte=month.first_on)
+    due = waiting_closes(eras).filter(month__lte=month.first_on)
     for first_on, last_on in top_up_spans(eras):
         is_young = Q(wallet__created_at__gte=Month(first_on).starts_at()) | Q(month__lt=before(month).first_on)
         due = due.exclude(is_young, month__gte=first_on, month__lt=last_on)
@@ -218,16 +218,18 @@ def draft_top_ups() -> int:
         eras = eras_of(active_issuer())
     except Incomplete:
         return 0
-    drafted = 0
+    return sum(_guarded(partial(draft_top_up, lot), lot.wallet.organization) is not None for lot in waiting_lots(eras))
+
+
+def waiting_lots(eras: Eras) -> Iterator[Lot]:
+    """Top-ups that came under per_topup and never were on an invoice."""
     for first_on, last_on in top_up_spans(eras):
         never = ~Exists(InvoiceLine.everywhere.filter(entry=OuterRef("entry")))
         lots = Lot.everywhere.filter(never, kind=Lot.Kind.PAID, entry__kind=LedgerEntry.Kind.TOP_UP)
         lots = lots.filter(created_at__gte=Month(first_on).starts_at())
         if last_on != dt.date.max:
             lots = lots.filter(created_at__lt=Month(last_on).starts_at())
-        for lot in lots.select_related("entry", "wallet__organization").order_by("pk"):
-            drafted += _guarded(partial(draft_top_up, lot), lot.wallet.organization) is not None
-    return drafted
+        yield from lots.select_related("entry", "wallet__organization").order_by("pk")
 
 
 def draft_top_up(lot: Lot) -> Invoice | None:
@@ -298,7 +300,7 @@ def preview(organization: Organization) -> NextInvoice:
 
 def _waiting_nanos(organization: Organization, *, eras: Eras) -> int:
     """Of closed months: what came to too little for a note of its own, or is not drafted yet."""
-    waiting = _waiting(eras).filter(organization=organization)
+    waiting = waiting_closes(eras).filter(organization=organization)
     return sum(told_nanos(close) for close in waiting)
 
 
