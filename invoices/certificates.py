@@ -207,7 +207,7 @@ def watch(now: dt.datetime) -> int:
     """Tell our own people 30, 15 and 5 days before an active issuer's certificate ends, and when it has; once each.
 
     Of an issuer the one that ends last counts: who has put in the next one hears no more of this one. How many were told of.
-    Raises OSError where no mail goes out: nothing is marked then, and the next look tells.
+    Raises OSError where no mail at all goes out: nothing is marked then, and the next look tells.
     """
     told = 0
     for issuer in Issuer.objects.filter(is_active=True):
@@ -250,6 +250,7 @@ def _mail(certificate: Certificate, *, now: dt.datetime, threshold: int) -> None
         "url": f"{settings.WEB_URL}/admin/invoices/issuer/{certificate.issuer_id}/change/",
     }
     domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].partition("@")[2]
+    sent, failure = 0, None
     for user_id, email in ours.order_by("id").values_list("id", "email"):
         message = EmailMultiAlternatives(
             subject=_subject(context),
@@ -258,7 +259,13 @@ def _mail(certificate: Certificate, *, now: dt.datetime, threshold: int) -> None
             headers={"Message-ID": f"<certificate-{certificate.pk}-{threshold}-{user_id}@{domain}>"},
         )
         message.attach_alternative(render_to_string("invoices/email/certificate_ends.html", context), "text/html")
-        message.send()
+        try:
+            sent += message.send()
+        except OSError as error:  # SMTP's errors are; one that is not taken keeps no other from it
+            failure = error
+            log.error("a certificate's warning was not taken", extra={"user": user_id, "error": type(error).__name__})
+    if failure is not None and not sent:
+        raise failure
 
 
 def _subject(context: dict[str, object]) -> str:

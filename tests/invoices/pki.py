@@ -71,6 +71,17 @@ def make_a1(
     return key, builder.sign(signer.key, hashes.SHA256())
 
 
+def make_server() -> tuple[RSAPrivateKey, x509.Certificate]:
+    """Of "localhost", by the same authority."""
+    key, signer = key_of("server"), authority()
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    ends_at = NOW + dt.timedelta(days=30)
+    builder = _builder(subject, issuer=signer.certificate.subject, key=key, ends_at=ends_at)
+    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+    builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.key.public_key()), critical=False)
+    return key, builder.sign(signer.key, hashes.SHA256())
+
+
 def pfx_of(key: RSAPrivateKey | None, certificate: x509.Certificate | None, *, password: str = "senha-do-a1") -> bytes:
     encryption = BestAvailableEncryption(password.encode()) if password else NoEncryption()
     return pkcs12.serialize_key_and_certificates(b"a1", key, certificate, [authority().certificate], encryption)
