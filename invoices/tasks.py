@@ -8,7 +8,7 @@ import time
 from celery import shared_task
 
 from billing.runners import take_slot
-from invoices import certificates, delivery, distribution, drafting, queue
+from invoices import certificates, delivery, distribution, drafting, queue, reconcile, returns
 from invoices.errors import NoCertificate, NotNow
 from invoices.models import Issuer
 from tokia import clock
@@ -32,6 +32,20 @@ def draft_top_ups() -> None:
     with take_slot("draft top-ups", slots=1) as slot:
         if slot is not None:
             drafting.draft_top_ups()
+
+
+@shared_task
+def follow_returns() -> None:
+    """Every ten minutes: notes of top-ups whose money went back. One worker at a time."""
+    with take_slot("follow returns", slots=1) as slot:
+        if slot is not None:
+            returns.follow_returns()
+
+
+@shared_task
+def check_documents() -> None:
+    """Each night: documents against the books, as differences for people."""
+    reconcile.check_documents()
 
 
 @shared_task

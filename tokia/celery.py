@@ -72,6 +72,8 @@ app.conf.beat_schedule = {
     "purge customers' files": {"task": "billing.tasks.purge_exports", "schedule": crontab(minute=5)},
     "draft invoices of months": {"task": "invoices.tasks.draft_months", "schedule": crontab(minute=20)},
     "draft invoices of top-ups": {"task": "invoices.tasks.draft_top_ups", "schedule": 30.0, "options": {"expires": 30.0}},
+    "notes of money that went back": {"task": "invoices.tasks.follow_returns", "schedule": crontab(minute="*/10")},
+    "check documents against the books": {"task": "invoices.tasks.check_documents", "schedule": crontab(hour=4, minute=10)},
     "issue invoices": {"task": "invoices.tasks.issue_due", "schedule": 5.0, "options": {"expires": 5.0}},
     "take up repaired invoices": {"task": "invoices.tasks.take_up_repaired", "schedule": 60.0, "options": {"expires": 60.0}},
     "deliver invoices": {"task": "invoices.tasks.deliver_due", "schedule": 10.0, "options": {"expires": 10.0}},
