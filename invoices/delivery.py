@@ -75,13 +75,15 @@ def deliver(invoice: Invoice) -> None:
                 failure = _hand_over(invoice, waiting, connection=connection)
     except OSError as error:  # SMTP's errors are
         failure = f"{type(error).__name__}: {error}"
+    except Exception as error:  # one note that can't be mailed keeps no other from it
+        log.exception("a note could not be mailed", extra={"invoice": invoice.pk})
+        failure = f"{type(error).__name__}: {error}"
     _finish(invoice, failure=failure)
 
 
 def _hand_over(invoice: Invoice, waiting: list[str], *, connection: Any) -> str:
     """Each to its own; one that SMTP does not take keeps no other from it. What the last failure was; empty where all went."""
-    failure = ""
-    pdf = danfse.pdf_of(invoice)
+    failure, pdf = "", _drawn(invoice)
     for email in waiting:
         message = message_of(invoice, email, pdf=pdf)
         message.connection = connection
@@ -93,6 +95,15 @@ def _hand_over(invoice: Invoice, waiting: list[str], *, connection: Any) -> str:
         crashpoint("invoice_mailed")
         _note(invoice, _went(invoice, email))
     return failure
+
+
+def _drawn(invoice: Invoice) -> bytes:
+    """The XML is the document: it leaves without its page rather than not at all."""
+    try:
+        return danfse.pdf_of(invoice)
+    except Exception:
+        log.exception("a note's page could not be drawn", extra={"invoice": invoice.pk})
+        return b""
 
 
 def _finish(invoice: Invoice, *, failure: str) -> None:

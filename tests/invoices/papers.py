@@ -11,6 +11,7 @@ from accounts.models import Organization
 from invoices.models import Invoice, InvoiceLine, InvoicePolicy, Issuer
 from tests.invoices.dps.notes import NS, key_of_note
 from tests.make import make_top_up, make_wallet
+from tokia import clock
 
 GOLDEN = Path(__file__).parent / "dps" / "golden"
 NOVEMBER = dt.date(2026, 11, 1)
@@ -57,7 +58,7 @@ def make_note(organization: Organization, **fields: Any) -> Invoice:
     given: dict[str, Any] = {
         "status": Invoice.Status.ISSUED, "channel": "sefin", "environment": "1", "city_code": "3106200", "series": 1,
         "number": number, "nfse_number": str(number), "access_key": key_of_note(number=number), "nfse_xml": nfse(number),
-        "issued_at": at, "delivery": Invoice.Delivery.DUE, "delivery_due_at": at,
+        "issued_at": at, "delivery": Invoice.Delivery.DUE, "delivery_due_at": clock.now(),
         "taker": {"name": "Acme Tecnologia Ltda", "tax_id": "12ABC34501DE35"}, **fields,
     }  # fmt: skip
     return make_invoice(organization, **given)
