@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
 from django.core import mail
 from pytest_django import Settings
 
@@ -53,7 +53,7 @@ def test_it_keeps_an_a1_sealed_and_opens_it_again() -> None:
     assert row.ends_at == certificate.not_valid_after_utc and row.uploaded_by == "ana@tokia.com.br" and row.is_active
     row.refresh_from_db()
     assert pfx not in bytes(row.pfx) and PASSWORD.encode() not in bytes(row.password)
-    assert sealing.decrypt(row.password) == PASSWORD
+    assert sealing.decrypt(bytes(row.password)) == PASSWORD
     a1 = load(issuer)
     assert a1.certificate == certificate and a1.key.private_numbers() == key.private_numbers()
     assert a1.chain == (authority().certificate,) and a1.ends_at == row.ends_at
@@ -117,8 +117,8 @@ def test_it_refuses_what_is_no_a1(pfx: bytes) -> None:
 
 
 def test_it_refuses_a_key_that_can_not_sign_for_the_tax_office(monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = (ec.generate_private_key(ec.SECP256R1()), make_a1()[1], [])
-    monkeypatch.setattr(certificates.pkcs12, "load_key_and_certificates", lambda *_: loaded)
+    loaded: tuple[Any, ...] = (ec.generate_private_key(ec.SECP256R1()), make_a1()[1], [])
+    monkeypatch.setattr(pkcs12, "load_key_and_certificates", lambda *_: loaded)
     with pytest.raises(Incomplete, match="chave"):
         _store(_issuer())
 
@@ -249,7 +249,7 @@ def test_it_warns_at_thirty_fifteen_and_five_days_and_at_the_end_once_each(caplo
     for days in (31, 30, 29, 16, 15, 14, 6, 5, 4, 1, 0, -1, -2):
         for _ in range(2):
             watch(row.ends_at - dt.timedelta(days=days))
-        told += sorted({message.subject for message in mail.outbox})
+        told += sorted({str(message.subject) for message in mail.outbox})
         assert len(mail.outbox) in (0, 2)
         mail.outbox.clear()
     assert told == [
@@ -264,9 +264,9 @@ def test_it_tells_our_own_people_and_nobody_else_what_to_do() -> None:
     row = _store(_issuer(), ends_at=NOW + dt.timedelta(days=10))
     assert watch(NOW) == 1
     assert [message.to for message in mail.outbox] == [[user.email] for user in staff]
-    message = mail.outbox[0]
+    message: Any = mail.outbox[0]
     ends_at = row.ends_at.astimezone(clock.SAO_PAULO)
-    html = message.alternatives[0].content  # type: ignore[attr-defined]
+    html = message.alternatives[0].content
     for text in (message.body, html):
         assert "vence em 10 dias" in text and f"{ends_at:%d/%m/%Y}, às {ends_at:%H:%M}" in text and "11.222.333/0001-81" in text
         assert f"/admin/invoices/issuer/{row.issuer_id}/change/" in text and row.serial_number in text
@@ -278,11 +278,9 @@ def test_it_tells_what_happens_once_it_is_over() -> None:
     _staff()
     row = _store(_issuer(), ends_at=NOW + dt.timedelta(days=1))
     watch(row.ends_at + dt.timedelta(hours=1))
-    assert (
-        "venceu em" in mail.outbox[0].body
-        and "esperam na fila" in mail.outbox[0].body
-        and "Renove o e-CNPJ" in str(mail.outbox[0].alternatives)
-    )
+    message: Any = mail.outbox[0]
+    for text in (message.body, message.alternatives[0].content):
+        assert "venceu em" in text and "esperam na fila" in text and "enove o e-CNPJ" in text
 
 
 def test_it_says_no_more_of_one_that_has_a_successor_nor_of_an_issuer_that_is_off() -> None:
@@ -304,7 +302,7 @@ def test_it_tells_again_where_no_mail_went_out(monkeypatch: pytest.MonkeyPatch) 
             raise ConnectionRefusedError("smtp")
         return send(message)
 
-    monkeypatch.setattr(certificates.EmailMultiAlternatives, "send", refuse)
+    monkeypatch.setattr(mail.EmailMultiAlternatives, "send", refuse)
     with pytest.raises(OSError):
         watch(NOW)
     row.refresh_from_db()
