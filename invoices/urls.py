@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.urls import path
+from django.urls import include, path
 
 from invoices import views, webhook
 
@@ -16,4 +16,5 @@ urlpatterns = [
     path("app/notas/dados/", views.fiscal_data, name="fiscal_data"),
     path("app/notas/meses/<str:month>.zip", views.month_zip, name="invoice_month_zip"),
     path("webhooks/focus/", webhook.receive, name="focus_webhook"),
+    path("api/v1/", include("invoices.api")),
 ]

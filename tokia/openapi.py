@@ -13,7 +13,8 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
 TEXT = """\
-Tudo o que o painel faz, para programas: projetos, chaves, equipe, orçamentos, recargas, extrato, uso, webhooks.
+Tudo o que o painel faz, para programas: projetos, chaves, equipe, orçamentos, recargas, extrato,
+notas fiscais, uso, webhooks.
 
 **Acesso.** `Authorization: Bearer sk-tokia-…`, com uma chave que tenha a permissão (escopo) da operação. A chave age em nome de
 quem a criou e nunca pode mais que essa pessoa. No painel vale também a sessão, com o cabeçalho `X-CSRFToken`.
@@ -39,7 +40,8 @@ TAGS = (
     ("Empresa", "Os dados da empresa e a nota fiscal."), ("Projetos", "Partes da empresa, com chaves e orçamentos próprios."),
     ("Chaves", "Chaves de API; o segredo aparece uma vez."), ("Equipe", "Membros e convites."),
     ("Orçamentos", "Limites de gasto por período."), ("Saldo e recargas", "Carteira, PIX, extrato, devoluções."),
-    ("Uso", "Uso somado por dia e cada requisição."), ("Preços", "A tabela pública."),
+    ("Notas fiscais", "NFS-e: situação, XML e PDF."), ("Uso", "Uso somado por dia e cada requisição."),
+    ("Preços", "A tabela pública."),
     ("Webhooks", "Avisos assinados aos seus endereços, e os acontecimentos."),
 )  # fmt: skip
 PATH_PARAMETERS = {
@@ -48,7 +50,7 @@ PATH_PARAMETERS = {
     "call_id": "O id da requisição: o `x-request-id` de `/v1`.", "hook_id": "O id do webhook.",
     "delivery_id": "O id da entrega.", "event_id": "O id do acontecimento.",
     "model": "O nome do modelo.", "refund_id": "O id da devolução.", "export_id": "O id da exportação.",
-    "card_top_up_id": "O id da recarga.",
+    "card_top_up_id": "O id da recarga.", "invoice_id": "O id da nota, nosso: o número dela é outro.",
 }  # fmt: skip
 # Where a parameter says nothing of its own.
 QUERY_PARAMETERS = {

@@ -34,7 +34,8 @@ def check(served: Served, answer: HttpResponse) -> Any:
     kind = answer["Content-Type"].partition(";")[0]
     assert kind in content, f"{served.name}: {kind}"
     if served.operation.media == kind:
-        assert answer.content == b"segredo-da-acme" and answer["Content-Length"] == str(len(answer.content))
+        assert answer.content and answer["Content-Length"] == str(len(answer.content))
+        assert kind != "text/csv" or answer.content == b"segredo-da-acme"
         return None
     found = told(answer)
     schema = {**content[kind]["schema"], "components": openapi.document()["components"]}

@@ -37,8 +37,10 @@ from billing.models import (
     UsageRecord,
 )
 from billing.money import BRL
+from invoices.models import Invoice
 from tests.api.operations import Served
 from tests.cast import Cast, make_cast
+from tests.invoices.papers import make_note
 from tests.make import make_usage, make_wallet
 from tokia import clock
 
@@ -100,6 +102,7 @@ class Side:
             filters=Wanted(Export.Kind.USAGE, Export.Form.PLAIN, today, today).as_json(), status=Export.Status.DONE,
         )  # fmt: skip
         ExportPiece.objects.create(export=self.export, number=0, data=zlib.compress(mark.encode()))
+        self.invoice = make_note(organization, cancel_reason=mark, verification_code=mark[:40])
         lot = self.wallet.lots.get()
         self.refund = Refund.objects.create(id=uuid.uuid4(), lot=lot, end_to_end_id=mark[:32], amount_nanos=BRL, reason=mark,
                                             requested_by=mark, status=Refund.Status.REFUSED)  # fmt: skip
@@ -110,7 +113,7 @@ class Side:
         return {
             "key_id": self.key.pk, "project_id": self.project.pk, "member_id": self.membership.pk,
             "invitation_id": self.invitation.pk, "budget_id": self.budget.pk, "top_up_id": self.charge.pk,
-            "card_top_up_id": self.payment.pk, "export_id": self.export.pk,
+            "card_top_up_id": self.payment.pk, "export_id": self.export.pk, "invoice_id": self.invoice.pk,
             "call_id": self.call_id, "hook_id": self.hook.pk, "delivery_id": self.delivery.pk,
             "event_id": self.event.pk if self.event else 0,
         }  # fmt: skip
@@ -126,7 +129,7 @@ class Side:
             HookDelivery.everywhere.filter(hook=self.hook), Event.everywhere.filter(organization=ours),
             Refund.objects.filter(lot__wallet=self.wallet), Card.everywhere.filter(organization=ours),
             CardPayment.everywhere.filter(wallet=self.wallet), AutoTopUp.everywhere.filter(wallet=self.wallet),
-            Export.everywhere.filter(organization=ours),
+            Export.everywhere.filter(organization=ours), Invoice.everywhere.filter(organization=ours),
         )  # fmt: skip
         self.wallet.refresh_from_db()
         return [[*found.order_by("pk").values()] for found in rows] + [self.wallet.posted_nanos, self.wallet.held_nanos]

@@ -77,7 +77,7 @@ def test_it_mails_xml_and_page_to_the_address_for_notes_and_the_accountant(cast:
     message = mail.outbox[0]
     assert isinstance(message, EmailMultiAlternatives)
     assert message.subject == f"Tokia: nota fiscal {note.nfse_number} de novembro de 2026"
-    [(xml_name, xml, _), (pdf_name, pdf, _)] = message.attachments  # type: ignore[misc]
+    [(xml_name, xml, _), (pdf_name, pdf, _)] = message.attachments
     assert xml_name == f"nota-{note.nfse_number}.xml" and pdf_name == f"nota-{note.nfse_number}.pdf"
     assert (xml if isinstance(xml, bytes) else str(xml).encode()) == bytes(note.nfse_xml or b"")
     assert isinstance(pdf, bytes) and pdf.startswith(b"%PDF")
@@ -187,7 +187,7 @@ def test_it_tells_that_a_note_is_not_valid_any_more(cast: Cast) -> None:
     told = mail.outbox[-1]
     assert told.subject == f"Tokia: nota fiscal {note.nfse_number} cancelada"
     assert "não vale mais" in told.body and "Valor informado incorretamente" in told.body
-    assert [name for name, *_ in told.attachments][-1] == f"nota-{note.nfse_number}.cancelamento.xml"  # type: ignore[misc]
+    assert [name for name, *_ in told.attachments][-1] == f"nota-{note.nfse_number}.cancelamento.xml"
     new = make_note(cast.acme, replaces=note)
     deliver_due()
     assert (
@@ -203,7 +203,7 @@ def test_it_sends_the_xml_though_its_page_can_not_be_drawn(cast: Cast, monkeypat
     note = make_note(cast.acme)
     monkeypatch.setattr(danfse, "pdf_of", fail)
     deliver_due()
-    assert [name for name, *_ in mail.outbox[0].attachments] == [f"nota-{note.nfse_number}.xml"]  # type: ignore[misc]
+    assert [name for name, *_ in mail.outbox[0].attachments] == [f"nota-{note.nfse_number}.xml"]
     assert "O XML está em anexo" in mail.outbox[0].body and again(note).delivery == Delivery.SENT
 
 
