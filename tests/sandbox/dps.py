@@ -9,7 +9,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from lxml import etree
-from signxml import CanonicalizationMethod, DigestAlgorithm, SignatureMethod, XMLSigner, methods
+from signxml.algorithms import CanonicalizationMethod, DigestAlgorithm, SignatureConstructionMethod, SignatureMethod
+from signxml.signer import XMLSigner
 
 NS = "http://www.sped.fazenda.gov.br/nfse"
 DSIG = "http://www.w3.org/2000/09/xmldsig#"
@@ -81,10 +82,16 @@ class _Signer(XMLSigner):
 def sign(xml: bytes, a1: tuple[Any, Any], *, method: str = "rsa-sha256-exc") -> bytes:
     signature, digest, canonical = METHODS[method]
     root = etree.fromstring(xml)
-    signer = _Signer(method=methods.enveloped, signature_algorithm=signature, digest_algorithm=digest, c14n_algorithm=canonical)
+    signer = _Signer(
+        method=SignatureConstructionMethod.enveloped,
+        signature_algorithm=signature,
+        digest_algorithm=digest,
+        c14n_algorithm=canonical,
+    )
     signer.namespaces = {None: DSIG}  # type: ignore[dict-item]  # no prefix is allowed in the message
     signed = signer.sign(root, key=a1[0], cert=[a1[1]], reference_uri=f"#{root[0].get('Id')}")
-    return b'<?xml version="1.0" encoding="UTF-8"?>' + etree.tostring(signed, encoding="utf-8")
+    body: bytes = etree.tostring(signed, encoding="utf-8")
+    return b'<?xml version="1.0" encoding="UTF-8"?>' + body
 
 
 def pack(xml: bytes) -> str:

@@ -6,7 +6,6 @@ the ADN's distribution and parameters, too (`sefin_adn`).
 
 from __future__ import annotations
 
-import asyncio
 import re
 from dataclasses import dataclass
 from typing import Any, cast
@@ -86,13 +85,16 @@ class Sefin:
             if match is None or request.method != method:
                 continue
 
-            async def work(handler: Any = handler, groups: tuple[str, ...] = match.groups()) -> Response:
-                # Schemas and RSA take their milliseconds; the books are only touched in this thread.
-                await asyncio.sleep(0)
-                answer: Response = handler(request, environment, caller, *groups)
+            is_list = operation == "emit"
+
+            async def work(handler: Any = handler, groups: tuple[str, ...] = match.groups(), is_list: bool = is_list) -> Response:
+                try:
+                    answer: Response = handler(request, environment, caller, *groups)
+                except Refused as refusal:  # a fault may lose a refusal, too
+                    answer = self._tell(refusal, environment=environment, is_list=is_list)
                 return answer
 
-            def reject(fault: Fault, is_list: bool = operation == "emit") -> Response:
+            def reject(fault: Fault, is_list: bool = is_list) -> Response:
                 problem = (str(fault.get("code", "E9999")), str(fault.get("text", "Recusada pelo roteiro do teste.")), "")
                 return self._tell(Refused(int(fault.get("status", 400)), problem), environment=environment, is_list=is_list)
 
