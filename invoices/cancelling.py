@@ -170,9 +170,7 @@ def note_remote_cancel(invoice: Invoice, *, event_xml: bytes) -> Invoice:
     with taken(invoice) as row:
         if row.status not in (Status.ISSUED, Status.CANCEL_PENDING):
             return row
-        event = note(row, Kind.REMOTE, "Cancelada fora daqui.")
-        event.body = event_xml
-        event.save(update_fields=["body"])
+        note(row, Kind.REMOTE, "Cancelada fora daqui.", body=event_xml)
         if _says_replaced(event_xml) and replacement_of(row) is not None:
             return row  # ours: the replacement's own answer, when it comes, changes both
         row.cancel_xml = event_xml

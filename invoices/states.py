@@ -116,9 +116,9 @@ def move(row: Invoice, to: str, **fields: Any) -> None:
         InvoiceLine.everywhere.filter(invoice=row, is_live=True).update(is_live=False)
 
 
-def note(invoice: Invoice, kind: str, text: str, *, heard: Heard | None = None, by: str = "") -> InvoiceEvent:
-    """Keep what was said or done, verbatim."""
+def note(invoice: Invoice, kind: str, text: str, *, heard: Heard | None = None, by: str = "", body: bytes = b"") -> InvoiceEvent:
+    """Keep what was said or done, verbatim: an answer, or a document (`body`)."""
     return InvoiceEvent.everywhere.create(
         organization_id=invoice.organization_id, invoice=invoice, kind=kind, text=text[:TEXT_MAX], actor=by[:150],
-        status_code=heard.status_code if heard else None, body=(heard.body or None) if heard else None,
+        status_code=heard.status_code if heard else None, body=(heard.body if heard else body) or None,
     )  # fmt: skip

@@ -7,6 +7,7 @@ import datetime as dt
 from invoices.channels import Heard
 from invoices.dps.ids import check_access_key
 from invoices.dps.nfse import Nfse, read_nfse
+from invoices.dps.sign import BadSignature, verify
 from invoices.errors import Incomplete, NotNow
 from invoices.finishing import finish
 from invoices.models import Invoice, InvoiceEvent, Issuer
@@ -65,9 +66,14 @@ def _read(xml: bytes) -> Nfse:
     if len(xml) > XML_BYTES_MAX:
         raise _refused("Envie um XML de até 2 MB.", param="nfse_xml")
     try:
-        return read_nfse(xml)
+        nfse = read_nfse(xml)
     except ValueError as error:
         raise _refused("O XML não é uma NFS-e do padrão nacional. Sem ele, envie o número e o PDF.", param="nfse_xml") from error
+    try:
+        verify(xml, reference=f"NFS{nfse.access_key}")  # an editor's line break is enough: what is kept has to prove itself
+    except BadSignature as error:
+        raise _refused("A assinatura do XML não confere. Envie o arquivo como o órgão o entregou.", param="nfse_xml") from error
+    return nfse
 
 
 def _check(row: Invoice, nfse: Nfse) -> None:
