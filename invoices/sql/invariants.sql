@@ -1,6 +1,5 @@
 -- What must hold between documents and the facts that they tell, as one query in one snapshot: no row is the only right answer.
--- (number and rule, whose, what is wrong.) Read by invoices/reconcile.py; the XML of notes is looked at there.
-
+-- (number and rule, whose, what is wrong.) Read by invoices/reconcile.py with parameters; the XML of notes is looked at there.
 WITH lines AS (  -- of an invoice, added up
   SELECT invoice_id, sum(amount_nanos)::bigint AS nanos, count(*) AS lines, count(*) FILTER (WHERE is_live) AS live,
          count(entry_id) AS entries
@@ -47,13 +46,13 @@ WHERE l.organization_id <> i.organization_id OR coalesce(c.organization_id, w.or
 
 UNION ALL
 SELECT '20 models on an invoice = net − promotional of the close', 'close ' || c.id,
-       format('%s, not %s', sum(l.amount_nanos), c.net_nanos - c.promo_used_nanos)
+       format('%%s, not %%s', sum(l.amount_nanos), c.net_nanos - c.promo_used_nanos)
 FROM invoices_invoiceline l JOIN billing_monthclose c ON c.id = l.close_id
 WHERE l.is_live AND l.route_name NOT IN ('', %(covered)s)
 GROUP BY c.id HAVING sum(l.amount_nanos) <> c.net_nanos - c.promo_used_nanos
 
 UNION ALL
-SELECT '20 late usage on an invoice is what its close told', 'close ' || c.id, format('%s of %s', l.amount_nanos, c.adjustments)
+SELECT '20 late usage on an invoice is what its close told', 'close ' || c.id, format('%%s of %%s', l.amount_nanos, c.adjustments)
 FROM invoices_invoiceline l JOIN billing_monthclose c ON c.id = l.close_id
 WHERE l.is_live AND l.route_name = ''
   AND (l.amount_nanos <= 0
@@ -61,29 +60,29 @@ WHERE l.is_live AND l.route_name = ''
        OR l.calls > (SELECT coalesce(sum((j.value ->> 'calls')::bigint), 0) FROM jsonb_each(c.adjustments) j))
 
 UNION ALL
-SELECT '20 a line tells a top-up, never more than was received', 'line ' || l.id, format('%s of %s', l.amount_nanos, t.amount_nanos)
+SELECT '20 a line tells a top-up, never more than was received', 'line ' || l.id, format('%%s of %%s', l.amount_nanos, t.amount_nanos)
 FROM invoices_invoiceline l JOIN billing_ledgerentry e ON e.id = l.entry_id LEFT JOIN billing_lot t ON t.entry_id = e.id
 WHERE l.is_live AND (e.kind <> 'top_up' OR l.amount_nanos <= 0 OR l.amount_nanos > coalesce(t.amount_nanos, 0))
 
 UNION ALL
-SELECT '21 centavos = half-up of nanos, of a top-up', 'invoice ' || s.id, format('%s centavos of %s nanos', s.amount_centavos, l.nanos)
+SELECT '21 centavos = half-up of nanos, of a top-up', 'invoice ' || s.id, format('%%s centavos of %%s nanos', s.amount_centavos, l.nanos)
 FROM stood s JOIN lines l ON l.invoice_id = s.id
 WHERE s.policy = 'per_topup' AND s.amount_centavos <> div(2 * l.nanos + 10000000, 20000000)
 
 UNION ALL
 SELECT '21 centavos = half-up of all nanos − centavos before, of months', 'invoice ' || m.id,
-       format('%s centavos until here of %s nanos', m.centavos_until, m.nanos_until)
+       format('%%s centavos until here of %%s nanos', m.centavos_until, m.nanos_until)
 FROM monthly m LEFT JOIN ended x ON x.organization_id = m.organization_id
 WHERE CASE WHEN x.notes IS NULL THEN m.centavos_until <> floor((2 * m.nanos_until + 10000000) / 20000000)
       ELSE abs(m.centavos_until * 10000000 - m.nanos_until) > 5000000 + 10000000 * x.notes END
 
 UNION ALL
-SELECT '22 a number belongs to one invoice', format('%s %s/%s (%s)', e.tax_id, i.series, i.number, i.environment), string_agg(i.id::text, ', ')
+SELECT '22 a number belongs to one invoice', format('%%s %%s/%%s (%%s)', e.tax_id, i.series, i.number, i.environment), string_agg(i.id::text, ', ')
 FROM invoices_invoice i JOIN invoices_issuer e ON e.id = i.issuer_id
 WHERE i.number IS NOT NULL GROUP BY i.city_code, e.tax_id, i.series, i.number, i.environment HAVING count(*) > 1
 
 UNION ALL
-SELECT '22 a number was taken from its series', 'invoice ' || i.id, format('%s, the next is %s', i.number, coalesce(s.next_number, 1))
+SELECT '22 a number was taken from its series', 'invoice ' || i.id, format('%%s, the next is %%s', i.number, coalesce(s.next_number, 1))
 FROM invoices_invoice i JOIN invoices_issuer e ON e.id = i.issuer_id
 LEFT JOIN invoices_dpsseries s ON s.city_code = i.city_code AND s.tax_id = e.tax_id AND s.series = i.series AND s.environment = i.environment
 WHERE i.number IS NOT NULL AND i.number >= coalesce(s.next_number, 1)
