@@ -60,10 +60,16 @@ def _pretty_json(text: str) -> str:
 
 
 def show(body: bytes | memoryview | None) -> SafeString | str:
-    """The readable text in a box that scrolls."""
+    """The readable text in a box that scrolls and breaks long lines without a style of its own."""
     if not body:
         return "—"
-    return format_html('<pre class="max-h-96 overflow-auto text-xs whitespace-pre-wrap break-all">{}</pre>', pretty(bytes(body)))
+    text = pretty(bytes(body))
+    rows = min(max(text.count("\n") + 2, 4), 40)
+    return format_html(
+        '<textarea readonly rows="{}" spellcheck="false" aria-label="Resposta" class="border border-base-200 font-mono p-3'
+        ' rounded-default text-xs w-full dark:bg-base-900 dark:border-base-700">\n{}</textarea>',
+        rows, text,
+    )  # fmt: skip
 
 
 def kind_of(body: bytes) -> tuple[str, str]:

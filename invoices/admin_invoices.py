@@ -15,12 +15,14 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 
+from accounts.cities import city_by_code
 from accounts.tax_ids import format_tax_id
 from billing.admin_forms import ReasonForm
 from billing.admin_parts import LookOnlyInline, dress, exact, money_column, posted, to, who
 from invoices import archives, attention, danfse, issuing
 from invoices.admin_acts import InvoiceActs, invoice_of, report
 from invoices.admin_answers import download
+from invoices.admin_fields import TAKER_LABELS, mend_link, problem_of, tell_field
 from invoices.admin_forms import ArchiveForm
 from invoices.admin_parts import reais
 from invoices.building import taker_of
@@ -30,10 +32,8 @@ from invoices.standings import HAS_PAPER
 from tokia.errors import TokiaError
 
 # mypy: disable-error-code="misc,untyped-decorator"
-TAKER_LABELS = {
-    "tax_id": "CNPJ ou CPF", "name": "Nome", "email": "E-mail", "street": "Logradouro", "number": "Número",
-    "complement": "Complemento", "district": "Bairro", "city_code": "Município", "postal_code": "CEP",
-}  # fmt: skip
+# The columns of the taker that was sent.
+TAKER_FIELDS = ("tax_id", "name", "email", "street", "number", "complement", "district", "city_code", "postal_code")
 BULK_MAX = 200
 
 
@@ -53,10 +53,14 @@ class NeedFilter(admin.SimpleListFilter):
 
 class LineInline(LookOnlyInline):
     model = InvoiceLine
-    fields = readonly_fields = ("what", "calls", "amount", "is_live")
+    fields = readonly_fields = ("what", "calls", "amount", "counts")
     verbose_name_plural = "itens"
     show_change_link = False
     amount = money_column("amount_nanos", "valor", tell=exact)
+
+    @display(description="conta nesta nota", boolean=True)
+    def counts(self, line: InvoiceLine) -> bool:
+        return line.is_live
 
     @display(description="do que é feita")
     def what(self, line: InvoiceLine) -> SafeString | str:
@@ -82,9 +86,7 @@ class EventInline(LookOnlyInline):
 
 @admin.register(Invoice)
 class InvoiceAdmin(InvoiceActs):
-    list_display = (
-        "organization", "amount", "month_text", "state", "need", "attempts", "dps_number", "nfse_number", "delivery", "due_at",
-    )  # fmt: skip
+    list_display = ("organization", "amount", "state", "need", "attempts", "numbers", "delivery", "due_at")
     list_filter = (NeedFilter, "status", "delivery", "channel", "policy", "environment", "month")
     list_select_related = ("organization", "issuer")
     list_before_template = "admin/invoices/queue.html"
@@ -95,14 +97,14 @@ class InvoiceAdmin(InvoiceActs):
     actions_list = ("take_month",)
     inlines = (LineInline, EventInline)
     readonly_fields = (
-        "organization_link", "issuer_link", "amount", "month_text", "state", "need", "cure", "problem_text", "takers", "dps_number",
+        "organization_link", "issuer_link", "amount", "month_text", "state", "problem_text", "mend", "cure", "takers", "dps_number",
         "link_replaces", "link_replaced_by", "withheld", "rule", "reference", "policy", "competence_on", "channel", "environment",
         "dps_id", "access_key", "nfse_number", "verification_code", "issued_at", "cancel_code", "cancel_reason", "cancel_by",
         "cancelled_at", "attempts", "due_at", "claimed_until", "delivery", "delivery_attempts", "delivery_due_at", "delivered_at",
         "created_at",
     )  # fmt: skip
     fieldsets = (
-        (None, {"fields": ("organization_link", "amount", "month_text", "state", "need", "problem_text", "cure")}),
+        (None, {"fields": ("organization_link", "amount", "month_text", "state", "problem_text", "mend", "cure")}),
         ("Tomador", {"fields": ("takers",)}),
         ("Documento", {"fields": (
             "issuer_link", "channel", "environment", "dps_number", "dps_id", "nfse_number", "access_key", "verification_code",
@@ -115,6 +117,16 @@ class InvoiceAdmin(InvoiceActs):
             "cancel_code", "cancel_reason", "cancel_by", "cancelled_at", "link_replaces", "link_replaced_by",
         )}),
     )  # fmt: skip
+
+    def get_fieldsets(self, request: HttpRequest, obj: Invoice | None = None) -> Any:
+        """Of the document, the queue and the cancellation only what there is: a page that can be read."""
+        if obj is None:
+            return self.fieldsets
+        kept = [
+            (name, {"fields": tuple(field for field in options["fields"] if _is_told(obj, field))})
+            for name, options in self.fieldsets
+        ]
+        return [(name, options) for name, options in kept if options["fields"]]
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).defer("dps_xml", "nfse_xml", "uploaded_pdf", "cancel_xml")
@@ -171,17 +183,19 @@ class InvoiceAdmin(InvoiceActs):
     def state(self, invoice: Invoice) -> str:
         return invoice.get_status_display()
 
-    @display(description="último erro e o que corrigir")
+    @display(description="último erro e o que corrigir", ordering="problem_code")
     def need(self, invoice: Invoice) -> str:
-        if not invoice.problem and not invoice.problem_code:
-            return "—"
-        words = f"{invoice.problem_code}: {invoice.problem}" if invoice.problem_code else invoice.problem
-        told = words if len(words) <= 110 else f"{words[:109]}…"
-        return f"{told} · corrigir: {invoice.problem_field}" if invoice.problem_field else told
+        told = problem_of(invoice)
+        told = told if len(told) <= 90 else f"{told[:89]}…"
+        return f"{told} Corrigir: {tell_field(invoice.problem_field)}" if invoice.problem_field else told
 
-    @display(description="problema, por inteiro")
+    @display(description="problema")
     def problem_text(self, invoice: Invoice) -> str:
-        return invoice.problem or "—"
+        return problem_of(invoice)
+
+    @display(description="o que corrigir")
+    def mend(self, invoice: Invoice) -> SafeString | str:
+        return mend_link(invoice)
 
     @display(description="o que fazer")
     def cure(self, invoice: Invoice) -> SafeString | str:
@@ -191,6 +205,11 @@ class InvoiceAdmin(InvoiceActs):
     @display(description="DPS", ordering="number")
     def dps_number(self, invoice: Invoice) -> str:
         return "—" if invoice.number is None else f"{invoice.series}/{invoice.number}"
+
+    @display(description="nota / DPS", ordering="number")
+    def numbers(self, invoice: Invoice) -> str:
+        told = [invoice.nfse_number, f"DPS {invoice.series}/{invoice.number}" if invoice.number is not None else ""]
+        return " · ".join(filter(None, told)) or "—"
 
     @display(description="regra fiscal")
     def rule(self, invoice: Invoice) -> SafeString | str:
@@ -287,19 +306,31 @@ class InvoiceAdmin(InvoiceActs):
         return render(request, "admin/invoices/reissue_all.html", context)
 
 
+def _is_told(invoice: Invoice, field: str) -> bool:
+    if field == "link_replaces":
+        return invoice.replaces_id is not None
+    if field == "link_replaced_by":
+        return Invoice.everywhere.filter(replaces=invoice).exists()
+    if field == "rule":
+        return invoice.terms_id is not None
+    if field == "mend":
+        return bool(invoice.problem_field)
+    return getattr(invoice, field, True) not in ("", None)
+
+
 def compare_takers(invoice: Invoice, *, change_url: str) -> SafeString:
     """A table of what was sent and what would be sent now; differences are told in words, not by colour alone."""
     trouble = ""
     try:
         taker = taker_of(invoice.organization)
-        now = {name: str(getattr(taker, name)) for name in TAKER_LABELS}
+        now = {name: str(getattr(taker, name)) for name in TAKER_FIELDS}
     except Incomplete as incomplete:
         trouble, now = incomplete.message, _raw_of(invoice)
     rows = []
-    for name, label in TAKER_LABELS.items():
+    for name in TAKER_FIELDS:
         sent, today = str(invoice.taker.get(name, "")), now.get(name, "")
         mark = "mudou" if invoice.taker and sent != today else ""
-        rows.append((label, _told(name, sent), _told(name, today), mark))
+        rows.append((TAKER_LABELS[name], _told(name, sent), _told(name, today), mark))
     body = format_html_join(
         "", '<tr class="border-t border-base-200 dark:border-base-800"><th class="p-2 text-left">{}</th><td class="p-2">{}</td>'
         '<td class="p-2">{}</td><td class="p-2 font-semibold">{}</td></tr>', rows,
@@ -324,4 +355,7 @@ def _raw_of(invoice: Invoice) -> dict[str, str]:
 
 
 def _told(name: str, value: str) -> str:
+    city = city_by_code(value) if name == "city_code" else None
+    if city is not None:
+        return f"{city.name.title()} / {city.state} ({city.code})"
     return (format_tax_id(value) if name == "tax_id" else value) or "—"

@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 
 from accounts.tax_ids import format_tax_id
 from billing.admin_parts import act_page, brl, posted
+from invoices.admin_fields import problem_of
 from invoices.models import Certificate, Invoice
 
 NANOS_PER_CENTAVO = 10_000_000
@@ -58,7 +59,7 @@ def facts_of(invoice: Invoice) -> list[tuple[str, object]]:
     if invoice.nfse_number:
         facts.append(("Nota", invoice.nfse_number))
     if invoice.problem:
-        facts.append(("Problema", f"{invoice.problem_code}: {invoice.problem}" if invoice.problem_code else invoice.problem))
+        facts.append(("Problema", problem_of(invoice)))
     return facts
 
 

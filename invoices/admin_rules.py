@@ -25,6 +25,10 @@ class TermsForm(ReasonedForm):
             "nbs_code", "operation_code", "tax_situation", "tax_class", "ibscbs_from_on", "iss_bps", "pis_cofins_situation",
             "pis_bps", "cofins_bps", "federal_bps", "state_bps", "city_bps", "simples_bps", "description",
         )  # fmt: skip
+        labels = {
+            "operation_code": "Indicador da operação (cIndOp)",
+            "tax_class": "Classificação tributária (cClassTrib)",
+        }
         help_texts = {
             "starts_on": "Dia da emissão a partir do qual vale. Vale até o dia em que outra começa.",
             "ibscbs_from_on": "Obrigatório para processamento de dados (1.03) desde 01/12/2026; optantes do Simples, 01/01/2027.",

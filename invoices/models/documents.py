@@ -194,3 +194,6 @@ class InvoiceEvent(models.Model):
         default_manager_name = "everywhere"
         base_manager_name = "everywhere"
         ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()}: {self.text[:60]}"
