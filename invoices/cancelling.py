@@ -14,6 +14,7 @@ from invoices.dps.ids import REPLACED_KIND, cancel_id
 from invoices.dps.nfse import read_event
 from invoices.dps.sign import sign
 from invoices.errors import Incomplete, NotNow
+from invoices.focus import build_cancel_body
 from invoices.models import Invoice, InvoiceEvent, Issuer
 from invoices.opening import open_channel
 from invoices.problems import NO_PROBLEM, problem_of, tell_cancelled, told
@@ -63,8 +64,8 @@ def replacement_of(invoice: Invoice) -> Invoice | None:
 def carry_on(mine: Invoice) -> None:
     """One step of a claimed CANCEL_PENDING invoice. Raises NoCertificate, ClaimLost."""
     channel = open_channel(mine.issuer, channel=mine.channel)
-    if mine.cancel_xml is None and mine.channel == Issuer.Channel.SEFIN:
-        _sign(mine)
+    if mine.cancel_xml is None:
+        _build(mine)
     elif _was_sent(mine):
         answer = channel.find_cancel(mine)
         crashpoint("cancel_found")
@@ -80,18 +81,24 @@ def _was_sent(invoice: Invoice) -> bool:
     return InvoiceEvent.everywhere.filter(invoice=invoice, kind=Kind.CANCEL, pk__gt=asked or 0).exists()
 
 
-def _sign(mine: Invoice) -> None:
-    issuer = mine.issuer
-    xml = build_cancel(
-        access_key=mine.access_key, tax_id=issuer.tax_id, environment=mine.environment, code=mine.cancel_code,
-        reason=mine.cancel_reason, at=clock.now(),
-    )  # fmt: skip
-    a1 = certificates.load(issuer)
-    signed = sign(xml, reference=cancel_id(mine.access_key), key=a1.key, certificate=a1.certificate, method=issuer.signature)
+def _build(mine: Invoice) -> None:
+    """The request, kept before it is sent: signed XML, at Focus a text in JSON. Raises NoCertificate."""
+    body = _signed(mine) if mine.channel == Issuer.Channel.SEFIN else build_cancel_body(reason=mine.cancel_reason)
     with held(mine):
         renew(mine)
-        move(mine, Status.CANCEL_PENDING, cancel_xml=signed, **NO_PROBLEM)
+        move(mine, Status.CANCEL_PENDING, cancel_xml=body, **NO_PROBLEM)
     crashpoint("cancel_signed")
+
+
+def _signed(invoice: Invoice) -> bytes:
+    issuer = invoice.issuer
+    xml = build_cancel(
+        access_key=invoice.access_key, tax_id=issuer.tax_id, environment=invoice.environment, code=invoice.cancel_code,
+        reason=invoice.cancel_reason, at=clock.now(),
+    )  # fmt: skip
+    a1 = certificates.load(issuer)
+    reference = cancel_id(invoice.access_key)
+    return sign(xml, reference=reference, key=a1.key, certificate=a1.certificate, method=issuer.signature)
 
 
 def _send(mine: Invoice, channel: Channel) -> None:
