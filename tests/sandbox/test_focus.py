@@ -118,7 +118,9 @@ def test_it_cancels(fiscal: FiscalSandbox, focus: httpx.Client) -> None:
     reason = {"justificativa": "Valor informado com erro"}
     assert focus.request("DELETE", "/v2/nfsen/a1", json=reason).json()["status"] == "cancelado"
     assert focus.request("DELETE", "/v2/nfsen/a1", json=reason).json()["codigo"] == "nfe_cancelada"
-    assert focus.get("/v2/nfsen/a1").json()["status"] == "cancelado"
+    told = focus.get("/v2/nfsen/a1").json()
+    assert told["status"] == "cancelado"
+    assert find_schema_errors(parse(focus.get(told["caminho_xml_cancelamento"]).content), "evento") == []
     assert focus.request("DELETE", "/v2/nfsen/a9", json=reason).status_code == 404
     fiscal.set_city(CITY, cancel_days=1)
     fiscal.set(offset_seconds=2 * 86_400)

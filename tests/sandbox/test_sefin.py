@@ -123,6 +123,7 @@ def test_it_keeps_its_environments_apart(fiscal: FiscalSandbox, sefin: httpx.Cli
 
 
 ME = {"regime": "3", "assessment": "<regApTribSN>1</regApTribSN>", "total": "<totTrib><pTotTribSN>6.00</pTotTribSN></totTrib>"}
+ADDRESS = TAKER[TAKER.index("<end>") : TAKER.index("</toma>")]
 MEI = {"regime": "2", "total": "<totTrib><indTotTrib>0</indTotTrib></totTrib>"}
 BAD = [
     ("E0004", {"id": "DPS3106200212ABC34501DE3500001000000000000002"}),
@@ -136,6 +137,7 @@ BAD = [
     ("E0116", {"im": ""}),
     ("E0120", {"city": "4314902"}),
     ("E0121", {"issuer_extra": "<xNome>Tokia</xNome>"}),
+    ("E0128", {"issuer_extra": ADDRESS}),
     ("E0162", {"assessment": "<regApTribSN>1</regApTribSN>"}),
     ("E0166", ME | {"assessment": ""}),
     ("E0188", {"taker": TAKER.replace("11222333000181", "11222333000182")}),

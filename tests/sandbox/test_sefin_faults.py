@@ -45,7 +45,7 @@ def test_it_issues_and_loses_the_answer(fiscal: FiscalSandbox, a1: tuple[Any, An
     assert [note["access_key"] for note in fiscal.notes()] == [key]
 
 
-@pytest.mark.parametrize("fault", ["429", "500", "502", "503", {"kind": "reject", "code": "E0310", "text": "Não existe"}])
+@pytest.mark.parametrize("fault", ["404", "429", "500", "503", {"kind": "reject", "code": "E0310", "text": "Não existe"}])
 def test_it_refuses_and_issues_nothing(fiscal: FiscalSandbox, sefin: httpx.Client, a1: tuple[Any, Any], fault: Any) -> None:
     fiscal.script("emit", fault if isinstance(fault, dict) else {"kind": fault, "retry_after": 7})
     answer = send(sefin, sign(write_dps(1), a1))

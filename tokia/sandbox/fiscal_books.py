@@ -21,7 +21,7 @@ APPLICATION = "SefinSandbox_1.0"
 PRODUCTION, RESTRICTED = 1, 2  # tpAmb
 CALLS_KEPT = 2_000
 # Operation → what may go wrong there. Each can also be a dict: {"kind": "timeout", "ms": 2000}.
-_HTTP = ("timeout_before", "429", "500", "502", "503", "reject")
+_HTTP = ("timeout_before", "404", "429", "500", "502", "503", "reject")  # a 404 of a proxy's, in HTML
 FAULTS_BY_OPERATION = {
     "connect": ("refuse",),
     "emit": ("lost", "timeout", "garbage", "half", *_HTTP),

@@ -40,7 +40,7 @@ class Breaker:
             return None
         if kind == "reject":
             return reject(fault)
-        if kind in ("429", "500", "502", "503"):
+        if kind in ("404", "429", "500", "502", "503"):
             return _refuse(int(kind), fault)
         response = await work()
         if kind == "timeout":

@@ -74,9 +74,9 @@ class Focus:
     async def serve(self, request: Request) -> Response | None:
         """None where the connection was cut."""
         path = request.path.removeprefix("/focus")
-        match = re.fullmatch(rf"/arquivos/(nfsen|nfse)/({REF})\.(xml|pdf)", path)
+        match = re.fullmatch(rf"/arquivos/(nfsen|nfse)/({REF})(-can)?\.(xml|pdf)", path)
         if match:
-            return self._file(f"{match[1]}/{match[2]}", kind=match[3])
+            return self._file(f"{match[1]}/{match[2]}", kind="cancel" if match[3] else match[4])
         environment = self._environment_of(request)
         if environment is None:
             headers = {"www-authenticate": 'Basic realm="Application"'}
@@ -231,6 +231,11 @@ class Focus:
         doc = self.docs.get(key)
         if doc is None or "xml" not in doc:
             return Response(status=404, body=b"<h1>404</h1>", content_type="text/html")
+        event = self.books.events.get((doc.get("access_key", ""), "101101", 1))
+        if kind == "cancel":
+            return Response(
+                body=unpack(event["xml"]) if event else b"", status=200 if event else 404, content_type="application/xml"
+            )
         if kind == "xml":
             return Response(body=unpack(doc["xml"]), content_type="application/xml")
         title = "NFS-e CANCELADA" if doc["status"] == "cancelado" else "NFS-e"
@@ -295,6 +300,8 @@ def describe(doc: Doc, host: str) -> Json:
             "url_danfse": f"{host}/focus{path}.pdf",
             "caminho_xml_nota_fiscal": f"{path}.xml",
         }
+        if doc["status"] == "cancelado" and doc["resource"] == "nfsen":
+            told["caminho_xml_cancelamento"] = f"{path}-can.xml"
     if doc.get("errors"):
         told["erros"] = doc["errors"]
     return told

@@ -52,7 +52,7 @@ def build_dps(body: dict[str, Json], *, environment: int) -> Element:
     )  # fmt: skip
     if text("chave_nfse_substituida"):
         _add_all(
-            add(inf, "subst"), chSubstda=text("chave_nfse_substituida"), cMotivo=text("codigo_motivo_substituicao", "99"),
+            add(inf, "subst"), chSubstda=text("chave_nfse_substituida"), cMotivo=text("codigo_justificativa_substituicao", "99"),
             xMotivo=text("motivo_substituicao"),
         )  # fmt: skip
     issuer = add(inf, "prest")
@@ -106,7 +106,7 @@ def _add_values(inf: Element, text: Any) -> None:
         add(taxes, "tribMun"), tribISSQN=text("tributacao_iss", "1"), tpRetISSQN=text("tipo_retencao_iss", "1"),
         pAliq=_money(rate) if rate else "",
     )  # fmt: skip
-    situation, withheld = text("situacao_tributaria_pis_cofins"), ("valor_retido_irrf", "valor_retido_csll")
+    situation, withheld = text("situacao_tributaria_pis_cofins"), ("valor_irrf", "valor_csll")
     if situation or any(text(name) for name in withheld):
         federal = add(taxes, "tribFed")
         if situation:
