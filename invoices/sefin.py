@@ -2,7 +2,8 @@
 
 What each answer is, and no more is ever concluded from one:
 
-- never left (no connection, TLS refused), 429, 503            → Later. After a 503 the caller asks before it sends again.
+- never left (no connection, TLS refused), 429, 503, closed for maintenance → Later. After a 503 the caller asks before it resends.
+- E1200 to E1209: the connection's certificate is refused, whatever was asked → NoCertificate is raised; the issuer's queue waits.
 - left and lost, another 5xx, unreadable, contradicting itself → Uncertain
 - E0014 (this DPS made a note already), E0840 (cancelled already) → Exists
 - 4xx with a message in either dialect                         → Rejected; without any, Uncertain
@@ -15,6 +16,7 @@ the same DPS.
 from __future__ import annotations
 
 import json
+import re
 from typing import Literal
 
 from invoices.channels import (
@@ -33,6 +35,7 @@ from invoices.dps.ids import check_access_key
 from invoices.dps.nfse import read_event, read_nfse
 from invoices.dps.packing import pack, unpack
 from invoices.dps.schema import check_schema
+from invoices.errors import NoCertificate
 from invoices.exchanges import Answer, Lost, Unsent, exchange, later, lost, read_messages, text_of, unsent
 from invoices.models import Invoice, Issuer
 from invoices.national import address_of, client_for
@@ -41,6 +44,9 @@ DUPLICATE_DPS = "E0014"
 ALREADY_CANCELLED = "E0840"
 # Events that end a note: by us, by its replacement, after the city's analysis, by the city itself.
 ENDING_EVENTS = ("101101", "105102", "105104", "305101")  # in the order they are asked for
+# Of the connection's certificate (annex I, "Certificado de Transmissão"): nothing was read, and no invoice is to blame.
+CERTIFICATE_CODES = frozenset(f"E12{number:02d}" for number in range(10))
+_MAINTENANCE = re.compile(r"paralisad[oa] para manuten", re.IGNORECASE)
 XML_BYTES_MAX = 2_000_000
 
 
@@ -105,11 +111,20 @@ class Sefin:
     ) -> Answer | Later | Uncertain:
         base = address_of("sefin", environment=invoice.environment or self.issuer.environment)
         try:
-            return exchange(self.client, method, base + path, body=body)
+            answer = exchange(self.client, method, base + path, body=body)
         except Unsent as error:
             return unsent(error)
         except Lost as error:
             return lost(error)
+        messages = read_messages(answer.found) if 400 <= answer.status_code < 500 else ()
+        for message in messages:
+            if message.code.upper() in CERTIFICATE_CODES:
+                raise NoCertificate(
+                    f"A Sefin recusou o certificado A1: {message.code} {message.text} {message.detail}".strip()[:600]
+                )
+        if any(_MAINTENANCE.search(message.text) for message in messages):
+            return later(answer)
+        return answer
 
 
 # ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -94,7 +94,7 @@ def test_it_issues_a_note_of_a_city(tax_office: TaxOffice, issuer: Issuer) -> No
 def test_it_says_each_thing_by_the_name_it_has_there(tax_office: TaxOffice, national: Invoice) -> None:
     """The DPS that Focus makes of our JSON is the one that we would have sent."""
     outcome = issued(national)
-    body = json.loads(national.dps_xml or b"")
+    body = json.loads(bytes(national.dps_xml or b""))
     told = read_nfse(outcome.nfse_xml)
     assert body["valor_servico"] == "150.00"
     assert body["codigo_tributacao_nacional_iss"] == "010301"

@@ -8,7 +8,7 @@ import json
 import pytest
 from pytest_django import Settings
 
-from invoices import exchanges, sefin
+from invoices import certificates, exchanges, sefin
 from invoices.channels import Cancelled, Exists, Issued, Later, Message, Missing, Rejected, Uncertain
 from invoices.dps.packing import pack, unpack
 from invoices.dps.schema import check_schema
@@ -18,7 +18,7 @@ from invoices.models import Certificate, Invoice, Issuer
 from invoices.national import HOSTS, address_of
 from invoices.opening import open_channel
 from invoices.sefin import Sefin
-from tests.invoices.cast import make_issuer
+from tests.invoices.cast import make_issuer, make_taker
 from tests.invoices.notes import make_document, sign_cancel, sign_document
 from tests.invoices.tax_office import TaxOffice
 from tokia import clock
@@ -103,7 +103,7 @@ def test_it_is_uncertain_where_the_answer_was_lost_and_finds_the_note(
     tax_office: TaxOffice, invoice: Invoice, settings: Settings, fault: object
 ) -> None:
     settings.SEFIN_TIMEOUT_SECONDS = 1.0
-    tax_office.script("emit", fault)  # type: ignore[arg-type]
+    tax_office.script("emit", fault)
     channel = Sefin(invoice.issuer)
     outcome = channel.submit(invoice)
     assert isinstance(outcome, Uncertain), outcome
@@ -119,7 +119,7 @@ def test_it_is_uncertain_where_nothing_is_told_and_finds_no_note(
     tax_office: TaxOffice, invoice: Invoice, settings: Settings, fault: object
 ) -> None:
     settings.SEFIN_TIMEOUT_SECONDS = 0.5
-    tax_office.script("emit", fault)  # type: ignore[arg-type]
+    tax_office.script("emit", fault)
     channel = Sefin(invoice.issuer)
     assert isinstance(channel.submit(invoice), Uncertain)
     assert isinstance(channel.find(invoice), Missing)
@@ -164,7 +164,7 @@ def test_it_concludes_nothing_from_a_question_without_answer(
     tax_office: TaxOffice, invoice: Invoice, operation: str, fault: object, outcome: type
 ) -> None:
     issued(invoice)
-    tax_office.script(operation, fault)  # type: ignore[arg-type]
+    tax_office.script(operation, fault)
     assert isinstance(Sefin(invoice.issuer).find(invoice), outcome)
 
 
@@ -190,7 +190,7 @@ def test_it_is_uncertain_of_a_cancellation_and_finds_it(
     issued(invoice)
     invoice.cancel_xml = sign_cancel(invoice)
     settings.SEFIN_TIMEOUT_SECONDS = 1.0
-    tax_office.script("cancel", fault)  # type: ignore[arg-type]
+    tax_office.script("cancel", fault)
     channel = Sefin(invoice.issuer)
     assert isinstance(channel.cancel(invoice), Uncertain)
     assert isinstance(channel.find_cancel(invoice), Cancelled)
@@ -309,6 +309,45 @@ def test_it_does_not_begin_without_a_certificate(tax_office: TaxOffice, issuer: 
     Certificate.objects.update(ends_at=clock.now() - dt.timedelta(seconds=1))
     with pytest.raises(NoCertificate):
         Sefin(issuer)
+
+
+def with_certificate(name: str, *, office: TaxOffice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that `store_certificate` would never let in: as if it had changed since, or the tax office thought otherwise."""
+    a1 = certificates._open(office.pfx(name), "a1-sandbox")
+    monkeypatch.setattr(certificates, "load", lambda issuer: a1)
+
+
+@pytest.mark.parametrize(("name", "code"), [("a1-expired", "E1201"), ("a1-plain", "E1208")])
+def test_it_waits_where_the_certificate_is_refused(
+    tax_office: TaxOffice, invoice: Invoice, monkeypatch: pytest.MonkeyPatch, name: str, code: str
+) -> None:
+    """No invoice is to blame, so none is rejected."""
+    with_certificate(name, office=tax_office, monkeypatch=monkeypatch)
+    invoice.access_key = "31062002212ABC34501DE35000000000000126118762800181"
+    channel = Sefin(invoice.issuer)
+    for ask in (channel.submit, channel.find, channel.cancel, channel.find_cancel):
+        with pytest.raises(NoCertificate, match=code):
+            ask(invoice)
+    assert tax_office.notes() == []
+
+
+def test_it_is_refused_with_the_certificate_of_somebody_else(
+    tax_office: TaxOffice, invoice: Invoice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoice = make_document(invoice.issuer, organization=make_taker())
+    issued(invoice)
+    with_certificate("a1-other", office=tax_office, monkeypatch=monkeypatch)
+    other = make_document(invoice.issuer, organization=invoice.organization)  # signed with it, too
+    refused = Sefin(invoice.issuer).submit(other)
+    assert isinstance(refused, Rejected)
+    assert refused.messages[0].code == "E0718"
+    assert isinstance(Sefin(invoice.issuer).find(invoice), Uncertain | Missing)  # an actor alone is told
+    assert len(tax_office.notes()) == 1
+
+
+def test_it_comes_later_while_the_service_is_closed(tax_office: TaxOffice, invoice: Invoice) -> None:
+    tax_office.script("emit", {"kind": "reject", "code": "E1217", "text": "Serviço paralisado para manutenção"})
+    assert isinstance(Sefin(invoice.issuer).submit(invoice), Later)
 
 
 def test_it_connects_once_per_certificate(tax_office: TaxOffice, invoice: Invoice) -> None:

@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 import pytest
-from django.http import HttpResponse
 from django.test import Client
 from pytest_django import Settings
 
@@ -34,10 +33,14 @@ def invoice() -> Invoice:
     return make_document(issuer, is_signed=False, focus_resource="nfse", status=Invoice.Status.SENDING, due_at=later)
 
 
-def call(body: Any, *, authorization: str | None = SECRET) -> HttpResponse:
+def call(body: Any, *, authorization: str | None = SECRET) -> int:
     headers = {} if authorization is None else {"authorization": authorization}
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Client(enforce_csrf_checks=True).post("/webhooks/focus/", content, content_type="application/json", headers=headers)
+    return (
+        Client(enforce_csrf_checks=True)
+        .post("/webhooks/focus/", content, content_type="application/json", headers=headers)
+        .status_code
+    )
 
 
 def wait_seconds(invoice: Invoice) -> float:
@@ -49,7 +52,7 @@ def wait_seconds(invoice: Invoice) -> float:
 @pytest.mark.parametrize("status", ["sending", "uncertain", "cancel_pending"])
 def test_it_wakes_an_invoice_that_waits(invoice: Invoice, status: str) -> None:
     Invoice.everywhere.update(status=status, issued_at=clock.now(), cancel_code="1", cancel_reason="x")
-    assert call({"ref": reference_of(invoice), "status": "autorizado", "numero": "999"}).status_code == 200
+    assert call({"ref": reference_of(invoice), "status": "autorizado", "numero": "999"}) == 200
     assert wait_seconds(invoice) <= 0
     assert (invoice.status, invoice.nfse_number) == (status, "")  # what it says of the note is asked for, not believed
 
@@ -65,35 +68,35 @@ def test_it_wakes_an_invoice_once(invoice: Invoice) -> None:
 
 @pytest.mark.parametrize("authorization", [None, "", "wrong", SECRET[:-1], f"Bearer {SECRET}", SECRET + "\xe9"])
 def test_it_knows_no_stranger(invoice: Invoice, authorization: str | None) -> None:
-    assert call({"ref": reference_of(invoice)}, authorization=authorization).status_code == 404
+    assert call({"ref": reference_of(invoice)}, authorization=authorization) == 404
     assert wait_seconds(invoice) > 3_000
 
 
 def test_it_is_shut_without_a_secret(invoice: Invoice, settings: Settings) -> None:
     settings.FOCUS_WEBHOOK_SECRET = ""
-    assert call({"ref": reference_of(invoice)}, authorization="").status_code == 404
+    assert call({"ref": reference_of(invoice)}, authorization="") == 404
     assert wait_seconds(invoice) > 3_000
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", {}, {"status": "autorizado"}, b"[" * 100_000])
 def test_it_takes_no_nonsense(body: Any) -> None:
-    assert call(body).status_code == 400
+    assert call(body) == 400
 
 
 def test_it_reads_no_body_without_end() -> None:
-    assert call(b" " * 262_145).status_code == 413
+    assert call(b" " * 262_145) == 413
 
 
 @pytest.mark.parametrize("ref", ["monthC1", "Zffffff", "\0", "Z000000", 7, None, {"a": 1}, "x" * 5_000])
 def test_it_says_nothing_of_notes_that_are_not_there(invoice: Invoice, ref: Any) -> None:
-    assert call({"ref": ref}).status_code in (200, 400)
+    assert call({"ref": ref}) in (200, 400)
     assert wait_seconds(invoice) > 3_000
 
 
 def test_it_wakes_no_invoice_that_is_done_or_of_another_channel(invoice: Invoice) -> None:
     for changes in ({"status": "rejected"}, {"status": "sending", "channel": "sefin"}):
         Invoice.everywhere.update(**changes)
-        assert call({"ref": reference_of(invoice)}).status_code == 200
+        assert call({"ref": reference_of(invoice)}) == 200
         assert wait_seconds(invoice) > 3_000
 
 
