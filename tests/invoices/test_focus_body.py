@@ -15,6 +15,7 @@ from invoices.dps.markup import parse_xml
 from invoices.errors import Incomplete
 from invoices.focus_body import INTEGERS, NAMES, PURCHASE_NUMBER, UNTOLD, _leaves, build_body, build_cancel_body
 from tests.invoices.dps.cases import BASE, CASES, CITY, CNPJ, MEI, PERSON, SIMPLES
+from tokia.sandbox import focus_dps
 
 REGISTERED = Prestador(tax_id=CNPJ, city_code=CITY, municipal_registration="1234567")
 
@@ -105,3 +106,14 @@ def test_it_tells_why_a_note_is_cancelled() -> None:
     assert json.loads(build_cancel_body(reason=" Serviço não prestado \U0001f680 ")) == {"justificativa": "Serviço não prestado"}
     with pytest.raises(Incomplete):
         build_cancel_body(reason="curto")
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name != "normal-purchase-number"])
+def test_it_makes_the_declaration_that_we_would_have_sent(name: str) -> None:
+    """Read by the other side's own reading of Focus's fields."""
+    dps = CASES[name]
+    theirs = focus_dps.build_dps(flat(dps), environment=int(dps.environment))
+    ours = parse_xml(build_dps(dps))
+    assert theirs[0].get("Id") == ours[0].get("Id")
+    told, said = ({path: text for path, text in _leaves(root[0], "") if path != "verAplic"} for root in (theirs, ours))
+    assert told == said
