@@ -14,6 +14,7 @@ urlpatterns = [
     path("app/notas/<int:invoice_id>/enviar/", views.resend, name="resend_invoice"),
     path("app/notas/<int:invoice_id>/reemitir/", views.reissue, name="reissue_invoice"),
     path("app/notas/dados/", views.fiscal_data, name="fiscal_data"),
+    path("app/notas/recarga/<str:reference>/", views.top_up_note, name="top_up_note"),
     path("app/notas/meses/<str:month>.zip", views.month_zip, name="invoice_month_zip"),
     path("webhooks/focus/", webhook.receive, name="focus_webhook"),
     path("api/v1/", include("invoices.api")),

@@ -22,9 +22,11 @@ from invoices.listing import list_invoices, periods, read_wanted, visible
 from invoices.models import FiscalProfile
 from invoices.standings import FILTERS, look_up_url, standing_of, story_of
 from invoices.takers import missing_fields
+from invoices.top_up_notes import note_of_top_up
 
 XML = "application/xml"
 PDF = "application/pdf"
+STOP_POLLING = 286  # htmx: swap, then ask no more
 
 
 @never_cache
@@ -138,3 +140,15 @@ def fiscal_data(request: MemberRequest) -> HttpResponseBase:
         return redirect("fiscal_data")
     context = {"nav": "notas", "form": form, "missing": missing_fields(organization)}
     return render(request, "invoices/fiscal_data.html", context)
+
+
+@never_cache
+@require_GET
+@requires("billing.statement")
+def top_up_note(request: MemberRequest, reference: str) -> HttpResponseBase:
+    """The piece of a payment's page that tells of its note."""
+    found = note_of_top_up(request.membership.organization, reference)
+    if found is None:
+        raise Http404
+    context = {"note": found, "reference": reference}
+    return render(request, "invoices/_top_up_note.html", context, status=200 if found.goes_on else STOP_POLLING)

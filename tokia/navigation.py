@@ -18,7 +18,8 @@ from billing.alerts import threshold_of
 from billing.models import Wallet
 from billing.money import format_brl
 from billing.promotions import Ending, next_to_end
-from tokia import overview, showcase
+from invoices.top_up_notes import policy_at, waits_for_data
+from tokia import clock, overview, showcase
 from tokia.templatetags.tokia import tax_id
 
 
@@ -106,6 +107,10 @@ def banner_for(membership: Membership, wallet: Wallet | None) -> Banner | None:
         if available < threshold_of(wallet):
             text = f"Saldo baixo: {format_brl(available)}."
             return Banner(text, "triangle-alert", "bg-warning/10 text-warning", url, "Recarregar" if url else "")
+    if waits_for_data(organization):
+        fiscal = "/app/configuracoes/empresa/" if may(membership, "organization.fiscal") else ""
+        text = "Complete os dados da empresa: uma nota fiscal espera por eles."
+        return Banner(text, "file-text", "bg-warning/10 text-warning", fiscal, "Completar" if fiscal else "")
     if not organization.tax_id:
         fiscal = "/app/configuracoes/empresa/" if may(membership, "organization.fiscal") else ""
         text = "Complete o CNPJ para receber a nota fiscal."
@@ -162,5 +167,6 @@ def page_context(request: HttpRequest) -> dict[str, Any]:
         "member_nanos": cache(spending.spent_by_member),
         "routes_on_sale": offers,
         "first_route": lambda: showcase.first_route(offers()),
+        "top_up_policy": cache(lambda: policy_at(clock.today_in_brazil())),
         "banner": cache(lambda: banner_for(membership, wallet())),
     }

@@ -92,6 +92,7 @@ OBJECTS = {
     "app/extrato/fechamentos/<int:close_id>/fechamento.csv", "app/extrato/fechamentos/<int:close_id>/fechamento.pdf",
     "app/notas/<int:invoice_id>/", "app/notas/<int:invoice_id>/nota.xml", "app/notas/<int:invoice_id>/nota.pdf",
     "app/notas/<int:invoice_id>/enviar/", "app/notas/<int:invoice_id>/reemitir/", "app/notas/meses/<str:month>.zip",
+    "app/notas/recarga/<str:reference>/",
     "app/exportacoes/<uuid:export_id>/", "app/exportacoes/<uuid:export_id>/situacao/", "app/exportacoes/<uuid:export_id>/arquivo/",
     "app/recarregar/cartao/<uuid:payment_id>/", "app/recarregar/cartao/<uuid:payment_id>/situacao/",
     "app/recarregar/cartao/<uuid:payment_id>/confirmar/", "app/recarregar/cartao/<uuid:payment_id>/conferir/",

@@ -11,9 +11,10 @@ from accounts.models import User
 from billing.billable import RouteSum
 from invoices import drafting, issuing, views
 from invoices.drafting import NextInvoice
-from invoices.models import FiscalProfile, Invoice, InvoiceEvent
+from invoices.models import FiscalProfile, Invoice, InvoiceEvent, InvoiceLine, InvoicePolicy
 from tests.cast import Cast, make_cast
-from tests.invoices.papers import NOVEMBER, make_invoice, make_line, make_note, nfse
+from tests.invoices.papers import NOVEMBER, make_invoice, make_issuer, make_line, make_note, nfse
+from tests.make import make_top_up, make_wallet
 
 pytestmark = pytest.mark.django_db
 Status = Invoice.Status
@@ -212,3 +213,42 @@ def test_it_draws_no_page_of_what_is_no_national_note() -> None:
         assert not is_national(xml)
         with pytest.raises(ValueError, match="national"):
             draw(xml)
+
+
+def test_it_tells_of_a_top_ups_note_on_the_page_of_its_payment(cast: Cast) -> None:
+    wallet = make_wallet(organization=cast.acme, brl="0")
+    entry = make_top_up(wallet=wallet, end_to_end_id="E2E")
+    client = Client()
+    client.force_login(cast.carol)
+
+    def told() -> tuple[int, str]:
+        answer = client.get("/app/notas/recarga/pix:E2E/")
+        return answer.status_code, answer.content.decode()
+
+    assert told()[0] == 286 and "no início do mês" in told()[1]  # nobody issues yet
+    issuer = make_issuer()
+    InvoicePolicy.objects.create(issuer=issuer, starts_on=dt.date(2026, 1, 1), kind=InvoicePolicy.Kind.MONTHLY)
+    assert told()[0] == 286 and "no início do mês" in told()[1]
+    InvoicePolicy.objects.update(kind=InvoicePolicy.Kind.TOP_UP)
+    assert told()[0] == 200 and "Emitindo nota fiscal…" in told()[1] and "every 5s" in told()[1]
+    note = make_note(cast.acme, policy="per_topup", status=Status.SENDING)
+    InvoiceLine.everywhere.create(organization=cast.acme, invoice=note, entry=entry, amount_nanos=50_000_000_000)
+    assert told()[0] == 200 and "Emitindo nota fiscal…" in told()[1]
+    Invoice.everywhere.filter(pk=note.pk).update(status=Status.ISSUED)
+    assert told()[0] == 286 and f"Nota {note.nfse_number}</a> pronta." in told()[1]
+    Invoice.everywhere.filter(pk=note.pk).update(status=Status.REJECTED, problem_code="TAKER", problem="Falta o CEP")
+    assert told()[0] == 286 and "espera por um dado seu" in told()[1]
+    assert client.get("/app/notas/recarga/pix:outro/").status_code == 404
+    client.force_login(cast.charlie)
+    assert client.get("/app/notas/recarga/pix:E2E/").status_code == 404
+
+
+def test_it_asks_for_data_on_every_page_while_a_note_waits_for_them(cast: Cast) -> None:
+    text = "uma nota fiscal espera por eles"
+    make_invoice(cast.acme, status=Status.REJECTED, problem_code="E0310")
+    assert text not in get(cast.carol, "/app/extrato/")
+    make_invoice(cast.acme, status=Status.REJECTED, problem_code="TAKER")
+    assert text in get(cast.carol, "/app/extrato/") and "Completar" in get(cast.carol, "/app/extrato/")
+    page = get(cast.bob, "/app/uso/")
+    assert text in page and "Completar" not in page
+    assert text not in get(cast.charlie, "/app/extrato/")
