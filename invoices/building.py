@@ -31,7 +31,7 @@ def dps_of(invoice: Invoice) -> Dps:
         competence_on=invoice.competence_on,
         prestador=_prestador(issuer),
         taker=taker_of(invoice.organization),
-        terms=terms_for(terms, day=clock.today_in_brazil()),
+        terms=terms_for(terms, day=clock.today_in_brazil(), channel=invoice.channel or issuer.channel),
         amount_centavos=invoice.amount_centavos,
         description=_description(invoice, terms),
         purchase_number=profile.purchase_number if profile else "",
@@ -44,8 +44,14 @@ def dps_of(invoice: Invoice) -> Dps:
     )
 
 
-def terms_for(terms: TaxTerms, *, day: dt.date) -> Terms:
-    """Dated terms as a document of that day says them."""
+def terms_for(terms: TaxTerms, *, day: dt.date, channel: str) -> Terms:
+    """Dated terms as a document of that day says them.
+
+    A city that issues through Sefin Nacional keeps its ISS rates there, and a DPS may not tell them (E0617, E0635), but for ME/EPP
+    with the ISS inside the Simples, where the taker withholds it (E0621; `dps.build.rate_of`).
+    """
+    is_inside_simples = terms.regime == TaxTerms.Regime.SIMPLES and terms.simples_assessment == "1"
+    tells_rate = channel != Issuer.Channel.SEFIN or is_inside_simples
     return Terms(
         regime=terms.regime,
         simples_assessment=terms.simples_assessment,
@@ -57,7 +63,7 @@ def terms_for(terms: TaxTerms, *, day: dt.date) -> Terms:
         tax_situation=terms.tax_situation,
         tax_class=terms.tax_class,
         has_ibscbs=terms.ibscbs_from_on is not None and terms.ibscbs_from_on <= day,
-        iss_bps=terms.iss_bps,
+        iss_bps=terms.iss_bps if tells_rate else None,
         pis_cofins_situation=terms.pis_cofins_situation,
         pis_bps=terms.pis_bps,
         cofins_bps=terms.cofins_bps,

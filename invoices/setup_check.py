@@ -188,7 +188,7 @@ def trial_dps(issuer: Issuer, terms: TaxTerms) -> Dps:
             tax_id=tax_id, name="Tomador de teste", email="teste@example.com.br", city_code=SAO_PAULO_CITY, postal_code="01310100",
             street="Avenida Paulista", number="1000", district="Bela Vista",
         ),
-        terms=terms_for(terms, day=today), amount_centavos=TRIAL_CENTAVOS,
+        terms=terms_for(terms, day=today, channel=issuer.channel), amount_centavos=TRIAL_CENTAVOS,
         description=terms.description.replace("{period}", f"{today:%m/%Y}"),
     )  # fmt: skip
 
