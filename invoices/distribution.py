@@ -15,11 +15,13 @@ from typing import Any
 from django.db import transaction
 
 from invoices import issuing
+from invoices.channels import Cancelled
 from invoices.dps.nfse import read_event
 from invoices.dps.packing import unpack
 from invoices.exchanges import Answer, Lost, Unsent, exchange, text_of
 from invoices.models import Invoice, InvoiceEvent, Issuer
 from invoices.national import address_of, client_for
+from invoices.opening import open_channel
 from invoices.sefin import XML_BYTES_MAX
 
 log = logging.getLogger("invoices")
@@ -63,6 +65,21 @@ def read_new(issuer: Issuer) -> int:
                 Issuer.objects.filter(pk=issuer.pk, last_nsu__lt=last).update(last_nsu=last)
     log.warning("the distribution goes on beyond one reading", extra={"issuer": issuer.pk, "nsu": last})
     return followed
+
+
+def check_note(invoice_id: int) -> bool:
+    """Ask the channel of one issued note whether it lives; whether it was cancelled elsewhere. For channels that call us (Focus).
+
+    Raises NoCertificate; NotNow while a worker is at the note.
+    """
+    invoice = Invoice.everywhere.select_related("issuer").get(pk=invoice_id)
+    if invoice.status != Invoice.Status.ISSUED:
+        return False
+    outcome = open_channel(invoice.issuer, channel=invoice.channel).find_cancel(invoice)
+    if not isinstance(outcome, Cancelled):
+        return False
+    issuing.note_remote_cancel(invoice, event_xml=outcome.event_xml)
+    return True
 
 
 def _ask(issuer: Issuer, *, after: int) -> list[Item]:

@@ -82,6 +82,12 @@ def read_distribution() -> None:
                 log.warning("the distribution waits", extra={"issuer": issuer.pk, "detail": lack.message})
 
 
+@shared_task(autoretry_for=(NoCertificate, NotNow), retry_backoff=30, max_retries=8)
+def check_note(invoice_id: int) -> None:
+    """When Focus NFe says that a note was cancelled there."""
+    distribution.check_note(invoice_id)
+
+
 @shared_task
 def watch_certificates() -> None:
     """Each hour: certificates that end soon. Where no mail goes out, the next turn tells."""

@@ -12,6 +12,7 @@ from pytest_django import Settings
 
 from invoices import focus
 from invoices.channels import Cancelled, Exists, Issued, Later, Missing, Outcome, Pending, Rejected, Uncertain
+from invoices.distribution import check_note
 from invoices.dps.nfse import read_nfse
 from invoices.dps.schema import check_schema
 from invoices.errors import Incomplete, NoCertificate
@@ -224,6 +225,18 @@ def test_it_hears_that_a_note_can_not_be_cancelled(tax_office: TaxOffice, nation
     assert unknown.messages[0].code == "nao_encontrado"
     tax_office.script("focus_cancel", {"kind": "reject", "status": 400, "code": "nfe_nao_autorizada", "text": "Não autorizada"})
     assert isinstance(Focus(national.issuer).cancel(national), Rejected)
+
+
+def test_it_notes_a_cancellation_in_their_panel(tax_office: TaxOffice, invoice: Invoice) -> None:
+    issued(invoice)
+    invoice.refresh_from_db()
+    assert not check_note(invoice.pk)
+    invoice.cancel_reason = "Cancelada no painel da Focus"
+    assert isinstance(Focus(invoice.issuer).cancel(invoice), Cancelled)  # behind our back
+    assert check_note(invoice.pk)
+    invoice.refresh_from_db()
+    assert invoice.status == Invoice.Status.CANCELLED
+    assert not check_note(invoice.pk)
 
 
 # ── Answers that are not what they say ───────────────────────────────────────────────────────────────────────────────

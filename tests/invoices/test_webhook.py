@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
+from invoices import webhook
 from invoices.focus import reference_of
 from invoices.models import Invoice, Issuer
 from tests.invoices.cast import make_issuer
@@ -98,6 +99,25 @@ def test_it_wakes_no_invoice_that_is_done_or_of_another_channel(invoice: Invoice
         Invoice.everywhere.update(**changes)
         assert call({"ref": reference_of(invoice)}) == 200
         assert wait_seconds(invoice) > 3_000
+
+
+def test_it_has_a_note_looked_after_that_was_cancelled_there(invoice: Invoice, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(webhook.current_app, "send_task", lambda name, **options: asked.append((name, options["args"])))
+    Invoice.everywhere.update(status="issued", issued_at=clock.now())
+    assert call({"ref": reference_of(invoice), "status": "autorizado"}) == 200
+    assert asked == []
+    assert call({"ref": reference_of(invoice), "status": "cancelado"}) == 200
+    assert asked == [("invoices.tasks.check_note", [invoice.pk])]
+
+
+def test_it_wants_to_be_called_again_without_a_broker(invoice: Invoice, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("no broker")
+
+    monkeypatch.setattr(webhook.current_app, "send_task", fail)
+    Invoice.everywhere.update(status="issued", issued_at=clock.now())
+    assert call({"ref": reference_of(invoice), "status": "cancelado"}) == 503
 
 
 def test_it_takes_no_other_method() -> None:
