@@ -149,11 +149,10 @@ class TakerForm(IdentityForm):
 
 
 def _identity_of(organization: Organization) -> dict[str, Any]:
-    kind = organization.tax_id_kind
+    kind, address = organization.tax_id_kind, organization.address
     names = ("name", "trade_name", "invoice_email", "municipal_registration")
-    return {"tax_id_kind": kind, kind: organization.tax_id, "reissues": True} | {
-        name: getattr(organization, name) for name in names
-    } | organization.address  # fmt: skip
+    told = {name: getattr(organization, name) for name in names}
+    return {"tax_id_kind": kind, kind: organization.tax_id, "reissues": True, **told, **address}
 
 
 class CertificateForm(ReasonForm):

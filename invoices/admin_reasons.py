@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.core.exceptions import NON_FIELD_ERRORS
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextInputWidget
@@ -25,8 +26,11 @@ class ReasonedForm(forms.ModelForm):  # type: ignore[type-arg]
     def _post_clean(self) -> None:
         """After the row has the typed values: Django's own place for rules that need the whole row."""
         super()._post_clean()
-        if not self.errors:
-            for field, told in self.check().items():
+        if self.errors.keys() <= {NON_FIELD_ERRORS}:
+            wrong = self.check()
+            if wrong:  # in words, instead of the name of the database's constraint
+                self.errors.pop(NON_FIELD_ERRORS, None)
+            for field, told in wrong.items():
                 self.add_error(field if field in self.fields else None, told)
 
 

@@ -47,7 +47,7 @@ def check_issuer(issuer: Issuer) -> dict[str, str]:
     before = Issuer.objects.filter(pk=issuer.pk).first() if issuer.pk else None
     if before is None:
         return wrong
-    if before.tax_id != issuer.tax_id and Invoice.everywhere.filter(issuer=issuer).exists():
+    if "tax_id" not in wrong and before.tax_id != issuer.tax_id and Invoice.everywhere.filter(issuer=issuer).exists():
         wrong["tax_id"] = "Já há notas deste emitente: o CNPJ faz parte delas. Cadastre outro emitente e torne-o ativo."
     moved = (before.city_code, before.environment, before.channel) != (issuer.city_code, issuer.environment, issuer.channel)
     underway = (

@@ -88,9 +88,9 @@ def test_it_repairs_a_taker_and_the_same_number_is_issued(staff: Client, issuer:
 def test_it_reissues_what_the_tax_office_refused_with_its_number(staff: Client, issuer: Issuer, tax_office: TaxOffice) -> None:
     invoice = rejected(number=7, series=1, city_code=issuer.city_code, environment=issuer.environment)
     assert queue(staff, fila="rejeitadas") == [invoice]
-    assert "E0310" in page(staff, reverse("admin:invoices_invoice_changelist")) and "terms.service_code" in page(
-        staff, reverse("admin:invoices_invoice_change", args=[invoice.pk])
-    )
+    told = page(staff, reverse("admin:invoices_invoice_changelist"))
+    assert "E0310: Código de serviço inválido. Corrigir: regra fiscal, código de tributação nacional" in told
+    assert reverse("admin:invoices_taxterms_add") in page(staff, reverse("admin:invoices_invoice_change", args=[invoice.pk]))
     assert staff.post(act("reissue", invoice), {"reason": ""}).status_code == 200
     assert Invoice.everywhere.get().status == Status.REJECTED
     assert staff.post(act("reissue", invoice), {"reason": "Regra corrigida"}).status_code == 302
