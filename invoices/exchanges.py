@@ -102,7 +102,7 @@ def exchange(
 ) -> Answer:  # fmt: skip
     """The answer, whatever its status. Raises Unsent or Lost. `seconds`: of reading, where fewer than the setting will do."""
     reading = settings.SEFIN_TIMEOUT_SECONDS if seconds is None else min(seconds, settings.SEFIN_TIMEOUT_SECONDS)
-    timeout = httpx.Timeout(reading, connect=min(CONNECT_SECONDS, reading))
+    timeout = httpx.Timeout(reading, connect=min(CONNECT_SECONDS, reading), pool=CONNECT_SECONDS)
     headers = {} if body is None else {"content-type": "application/json"}
     try:
         with client.stream(method, url, content=body, headers=headers, auth=auth, timeout=timeout) as answer:

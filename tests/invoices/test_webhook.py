@@ -7,10 +7,10 @@ import json
 from typing import Any
 
 import pytest
+from celery import current_app
 from django.test import Client
 from pytest_django import Settings
 
-from invoices import webhook
 from invoices.focus import reference_of
 from invoices.models import Invoice, Issuer
 from tests.invoices.cast import make_issuer
@@ -103,7 +103,7 @@ def test_it_wakes_no_invoice_that_is_done_or_of_another_channel(invoice: Invoice
 
 def test_it_has_a_note_looked_after_that_was_cancelled_there(invoice: Invoice, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(webhook.current_app, "send_task", lambda name, **options: asked.append((name, options["args"])))
+    monkeypatch.setattr(current_app, "send_task", lambda name, **options: asked.append((name, options["args"])))
     Invoice.everywhere.update(status="issued", issued_at=clock.now())
     assert call({"ref": reference_of(invoice), "status": "autorizado"}) == 200
     assert asked == []
@@ -115,7 +115,7 @@ def test_it_wants_to_be_called_again_without_a_broker(invoice: Invoice, monkeypa
     def fail(*_: object, **__: object) -> None:
         raise OSError("no broker")
 
-    monkeypatch.setattr(webhook.current_app, "send_task", fail)
+    monkeypatch.setattr(current_app, "send_task", fail)
     Invoice.everywhere.update(status="issued", issued_at=clock.now())
     assert call({"ref": reference_of(invoice), "status": "cancelado"}) == 503
 
