@@ -97,4 +97,5 @@ def test_it_takes_a_setting_before_the_port_base(monkeypatch: pytest.MonkeyPatch
         "psp": 21_313,
         "smtp": 21_314,
         "model": 21_315,
+        "sefin": 21_316,
     }
