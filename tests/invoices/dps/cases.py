@@ -61,6 +61,7 @@ CASES: dict[str, Dps] = {
     "normal-without-contributions": replace(
         BASE, terms=replace(NORMAL, pis_cofins_situation="08", pis_bps=0, cofins_bps=0), irrf_centavos=1_852
     ),
+    # Rates are told where the city does not keep them in the national system (E0619, E0640): here, and in "…-iss-outside".
     "normal-city-codes": replace(
         BASE,
         terms=replace(NORMAL, city_service_code="001", iss_bps=250),

@@ -18,6 +18,7 @@ from invoices.models import Issuer
 from tests.invoices.dps.cases import CASES, CNPJ, ISSUED_AT
 from tests.invoices.dps.notes import key_of_note, make_nfse
 from tests.invoices.pki import NOW, authority, make_a1
+from tokia.sandbox import fiscal_signature, fiscal_xml
 
 KEY, CERTIFICATE = make_a1()
 DPS = build_dps(CASES["normal-letters-monthly"])
@@ -54,6 +55,18 @@ def test_it_signs_so_that_another_verifier_agrees(method: str) -> None:
     )
     request = _signed(method, cancel, cancel_id(key_of_note()))
     assert _holds_for_xmlsec(request) and check_schema(request, "pedRegEvento") == []
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_it_signs_the_whole_corpus_as_the_tax_office_of_the_sandbox_reads_it(method: str) -> None:
+    """Its reader of schemas and signatures shares no code with ours."""
+    for dps in CASES.values():
+        xml = build_dps(dps)
+        signed = _signed(method, xml, etree.fromstring(xml)[0].get("Id"))
+        root = fiscal_xml.parse(signed)
+        assert _holds_for_xmlsec(signed) and fiscal_xml.find_schema_errors(root, "DPS") == []
+        signer = fiscal_signature.verify(root, signed_name="infDPS", authority=authority().certificate)
+        assert (signer.method, signer.tax_id) == (method, CNPJ)
 
 
 @pytest.mark.parametrize("method", METHODS)
