@@ -152,7 +152,7 @@ def due_facts(organization: Organization, *, month: Month, eras: Eras) -> list[F
         facts += [Fact(close, line.route_name, line.calls, line.nanos) for line in told.routes]
         if late := sum(line.nanos for line in told.late):
             facts.append(Fact(close, LATE, sum(line.calls for line in told.late), late))
-    if eras.has_top_ups and facts:
+    if eras.has_top_ups:
         adjusted = _due_by_eras(closes, eras=eras) - sum(fact.nanos for fact in facts)
         if adjusted:
             facts.append(Fact(closes[-1], COVERED, 0, adjusted))
@@ -190,6 +190,8 @@ def waiting_closes(eras: Eras) -> QuerySet[MonthClose]:
     if eras.first_on is None:
         return MonthClose.everywhere.none()
     told = Q(net_nanos__gt=F("promo_used_nanos")) | ~Q(adjustments={})
+    if eras.has_top_ups:
+        told |= Q(movements__overdraft__out__gt=0)  # what it paid of older debts may be in no note yet
     never = ~Exists(InvoiceLine.everywhere.filter(close=OuterRef("pk")))
     return MonthClose.everywhere.filter(told, never, month__gte=eras.first_on)
 

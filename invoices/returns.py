@@ -87,7 +87,7 @@ def _change_issued(invoice: Invoice, wanted: int) -> bool:
         return False
     if invoice.problem_code == REFUSED_CODE:
         return _leave_to_a_person(invoice, wanted)
-    if wanted > invoice.amount_centavos and not (invoice.replaces is not None and invoice.cancel_by == ACTOR):
+    if wanted > invoice.amount_centavos and (invoice.replaces is None or invoice.replaces.cancel_by != ACTOR):
         return False  # a person asked for the lower amount
     try:
         if 0 < wanted < invoice.amount_centavos:
@@ -130,8 +130,8 @@ def _change_draft(invoice: Invoice, *, nanos: int) -> bool:
 
 
 def _change_replacement(invoice: Invoice, pending: Invoice, wanted: int) -> bool:
-    """More went back while the note of what is left is under way."""
-    if wanted == pending.amount_centavos or pending.status not in NEVER_SENT:
+    """More went back while the note of what is left is under way. A person's own replacement goes its way first."""
+    if wanted == pending.amount_centavos or pending.status not in NEVER_SENT or pending.cancel_by != ACTOR:
         return False
     if 0 < wanted < invoice.amount_centavos:
         return _change_draft(pending, nanos=from_centavos(wanted))

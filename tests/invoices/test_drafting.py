@@ -14,7 +14,8 @@ from billing.models import MonthClose
 from billing.money import BRL, CENTAVO
 from invoices import drafting
 from invoices.drafting import LATE, draft_due_months, draft_month, draft_top_ups, half_up, residue_amount
-from invoices.models import FiscalProfile, Invoice, InvoiceLine
+from invoices.errors import Incomplete
+from invoices.models import FiscalProfile, Invoice, InvoiceLine, InvoicePolicy, Issuer
 from tests.cast import Cast, make_cast
 from tests.invoices.months import TOP_UP, Past, make_issuer, moment, month_ago
 from tests.make import make_volume_plan
@@ -140,7 +141,7 @@ def test_what_is_less_than_half_a_centavo_waits_for_the_next_month(past: Past) -
 
 
 def test_months_before_the_first_policy_are_not_ours(cast: Cast) -> None:
-    make_issuer((month_ago(1), drafting.InvoicePolicy.Kind.MONTHLY))
+    make_issuer((month_ago(1), InvoicePolicy.Kind.MONTHLY))
     with Past(cast.acme, since=month_ago(2)) as past:
         past.top_up("100", moment(month_ago(2), 2))
         past.use(7 * BRL, moment(month_ago(2)))
@@ -170,7 +171,7 @@ def test_a_fact_of_a_discarded_or_cancelled_invoice_waits_for_a_person(past: Pas
         past.close(month_ago(number))
     draft_due_months()
     [invoice] = Invoice.everywhere.all()
-    with pytest.raises(drafting.Incomplete):
+    with pytest.raises(Incomplete):
         drafting.redraft(invoice)
     Invoice.everywhere.update(status=Invoice.Status.DISCARDED)
     InvoiceLine.everywhere.update(is_live=False)
@@ -267,7 +268,7 @@ def test_the_preview_tells_what_the_next_invoice_will_hold(past: Past) -> None:
     assert coming.due_on == Month.current().next().first_on
     assert "CEP" in coming.missing
     Invoice.everywhere.all().delete()
-    drafting.InvoicePolicy.objects.update(kind=TOP_UP)
+    InvoicePolicy.objects.update(kind=TOP_UP)
     assert drafting.preview(past.organization).kind == "per_topup"
-    drafting.Issuer.objects.update(is_active=False)
+    Issuer.objects.update(is_active=False)
     assert drafting.preview(past.organization).kind == "" or drafting.preview(past.organization).due_on is None

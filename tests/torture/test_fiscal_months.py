@@ -197,7 +197,7 @@ def check_note(invoice: Invoice, *, ca_file: str) -> Decimal:
         assert parent is not None
         manager = xmlsec.KeysManager()
         manager.load_cert(ca_file, xmlsec.constants.KeyDataFormatPem, xmlsec.constants.KeyDataTypeTrusted)
-        xmlsec.SignatureContext(manager).verify(parent.find("d:Signature", NS))
+        xmlsec.SignatureContext(manager).verify(parent.find("d:Signature", NS))  # type: ignore[call-arg]  # its stub forgot it
     dps = next(root.iter(f"{{{NS['n']}}}infDPS"))
     assert dps.findtext("n:dCompet", None, NS) == str(closing.last_day_of(MonthClose(month=invoice.month)))
     taker = dps.findtext("n:toma/n:CNPJ", None, NS) or dps.findtext("n:toma/n:CPF", None, NS)
