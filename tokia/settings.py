@@ -461,3 +461,5 @@ if IS_PRODUCTION:
         raise ImproperlyConfigured("STRIPE_WEBHOOK_SECRETS: each of 32 characters or more, as Stripe gives them.")
     if not all(url.startswith("https://") for url in (WEB_URL, GATEWAY_URL, PSP_BASE_URL, PSP_TOKEN_URL)):
         raise ImproperlyConfigured("WEB_URL, GATEWAY_URL and the bank's addresses are https in production.")
+    if not all(url.startswith("https://") for url in (SEFIN_URL, ADN_URL, PARAM_URL, FOCUS_URL, CEP_URL) if url):
+        raise ImproperlyConfigured("SEFIN_URL, ADN_URL, PARAM_URL, FOCUS_URL and CEP_URL are https in production, or empty.")

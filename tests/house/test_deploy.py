@@ -277,6 +277,7 @@ def test_it_refuses_the_example_as_it_stands() -> None:
         ({"GATEWAY_URL": "http://tokia.example"}, "https"),
         ({"PSP_BASE_URL": "http://bank.example"}, "https"),
         ({"PSP_TOKEN_URL": "http://bank.example/token"}, "https"),
+        ({"SEFIN_URL": "http://sefin.example/SefinNacional"}, "SEFIN_URL"),
         ({"TOKIA_ENV": "prod"}, "TOKIA_ENV"),
         ({"TOP_UP_MIN_BRL": "ten"}, "TOP_UP_MIN_BRL"),
     ],

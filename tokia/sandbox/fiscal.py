@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tokia.sandbox.asgi import BadJson, Request, json_response
 from tokia.sandbox.cep import Cep
-from tokia.sandbox.fiscal_books import FiscalBooks
+from tokia.sandbox.fiscal_books import SETTINGS, FiscalBooks
 from tokia.sandbox.fiscal_control import FiscalControl
 from tokia.sandbox.fiscal_faults import Breaker
 from tokia.sandbox.fiscal_pages import FiscalPages
@@ -31,10 +31,9 @@ class Fiscal:
     @classmethod
     def build(cls, *, store: Store, folder: Path, names: dict[str, str], web_url: str) -> Fiscal:
         """Over the store and the certificates in `folder`; `names` of issuers by their CNPJ; Tokia's address, for Focus' hook."""
-        books = FiscalBooks(store=store, names=names)
-        if web_url and not books.settings["focus_hook"]:
-            secret = os.environ.get("FOCUS_WEBHOOK_SECRET", "sandbox-focus-secret-0123456789abcdef")  # as in Tokia's settings
-            books.settings["focus_hook"] = {"url": f"{web_url}/webhooks/focus/", "authorization": secret}
+        secret = os.environ.get("FOCUS_WEBHOOK_SECRET", "sandbox-focus-secret-0123456789abcdef")  # as in Tokia's settings
+        hook = {"url": f"{web_url}/webhooks/focus/", "authorization": secret} if web_url else {}
+        books = FiscalBooks(store=store, names=names, defaults={**SETTINGS, "focus_hook": hook})
         breaker = Breaker(books)
         sefin = Sefin(books=books, seal=Seal.load(folder), breaker=breaker, adn=Adn(books, breaker))
         focus = Focus(books=books, sefin=sefin, breaker=breaker)

@@ -61,6 +61,7 @@ class FiscalBooks:
 
     store: Store
     names: dict[str, str] = field(default_factory=dict)  # issuers that the registry knows by name, by CNPJ
+    defaults: dict[str, Json] = field(default_factory=lambda: dict(SETTINGS))
     notes: dict[str, Note] = field(default_factory=dict)  # by access key
     key_by_dps: dict[tuple[int, str], str] = field(default_factory=dict)
     events: dict[tuple[str, str, int], Note] = field(default_factory=dict)  # by access key, type, sequence
@@ -71,7 +72,7 @@ class FiscalBooks:
     calls: deque[dict[str, Json]] = field(default_factory=lambda: deque(maxlen=CALLS_KEPT))
 
     def __post_init__(self) -> None:
-        self.cities, self.settings = dict(CITIES), dict(SETTINGS)
+        self.cities, self.settings = dict(CITIES), dict(self.defaults)
         for key, note in self.store.read_all("fiscal_note"):
             self.notes[key] = note
             self.key_by_dps[note["environment"], note["dps_id"]] = key
@@ -184,7 +185,7 @@ class FiscalBooks:
             self.store.clear(f"fiscal_{room}")
         for memory in (self.notes, self.key_by_dps, self.events, self.shelf, self.faults, self.calls):
             memory.clear()
-        self.cities, self.settings = dict(CITIES), dict(SETTINGS)
+        self.cities, self.settings = dict(CITIES), dict(self.defaults)
 
     def log(self, **call: Json) -> None:
         self.calls.append({"at": self.now().isoformat(), **call})

@@ -2,6 +2,9 @@
 
 The paths are those of the restricted environment (tpAmb 2); the same after `/producao` are production's (tpAmb 1). On this port are
 the ADN's distribution and parameters, too (`sefin_adn`).
+
+Codes of a DPS are annex I's. Those of events (but E0840) and of queries stand in annexes that were not at hand: they are ours,
+and a client should go by the HTTP status there.
 """
 
 from __future__ import annotations
