@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from billing import billable
 from billing.models import Lot
 from invoices import attention, drafting, issuing, queue, returns
 from invoices.cutover import eras_of
@@ -122,12 +123,10 @@ def test_a_dispute_cancels_whether_the_money_was_used_or_not(past: Past) -> None
 
 def test_a_dispute_that_was_won_is_invoiced_again(past: Past, tax_office: TaxOffice, monkeypatch: pytest.MonkeyPatch) -> None:
     lot, _ = top_up(past)
-    told = [returns.returns_of([past.wallet.pk])]
+    told: list[list[billable.Return]] = [[]]
     monkeypatch.setattr(drafting, "returns_of", lambda wallets: told[0])
     monkeypatch.setattr(returns, "returns_of", lambda wallets: told[0])
     past.dispute(lot, "40", clock.now())
-    from billing import billable
-
     told[0] = billable.returns_of([past.wallet.pk])
     returns.follow_returns()
     work()
