@@ -12,6 +12,7 @@ from pytest_django import Settings
 
 from billing.models import Event
 from invoices import exchanges, issuing, queue
+from invoices.building import dps_of
 from invoices.certificates import store_certificate
 from invoices.errors import NotNow
 from invoices.models import Certificate, DpsSeries, Invoice, InvoiceEvent, InvoiceLine, Issuer
@@ -237,12 +238,11 @@ def test_an_error_of_ours_stops_one_invoice_and_no_other(
     issuer: Issuer, tax_office: TaxOffice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad, good = make_invoice(), make_invoice(organization=make_taker(tax_id="45997418000153"))
-    build = issuing.dps_of
 
     def fail(invoice: Invoice) -> Any:
         if invoice.pk == bad.pk:
             raise RuntimeError("a bug")
-        return build(invoice)
+        return dps_of(invoice)
 
     monkeypatch.setattr(issuing, "dps_of", fail)
     assert queue.issue_due() == 2

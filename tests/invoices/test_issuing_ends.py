@@ -191,7 +191,7 @@ def test_the_manual_channel_waits_for_the_document_and_takes_it(issuer: Issuer, 
     assert (invoice.status, invoice.problem_code, invoice.due_at, invoice.number) == (Status.DRAFT, "MANUAL", None, None)
     for wrong in ({}, {"number": "7"}, {"number": "7", "pdf": b"<html>"}, {"nfse_xml": b"<nfe/>"}):
         with pytest.raises(Incomplete):
-            issuing.upload(invoice, by="ana", **wrong)  # type: ignore[arg-type]
+            issuing.upload(invoice, by="ana", **wrong)
     invoice = issuing.upload(invoice, by="ana", number="2026/77", pdf=PDF)
     assert (invoice.status, invoice.nfse_number, invoice.channel, invoice.delivery) == (Status.ISSUED, "2026/77", "manual", "due")
     assert invoice.problem_code == ""
