@@ -247,7 +247,7 @@ def _mail(certificate: Certificate, *, now: dt.datetime, threshold: int) -> None
         "ends_at": certificate.ends_at.astimezone(clock.SAO_PAULO),
         "days": max((ends_on - now.astimezone(clock.SAO_PAULO).date()).days, 0),
         "is_over": certificate.ends_at <= now,
-        "url": f"{settings.WEB_URL}/admin/invoices/issuer/{certificate.issuer_id}/change/",
+        "url": f"{settings.WEB_URL}/admin/invoices/certificate/enviar/?issuer={certificate.issuer_id}",
     }
     domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].partition("@")[2]
     sent, failure = 0, None

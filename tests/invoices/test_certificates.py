@@ -15,6 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
 from django.core import mail
+from django.urls import reverse
 from pytest_django import Settings
 
 from accounts.models import User
@@ -269,7 +270,7 @@ def test_it_tells_our_own_people_and_nobody_else_what_to_do() -> None:
     html = message.alternatives[0].content
     for text in (message.body, html):
         assert "vence em 10 dias" in text and f"{ends_at:%d/%m/%Y}, às {ends_at:%H:%M}" in text and "11.222.333/0001-81" in text
-        assert f"/admin/invoices/issuer/{row.issuer_id}/change/" in text and row.serial_number in text
+        assert reverse("admin:invoices_certificate_send") in text and row.serial_number in text
         assert "eça a renovação do e-CNPJ A1" in text and "  " not in text
     assert len({message.extra_headers["Message-ID"] for message in mail.outbox}) == 2
 
