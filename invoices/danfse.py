@@ -18,7 +18,9 @@ def draw(nfse_xml: bytes, *, is_cancelled: bool = False, is_replaced: bool = Fal
     if not is_national(nfse_xml):
         raise ValueError("Not a national NFS-e.")
     config = DanfseConfig(watermark_cancelled=is_cancelled, watermark_replaced=is_replaced)
-    return bytes(Danfse(xml=nfse_xml.decode("utf-8-sig"), config=config).output())
+    # The page's font has Latin-1 only, as a DPS of ours has; what others wrote into the note must not keep it from being drawn.
+    text = nfse_xml.decode("utf-8-sig").encode("latin-1", "replace").decode("latin-1")
+    return bytes(Danfse(xml=text, config=config).output())
 
 
 def is_national(xml: bytes) -> bool:
@@ -26,6 +28,7 @@ def is_national(xml: bytes) -> bool:
     if b"<!DOCTYPE" in xml or b"<!ENTITY" in xml:
         return False
     try:
+        xml.decode("utf-8-sig")
         root = etree.fromstring(xml, etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=False))
     except (etree.XMLSyntaxError, ValueError):
         return False

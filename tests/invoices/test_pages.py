@@ -209,7 +209,8 @@ def test_it_draws_no_page_of_what_is_no_national_note() -> None:
     from invoices.danfse import draw, is_national
 
     assert is_national(nfse(1)) and draw(nfse(1)).startswith(b"%PDF")
-    for xml in (b"", b"<a/>", b"{}", b'<!DOCTYPE a [<!ENTITY b "c">]>' + nfse(1), nfse(1)[:-20]):
+    assert draw(nfse(1).replace(b"Avenida", "Av. ✓ – “x”".encode())).startswith(b"%PDF")
+    for xml in (b"", b"<a/>", b"{}", b"\xff\xfe", b'<!DOCTYPE a [<!ENTITY b "c">]>' + nfse(1), nfse(1)[:-20]):
         assert not is_national(xml)
         with pytest.raises(ValueError, match="national"):
             draw(xml)
