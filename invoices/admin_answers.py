@@ -45,18 +45,26 @@ def _pretty_xml(body: bytes) -> str:
 def _pretty_json(text: str) -> str:
     try:
         content = json.loads(text)
-        shown = json.dumps(content, ensure_ascii=False, indent=2)
+        opened = _open_packed(content) if isinstance(content, dict) else ""
+        return json.dumps(content, ensure_ascii=False, indent=2) + opened
     except (ValueError, RecursionError):
         return ""
-    for name, packed in content.items() if isinstance(content, dict) else ():
-        if name.endswith(PACKED_SUFFIX) and isinstance(packed, str):
-            try:
-                inside = unpack(packed, bytes_max=UNPACKED_BYTES_MAX)
-            except ValueError as error:
-                shown += f"\n\n── {name}: não abre ({error}) ──"
-            else:
-                shown += f"\n\n── {name}, aberto ──\n{_pretty_xml(inside) or inside.decode('utf-8', 'replace')}"
-    return shown
+
+
+def _open_packed(content: dict[str, Any]) -> str:
+    """The documents inside; in `content` a note stands in the place of each that opens."""
+    opened = ""
+    for name, packed in content.items():
+        if not (name.endswith(PACKED_SUFFIX) and isinstance(packed, str)):
+            continue
+        try:
+            inside = unpack(packed, bytes_max=UNPACKED_BYTES_MAX)
+        except ValueError as error:
+            opened += f"\n\n── {name}: não abre ({error}) ──"
+        else:
+            content[name] = f"({len(packed)} caracteres: abaixo, aberto)"
+            opened += f"\n\n── {name}, aberto ──\n{_pretty_xml(inside) or inside.decode('utf-8', 'replace')}"
+    return opened
 
 
 def show(body: bytes | memoryview | None) -> SafeString | str:

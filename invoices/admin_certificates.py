@@ -29,7 +29,7 @@ from tokia.errors import TokiaError
 class CertificateAdmin(LookOnly):
     """The last to end of those in use signs."""
 
-    list_display = ("subject", "issuer_link", "tax_id_text", "starts_at", "ends_at", "left", "is_active", "uploaded_by")
+    list_display = ("subject", "issuer_link", "tax_id_text", "ends_at", "left", "is_active", "uploaded_by")
     list_filter = ("is_active", "issuer")
     list_select_related = ("issuer",)
     search_fields = ("subject", "=tax_id", "=serial_number")

@@ -28,7 +28,8 @@ def tell_field(name: str) -> str:
     """ "terms.service_code" → "regra fiscal, código de tributação nacional"; a name that nobody knows, as it is."""
     subject, _, field = name.partition(".")
     if subject in ("taker", "address"):
-        return f"tomador, {TAKER_LABELS.get(field.rpartition('.')[2], field).lower()}"
+        label = TAKER_LABELS.get(field, field)
+        return f"tomador, {label if label.isupper() or label.startswith('CNPJ') else label.lower()}"
     if subject not in SUBJECTS or not field:
         return name
     label, model = SUBJECTS[subject]

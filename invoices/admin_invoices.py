@@ -29,6 +29,7 @@ from invoices.building import taker_of
 from invoices.errors import Incomplete
 from invoices.models import Invoice, InvoiceEvent, InvoiceLine
 from invoices.standings import HAS_PAPER
+from tokia import clock
 from tokia.errors import TokiaError
 
 # mypy: disable-error-code="misc,untyped-decorator"
@@ -86,7 +87,7 @@ class EventInline(LookOnlyInline):
 
 @admin.register(Invoice)
 class InvoiceAdmin(InvoiceActs):
-    list_display = ("organization", "amount", "state", "need", "attempts", "numbers", "delivery", "due_at")
+    list_display = ("organization", "amount", "state", "need", "attempts", "numbers", "delivery", "next_step")
     list_filter = (NeedFilter, "status", "delivery", "channel", "policy", "environment", "month")
     list_select_related = ("organization", "issuer")
     list_before_template = "admin/invoices/queue.html"
@@ -210,6 +211,10 @@ class InvoiceAdmin(InvoiceActs):
     def numbers(self, invoice: Invoice) -> str:
         told = [invoice.nfse_number, f"DPS {invoice.series}/{invoice.number}" if invoice.number is not None else ""]
         return " · ".join(filter(None, told)) or "—"
+
+    @display(description="próximo passo", ordering="due_at")
+    def next_step(self, invoice: Invoice) -> str:
+        return f"{invoice.due_at.astimezone(clock.SAO_PAULO):%d/%m %H:%M}" if invoice.due_at else "—"
 
     @display(description="regra fiscal")
     def rule(self, invoice: Invoice) -> SafeString | str:
