@@ -163,7 +163,7 @@ def test_it_lets_a_person_ask_to_cancel_too() -> None:
 
 TEXTS = st.text(min_size=1, max_size=80) | st.just("Texto comum de quinze letras") | st.text(max_size=3)
 WITHHELD = st.just((False, 0, 0, False)) | st.tuples(st.booleans(), st.integers(-5, 10**6), st.integers(-5, 10**6), st.booleans())
-SETTINGS = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+SETTINGS = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 
 
 @SETTINGS
