@@ -195,6 +195,7 @@ def test_it_is_repaired_and_issued_with_the_same_number(issuer: Issuer, tax_offi
     assert queue.issue_due() == 0  # it waits for a person
     with pytest.raises(NotNow):
         issuing.reissue(make_invoice(organization=make_taker(tax_id="45997418000153")), by="ana")
+    issuer.terms.update(description="Processamento de dados")
     issuing.reissue(invoice, by="ana")
     invoice = issuing.issue(invoice)
     check_one_note(invoice, tax_office)
