@@ -11,10 +11,10 @@ def reseal_issuers() -> int:
     rows = 0
     for certificate in Certificate.objects.all():
         rows += Certificate.objects.filter(pk=certificate.pk, pfx=certificate.pfx).update(
-            pfx=rotate(certificate.pfx), password=rotate(certificate.password)
+            pfx=rotate(bytes(certificate.pfx)), password=rotate(bytes(certificate.password))
         )
     for issuer in Issuer.objects.filter(focus_token__isnull=False):
         token = issuer.focus_token
         if token:
-            rows += Issuer.objects.filter(pk=issuer.pk, focus_token=token).update(focus_token=rotate(token))
+            rows += Issuer.objects.filter(pk=issuer.pk, focus_token=token).update(focus_token=rotate(bytes(token)))
     return rows

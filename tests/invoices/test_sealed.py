@@ -30,9 +30,9 @@ def test_reseal_covers_certificates_and_tokens(settings: Settings) -> None:
     call_command("reseal", stdout=StringIO())
     settings.ENCRYPTION_KEYS = [new]
     kept = Certificate.objects.get(issuer=issuer)
-    assert base64.b64decode(decrypt(kept.pfx)) and decrypt(kept.password)
+    assert base64.b64decode(decrypt(bytes(kept.pfx))) and decrypt(bytes(kept.password))
     token = Issuer.objects.get(pk=issuer.pk).focus_token
-    assert token is not None and decrypt(token) == "token-da-focus-0123456789"
+    assert token is not None and decrypt(bytes(token)) == "token-da-focus-0123456789"
     settings.ENCRYPTION_KEYS = [old]
     with pytest.raises(SecretUnreadable):
-        decrypt(kept.pfx)
+        decrypt(bytes(kept.pfx))

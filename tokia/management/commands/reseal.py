@@ -19,7 +19,9 @@ from tokia.sealing import rotate
 
 
 class Command(BaseCommand):
-    help = "Recifra com a primeira chave de ENCRYPTION_KEYS o que está guardado: chaves, respostas, arquivos, segredos, certificados."
+    help = (
+        "Recifra com a primeira chave de ENCRYPTION_KEYS o que está guardado: chaves, respostas, arquivos, segredos, certificados."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         credentials = 0
