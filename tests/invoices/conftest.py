@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from django.core.cache import cache
 from pytest_django import Settings
 
 from invoices import exchanges
@@ -25,6 +26,7 @@ def tax_office(office_process: TaxOffice, settings: Settings) -> Iterator[TaxOff
     for name, value in office_process.settings.items():
         setattr(settings, name, value)
     office_process.post("__reset")
+    cache.clear()  # of cities that did not answer
     yield office_process
     exchanges.close_clients()
 

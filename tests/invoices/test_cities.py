@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
-from django.core.cache import cache
 from pytest_django import Settings
 
 from invoices import cities
@@ -22,7 +21,6 @@ DAY = dt.date(2026, 11, 22)
 
 @pytest.fixture
 def issuer(tax_office: TaxOffice) -> Issuer:
-    cache.clear()
     return make_issuer(pfx=tax_office.pfx())
 
 
