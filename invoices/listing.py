@@ -87,7 +87,7 @@ def list_invoices(wanted: Wanted) -> Listing:
         found = found.filter(month__year=int(year))
         found = found.filter(month__month=int(month)) if month else found
     start = (wanted.page - 1) * PAGE_SIZE
-    page = list(found.order_by("-month", "-id")[start : start + PAGE_SIZE + 1])
+    page = list(found.defer("dps_xml", "cancel_xml").order_by("-month", "-id")[start : start + PAGE_SIZE + 1])
     shown = page[:PAGE_SIZE]
     totals = _totals({invoice.month for invoice in shown})
     months = [

@@ -72,6 +72,7 @@ def test_it_changes_only_what_is_told_of_an_organization(world: World) -> None:
     assert (after["trade_name"], after["tax_id"]) == ("Acme", "11222333000181")
     wrong: list[dict[str, Any]] = [
         {"tax_id": "11222333000182"}, {"address": {"state": "XX"}}, {"address": {"postal_code": "1"}}, {"name": ""},
+        {"address": {"city": "Santo", "state": "SP"}},
         {"invoice_email": "x"}, {"address": {"planet": "x"}}, {"address": []}, {"tax_id_kind": "rg"},
     ]  # fmt: skip
     for body in wrong:
