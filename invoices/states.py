@@ -48,7 +48,7 @@ class ClaimLost(RuntimeError):
 def claim(invoice_id: int, *, only_if_due: bool) -> Invoice | None:
     """Take an open invoice for LEASE; None where it is not open (or not due), or somebody is at it."""
     now = clock.now()
-    with transaction.atomic():
+    with transaction.atomic(durable=True):  # inside another transaction nothing would be written before the first byte leaves
         found = Invoice.everywhere.select_for_update(of=("self",), skip_locked=True).select_related("issuer", "organization")
         found = found.filter(Q(claimed_until=None) | Q(claimed_until__lte=now), pk=invoice_id, status__in=OPEN)
         row = (found.filter(due_at__lte=now) if only_if_due else found).first()
@@ -66,7 +66,7 @@ def held(mine: Invoice) -> Iterator[None]:
     """
     token = mine.claimed_until
     try:
-        with transaction.atomic():
+        with transaction.atomic(durable=True):
             mine.refresh_from_db(from_queryset=Invoice.everywhere.select_for_update())
             if token is None or mine.claimed_until != token:
                 raise ClaimLost(f"invoice {mine.pk}")
