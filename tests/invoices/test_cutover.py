@@ -23,6 +23,7 @@ from invoices.models import Invoice, InvoiceLine, InvoicePolicy, Issuer
 from tests.invoices.months import MONTHLY, TOP_UP, Past, make_issuer, moment, month_ago
 from tests.make import make_organization
 from tests.stores import stores
+from tokia import clock
 from tokia.clock import Month
 
 _tax_ids = itertools.count(1)
@@ -94,6 +95,38 @@ def test_a_debt_is_invoiced_once_whichever_policy_it_was_paid_under(committed_db
         months = [(found.month, found.amount_centavos) for found in Invoice.everywhere.filter(policy=MONTHLY).order_by("month")]
         assert months == [(month_ago(3).first_on, 2_500), (month_ago(1).first_on, 700)]
         assert [found.amount_centavos for found in Invoice.everywhere.filter(policy=TOP_UP)] == [2_500]
+
+
+def test_used_money_that_was_taken_back_is_invoiced_when_other_money_pays_for_it(committed_db: None) -> None:
+    make_issuer((month_ago(3), TOP_UP), (month_ago(2), MONTHLY))
+    with Past(make_organization(), since=month_ago(3)) as past:
+        lot = past.top_up("100", moment(month_ago(3), 2))
+        past.use(100 * BRL, moment(month_ago(3)))
+        past.close(month_ago(3))
+        draft_top_ups()
+        past.dispute(lot, "100", moment(month_ago(2), 2))  # its note is cancelled (invoices.returns)
+        Invoice.everywhere.update(status=Invoice.Status.CANCELLED)
+        InvoiceLine.everywhere.update(is_live=False)
+        past.top_up("120", moment(month_ago(2), 3))
+        past.use(10 * BRL, moment(month_ago(2)))
+        past.close(month_ago(2))
+        draft_due_months()
+        [invoice] = Invoice.everywhere.filter(policy=MONTHLY)
+        assert (invoice.month, invoice.amount_centavos) == (month_ago(2).first_on, 11_000)
+
+
+def test_the_preview_knows_what_was_invoiced_as_it_came(committed_db: None) -> None:
+    make_issuer((month_ago(1), TOP_UP), (Month.current(), MONTHLY))
+    with Past(make_organization(), since=month_ago(1)) as past:
+        past.top_up("100", moment(month_ago(1), 2))
+        past.use(60 * BRL, moment(month_ago(1)))
+        past.use(30 * BRL, clock.now())
+        past.close(month_ago(1))
+        assert drafting.preview(past.organization).expected_centavos == 0
+        past.top_up("100", clock.now())
+        past.use(15 * BRL, clock.now())  # the last 10 of what was invoiced
+        coming = drafting.preview(past.organization)
+        assert (coming.expected_centavos, coming.waiting_nanos) == (500, -40 * BRL)
 
 
 # ── A model that follows each real ───────────────────────────────────────────────────────────────────────────────────
