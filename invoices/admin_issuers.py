@@ -94,6 +94,8 @@ class IssuerAdmin(Reasoned):
         """The first issuer is the active one; another becomes so by its own act."""
         if not change:
             obj.is_active = not Issuer.objects.filter(is_active=True).exists()
+        if {"environment", "tax_id"} & set(form.changed_data):
+            obj.last_nsu = 0  # the distribution counts apart for each; read from its beginning, nothing happens twice
         super().save_model(request, obj, form, change)
 
     @display(description="CNPJ")

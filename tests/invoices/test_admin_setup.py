@@ -79,6 +79,15 @@ def test_an_issuer_does_not_move_while_notes_are_on_their_way(staff: Client) -> 
     assert "1 nota(s) a caminho" in told and Issuer.objects.get().environment == "2"
 
 
+def test_another_environment_counts_its_documents_anew(staff: Client) -> None:
+    issuer = issuer_at_work()
+    Issuer.objects.update(last_nsu=500)
+    staff.post(name_of("issuer", "change", issuer.pk), typed(issuer, ISSUER, name="Tokia Serviços Ltda"))
+    assert Issuer.objects.get().last_nsu == 500
+    staff.post(name_of("issuer", "change", issuer.pk), typed(issuer, ISSUER, environment="1"))
+    assert (Issuer.objects.get().environment, Issuer.objects.get().last_nsu) == ("1", 0)
+
+
 def test_one_issuer_is_active(staff: Client) -> None:
     first = issuer_at_work()
     new = typed(first, ISSUER, tax_id="45997418000153", name="Nova Ltda")
