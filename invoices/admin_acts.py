@@ -15,7 +15,7 @@ from unfold.decorators import action
 from accounts.signup import identify
 from billing.admin_forms import ReasonForm
 from billing.admin_parts import LookOnly, posted, who
-from invoices import delivery, issuing
+from invoices import delivery, issuing, reviews
 from invoices.admin_forms import CancelForm, ReplaceForm, TakerForm, UploadForm
 from invoices.admin_parts import act_on, reais
 from invoices.models import Invoice
@@ -34,6 +34,7 @@ SHOWN_IN: dict[str, tuple[str, ...]] = {
     "replace": (Status.ISSUED,),
     "cancel": (Status.ISSUED,),
     "discard": (*UNSENT, Status.REJECTED),
+    "close_review": (Status.ISSUED, Status.CANCELLED, Status.REPLACED),
 }
 
 
@@ -53,7 +54,7 @@ class InvoiceActs(LookOnly):
 
     actions_detail = (
         "reissue", "correct_taker", "ask_now", "resend",
-        {"title": "Mais", "items": ["cancel", "replace", "upload", "discard"]},
+        {"title": "Mais", "items": ["cancel", "replace", "close_review", "upload", "discard"]},
         {"title": "Baixar", "items": ["take_xml", "take_pdf", "take_dps", "take_cancel"]},
     )  # fmt: skip
 
@@ -162,6 +163,19 @@ class InvoiceActs(LookOnly):
 
         return act_on(
             self, request, invoice, title=f"Nota emitida à mão: {invoice}", button="Enviar documento", form=UploadForm, act=act
+        )
+
+    @action(description="Encerrar a revisão", url_path="revisada", permissions=["repair"])
+    def close_review(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The accountant decided that the note stays as it is."""
+        invoice = invoice_of(object_id)
+
+        def act(data: dict[str, Any]) -> str:
+            reviews.close_review(invoice, reason=data["reason"], by=who(request))
+            return "Revisão encerrada: a nota fica como está."
+
+        return act_on(
+            self, request, invoice, title=f"Encerrar a revisão: {invoice}", button="Encerrar revisão", form=ReasonForm, act=act
         )
 
     @action(description="Descartar", url_path="descartar", permissions=["repair"])

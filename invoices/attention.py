@@ -13,6 +13,7 @@ from tokia import clock
 
 # Of Invoice.problem_code, as `invoices.issuing`, `invoices.cancelling` and `invoices.returns` write them.
 CERTIFICATE_CODE, MANUAL_CODE, SILENCE_CODE, CANCEL_CODE, REVIEW_CODE = "CERTIFICATE", "MANUAL", "SILENCE", "CANCEL", "REVIEW"
+REVIEWED_CODE = "REVIEWED"  # a person decided that it stays as it is (`invoices.reviews`)
 MISSING_CODES = ("TAKER",)  # the organization must tell something
 ATTEMPTS_LONG = 8  # in a row without an answer: about an hour and a half (`invoices.backoff`)
 IDLE_AFTER = dt.timedelta(hours=1)  # what is due for so long is carried on by nobody

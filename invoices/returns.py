@@ -29,7 +29,7 @@ from billing.errors import BillingError
 from billing.models import Lot
 from billing.money import from_centavos
 from invoices import issuing
-from invoices.attention import REVIEW_CODE
+from invoices.attention import REVIEW_CODE, REVIEWED_CODE
 from invoices.cancelling import REFUSED_CODE, replacement_of
 from invoices.cutover import Eras, eras_of
 from invoices.drafting import draft_top_up, due_of_top_up, half_up, withheld
@@ -83,7 +83,7 @@ def follow_top_up(lot: Lot, *, eras: Eras) -> bool:
 
 
 def _change_issued(invoice: Invoice, wanted: int) -> bool:
-    if invoice.problem_code == REVIEW_CODE:
+    if invoice.problem_code in (REVIEW_CODE, REVIEWED_CODE):
         return False
     if invoice.problem_code == REFUSED_CODE:
         return _leave_to_a_person(invoice, wanted)

@@ -168,6 +168,15 @@ def test_it_reissues_the_ticked_ones_and_names_those_that_can_not(staff: Client,
     assert LogEntry.objects.filter(change_message__contains="Regra corrigida").count() == 2
 
 
+def test_a_review_ends_by_a_person_and_does_not_come_back(staff: Client, issuer: Issuer) -> None:
+    invoice = note_of(status=Status.ISSUED, issued_at=clock.now(), due_at=None, problem_code="REVIEW", problem="Devolvida tarde")
+    assert queue(staff, fila="revisao") == [invoice]
+    assert staff.post(act("close_review", invoice), {"reason": "O contador manteve"}).status_code == 302
+    kept = Invoice.everywhere.get()
+    assert (kept.status, kept.problem_code) == (Status.ISSUED, "REVIEWED") and queue(staff, fila="todas") == []
+    assert "não está em revisão" in staff.post(act("close_review", invoice), {"reason": "De novo"}).content.decode()
+
+
 # ── Finding ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("term", ["12ABC34501DE35", "12.abc.345/01de-35", "12.ABC.345", "MARIA", "777", "NFSe-9", "5" * 50])
 def test_it_finds_by_tax_id_with_letters_name_number_and_key(term: str, staff: Client) -> None:
@@ -214,7 +223,7 @@ def test_it_sorts_what_needs_a_person_by_why(staff: Client, tax_office: TaxOffic
 
 
 # ── Who may, and what is never run ───────────────────────────────────────────────────────────────────────────────────
-ACTS = ("reissue", "correct_taker", "ask_now", "resend", "cancel", "replace", "upload", "discard")
+ACTS = ("close_review", "reissue", "correct_taker", "ask_now", "resend", "cancel", "replace", "upload", "discard")
 
 
 def test_staff_who_may_only_look_act_on_nothing(viewer: Client) -> None:
