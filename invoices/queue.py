@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
+from django.core.cache import cache
 from django.db.models import Q, QuerySet
 
 from invoices import certificates, issuing
@@ -16,11 +17,12 @@ from tokia import clock
 log = logging.getLogger("invoices.queue")
 BATCH = 200
 REPEAT_SECONDS = 30.0
+TOLD_SECONDS = 600  # a pause is a line in the log this often, not at every turn
 
 
 def issue_due(*, seconds: float = REPEAT_SECONDS) -> int:
     """Carry on what is due, the longest due first, for about so long; returns how many. An issuer without a certificate pauses:
-    its rows stay due, which is a critical line in the log each time, and what the admin shows."""
+    its rows stay due, which is a critical line in the log every ten minutes, and what the admin shows."""
     ends_at = time.monotonic() + seconds
     paused = [issuer.pk for issuer in Issuer.objects.filter(channel=Issuer.Channel.SEFIN) if _is_paused(issuer)]
     ids = list(_due().exclude(_needs_certificate(), issuer__in=paused).values_list("pk", flat=True)[:BATCH])
@@ -51,7 +53,8 @@ def _is_paused(issuer: Issuer) -> bool:
     try:
         certificates.load(issuer)
     except NoCertificate as lack:
-        log.critical("invoices wait for a certificate", extra={"issuer": issuer.pk, "detail": lack.message})
+        if cache.add(f"invoices.paused.{issuer.pk}", True, TOLD_SECONDS):
+            log.critical("invoices wait for a certificate", extra={"issuer": issuer.pk, "detail": lack.message})
         return True
     return False
 
