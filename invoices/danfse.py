@@ -32,7 +32,7 @@ def is_national(xml: bytes) -> bool:
         root = etree.fromstring(xml, etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=False))
     except (etree.XMLSyntaxError, ValueError):
         return False
-    return root.tag == NATIONAL_ROOT
+    return bool(root.tag == NATIONAL_ROOT)
 
 
 def pdf_of(invoice: Invoice) -> bytes:
@@ -62,7 +62,7 @@ def city_url(invoice: Invoice) -> str:
     answers = InvoiceEvent.everywhere.filter(invoice=invoice, kind__in=kinds, body__isnull=False).order_by("-id")
     for body in answers.values_list("body", flat=True)[:10]:
         try:
-            answer = json.loads(bytes(body))
+            answer = json.loads(bytes(body or b""))
         except (ValueError, RecursionError):
             continue
         if not isinstance(answer, dict):

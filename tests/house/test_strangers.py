@@ -57,16 +57,14 @@ OPEN = {
 # Charlie sees his own there, never Acme's; nobody is sent to sign in.
 OWN = {
     "conta/senha/trocar/", "app/", "app/parcial/saldo/", "app/parcial/primeira-chamada/", "app/parcial/passos/", "app/comecar/",
-    "app/comecar/cnpj/", "app/comecar/cep/", "app/chaves/", "app/chaves/nova/", "app/equipe/", "app/configuracoes/empresa/", "app/recarregar/",
-    "app/recarregar/cartao/", "app/recarregar/cartoes/", "app/recarregar/cartoes/salvar/", "app/recarregar/automatica/",
-    "app/recarregar/automatica/desligar/",
-    "app/recargas/", "app/recargas/lista/", "app/desconto/", "app/cupom/", "app/indicacao/",
-    "app/avisos/", "app/configuracoes/avisos/", "app/webhooks/", "app/webhooks/novo/",
+    "app/comecar/cnpj/", "app/comecar/cep/", "app/chaves/", "app/chaves/nova/", "app/equipe/", "app/configuracoes/empresa/",
+    "app/recarregar/", "app/recarregar/cartao/", "app/recarregar/cartoes/", "app/recarregar/cartoes/salvar/",
+    "app/recarregar/automatica/", "app/recarregar/automatica/desligar/", "app/recargas/", "app/recargas/lista/", "app/desconto/",
+    "app/cupom/", "app/indicacao/", "app/avisos/", "app/configuracoes/avisos/", "app/webhooks/", "app/webhooks/novo/",
     "app/projetos/", "app/projetos/novo/", "app/orcamentos/", "app/orcamentos/novo/", "app/configuracoes/limites/",
-    "app/extrato/", "app/extrato/extrato.csv", "app/uso/", "app/requisicoes/",
-    "app/extrato/extrato.ofx", "app/extrato/fechamentos/", "app/uso/uso.csv", "app/exportacoes/",
-    "app/notas/", "app/notas/dados/",
-    "app/experimentos/", "app/experimentos/novo/", "app/chaves-de-provedores/", "app/chaves-de-provedores/nova/",
+    "app/extrato/", "app/extrato/extrato.csv", "app/uso/", "app/requisicoes/", "app/extrato/extrato.ofx",
+    "app/extrato/fechamentos/", "app/uso/uso.csv", "app/exportacoes/", "app/notas/", "app/notas/dados/", "app/experimentos/",
+    "app/experimentos/novo/", "app/chaves-de-provedores/", "app/chaves-de-provedores/nova/",
 }  # fmt: skip
 # Named by an id: Acme's are not found.
 OBJECTS = {
