@@ -53,8 +53,8 @@ class InvoiceActs(LookOnly):
     """The acts of the invoice's page; `InvoiceAdmin` shows the rows."""
 
     actions_detail = (
-        "reissue", "correct_taker", "ask_now", "resend",
-        {"title": "Mais", "items": ["cancel", "replace", "close_review", "upload", "discard"]},
+        "reissue", "ask_now", "resend",
+        {"title": "Mais", "items": ["correct_taker", "cancel", "replace", "close_review", "upload", "discard"]},
         {"title": "Baixar", "items": ["take_xml", "take_pdf", "take_dps", "take_cancel"]},
     )  # fmt: skip
 

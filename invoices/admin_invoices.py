@@ -212,7 +212,7 @@ class InvoiceAdmin(InvoiceActs):
         told = [invoice.nfse_number, f"DPS {invoice.series}/{invoice.number}" if invoice.number is not None else ""]
         return " · ".join(filter(None, told)) or "—"
 
-    @display(description="próximo passo", ordering="due_at")
+    @display(description="próximo", ordering="due_at")
     def next_step(self, invoice: Invoice) -> str:
         return f"{invoice.due_at.astimezone(clock.SAO_PAULO):%d/%m %H:%M}" if invoice.due_at else "—"
 
