@@ -53,11 +53,12 @@ rest=$(mktemp)
     tests/accounts tests/tokia --ignore-glob='tests/gateway/test_[a-h]*' > "$second" 2>&1 &
 other=$!
 .venv/bin/python -m pytest ${choice:+-m "$choice"} --ignore=tests/gateway --ignore=tests/corpus --ignore=tests/sandbox \
-    --ignore=tests/api --ignore=tests/home --ignore=tests/house --ignore=tests/accounts --ignore=tests/tokia > "$rest" 2>&1 &
+    --ignore=tests/api --ignore=tests/home --ignore=tests/house --ignore=tests/accounts --ignore=tests/tokia --ignore=tests/invoices \
+    > "$rest" 2>&1 &
 last=$!
 trap 'kill "$other" "$last" 2> /dev/null; cat "$second" "$rest"; rm -f "$second" "$rest"; exit 130' INT TERM HUP
 code=0
-.venv/bin/python -m pytest ${choice:+-m "$choice"} tests/gateway --ignore-glob='tests/gateway/test_[i-z]*' || code=$?
+.venv/bin/python -m pytest ${choice:+-m "$choice"} tests/gateway tests/invoices --ignore-glob='tests/gateway/test_[i-z]*' || code=$?
 echo "The other parts …"
 wait "$other" || code=$?
 cat "$second"
