@@ -8,25 +8,31 @@ another end.
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
+import time
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
 
 from invoices import issuing
-from invoices.channels import Cancelled
+from invoices.channels import Cancelled, CancelOutcome, Later
 from invoices.dps.nfse import read_event
 from invoices.dps.packing import unpack
+from invoices.errors import NotNow
 from invoices.exchanges import Answer, Lost, Unsent, exchange, text_of
 from invoices.models import Invoice, InvoiceEvent, Issuer
 from invoices.national import address_of, client_for
 from invoices.opening import open_channel
 from invoices.sefin import XML_BYTES_MAX
+from tokia import clock
 
 log = logging.getLogger("invoices")
 
 BATCHES_MAX = 200  # of one reading; the next goes on
+FOCUS_DAYS = 60  # how long a note may still be cancelled in Focus's panel
+FOCUS_PAUSE_SECONDS = 60.0  # a token's hundred requests are a minute's
 ENDED = (Invoice.Status.CANCELLED, Invoice.Status.REPLACED)
 TITLES = {
     "101103": "Cancelamento solicitado à análise da prefeitura",
@@ -72,14 +78,39 @@ def check_note(invoice_id: int) -> bool:
 
     Raises NoCertificate; NotNow while a worker is at the note.
     """
-    invoice = Invoice.everywhere.select_related("issuer").get(pk=invoice_id)
+    return isinstance(_look_at(Invoice.everywhere.select_related("issuer").get(pk=invoice_id)), Cancelled)
+
+
+def check_focus_notes(*, seconds: float) -> int:
+    """Ask Focus of each note of the last FOCUS_DAYS, for `seconds` at most: a call of theirs may be lost. How many were cancelled.
+
+    Raises NoCertificate (there is no token).
+    """
+    ends_at, cancelled = time.monotonic() + seconds, 0
+    since = clock.now() - dt.timedelta(days=FOCUS_DAYS)
+    notes = Invoice.everywhere.filter(channel=Issuer.Channel.FOCUS, status=Invoice.Status.ISSUED, issued_at__gte=since)
+    for invoice in notes.select_related("issuer").order_by("?"):
+        if time.monotonic() > ends_at:
+            log.warning("not every note of Focus was asked for", extra={"seconds": seconds})
+            break
+        try:
+            outcome = _look_at(invoice)
+        except NotNow:  # a worker is at it
+            continue
+        if isinstance(outcome, Later):
+            time.sleep(min(outcome.seconds or FOCUS_PAUSE_SECONDS, FOCUS_PAUSE_SECONDS))
+        cancelled += isinstance(outcome, Cancelled)
+    return cancelled
+
+
+def _look_at(invoice: Invoice) -> CancelOutcome | None:
+    """What the channel says of an issued note; one that was cancelled there is noted."""
     if invoice.status != Invoice.Status.ISSUED:
-        return False
+        return None
     outcome = open_channel(invoice.issuer, channel=invoice.channel).find_cancel(invoice)
-    if not isinstance(outcome, Cancelled):
-        return False
-    issuing.note_remote_cancel(invoice, event_xml=outcome.event_xml)
-    return True
+    if isinstance(outcome, Cancelled):
+        issuing.note_remote_cancel(invoice, event_xml=outcome.event_xml)
+    return outcome
 
 
 def _ask(issuer: Issuer, *, after: int) -> list[Item]:

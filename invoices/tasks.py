@@ -16,6 +16,7 @@ from tokia import clock
 log = logging.getLogger("invoices.tasks")
 SLOTS = 2  # workers that wait for the tax office at a time; the others go on with what is ours
 REPEAT_SECONDS = 30
+NIGHT_SECONDS = 3_000.0  # beyond which a night's work leaves the rest to the next
 
 
 @shared_task
@@ -80,6 +81,17 @@ def read_distribution() -> None:
                 distribution.read_new(issuer)
             except (NoCertificate, NotNow) as lack:  # the next turn reads on from there
                 log.warning("the distribution waits", extra={"issuer": issuer.pk, "detail": lack.message})
+
+
+@shared_task
+def check_focus_notes() -> None:
+    """Each night: notes that were cancelled in Focus's panel, and whose call was lost."""
+    with take_slot("check the notes of Focus", slots=1) as slot:
+        if slot is not None:
+            try:
+                distribution.check_focus_notes(seconds=NIGHT_SECONDS)
+            except NoCertificate as lack:
+                log.warning("the notes of Focus were not asked for", extra={"detail": lack.message})
 
 
 @shared_task(autoretry_for=(NoCertificate, NotNow), retry_backoff=30, max_retries=8)

@@ -78,6 +78,7 @@ app.conf.beat_schedule = {
     "take up repaired invoices": {"task": "invoices.tasks.take_up_repaired", "schedule": 60.0, "options": {"expires": 60.0}},
     "deliver invoices": {"task": "invoices.tasks.deliver_due", "schedule": 10.0, "options": {"expires": 10.0}},
     "read the national distribution": {"task": "invoices.tasks.read_distribution", "schedule": crontab(minute="*/10")},
+    "check the notes of Focus": {"task": "invoices.tasks.check_focus_notes", "schedule": crontab(hour=4, minute=40)},
     "watch certificates": {"task": "invoices.tasks.watch_certificates", "schedule": crontab(minute=40)},
     "ensure partitions": {"task": "billing.tasks.ensure_partitions", "schedule": crontab(hour=3, minute=5)},
 }

@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from invoices import focus
 from invoices.channels import Cancelled, Exists, Issued, Later, Missing, Outcome, Pending, Rejected, Uncertain
-from invoices.distribution import check_note
+from invoices.distribution import check_focus_notes, check_note
 from invoices.dps.nfse import read_nfse
 from invoices.dps.schema import check_schema
 from invoices.errors import Incomplete, NoCertificate
@@ -237,6 +237,19 @@ def test_it_notes_a_cancellation_in_their_panel(tax_office: TaxOffice, invoice: 
     invoice.refresh_from_db()
     assert invoice.status == Invoice.Status.CANCELLED
     assert not check_note(invoice.pk)
+
+
+def test_it_asks_each_night_what_was_cancelled_in_their_panel(tax_office: TaxOffice, issuer: Issuer) -> None:
+    notes = [make_document(issuer, focus_resource="nfsen") for _ in range(3)]
+    for invoice in notes:
+        issued(invoice)
+    assert check_focus_notes(seconds=30) == 0
+    notes[1].cancel_reason = "Cancelada no painel da Focus"
+    assert isinstance(Focus(issuer).cancel(notes[1]), Cancelled)
+    assert check_focus_notes(seconds=30) == 1
+    for invoice in notes:
+        invoice.refresh_from_db()
+    assert [invoice.status for invoice in notes] == ["issued", "cancelled", "issued"]
 
 
 # ── Answers that are not what they say ───────────────────────────────────────────────────────────────────────────────
