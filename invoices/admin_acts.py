@@ -15,7 +15,7 @@ from unfold.decorators import action
 from accounts.signup import identify
 from billing.admin_forms import ReasonForm
 from billing.admin_parts import LookOnly, posted, who
-from invoices import delivery, issuing, reviews
+from invoices import delivery, drafting, issuing, reviews
 from invoices.admin_forms import CancelForm, ReplaceForm, TakerForm, UploadForm
 from invoices.admin_parts import act_on, reais
 from invoices.models import Invoice
@@ -34,6 +34,7 @@ SHOWN_IN: dict[str, tuple[str, ...]] = {
     "replace": (Status.ISSUED,),
     "cancel": (Status.ISSUED,),
     "discard": (*UNSENT, Status.REJECTED),
+    "draft_again": (Status.CANCELLED, Status.DISCARDED),
     "close_review": (Status.ISSUED, Status.CANCELLED, Status.REPLACED),
 }
 
@@ -54,7 +55,7 @@ class InvoiceActs(LookOnly):
 
     actions_detail = (
         "reissue", "ask_now", "resend",
-        {"title": "Mais", "items": ["correct_taker", "cancel", "replace", "close_review", "upload", "discard"]},
+        {"title": "Mais", "items": ["correct_taker", "cancel", "replace", "close_review", "upload", "discard", "draft_again"]},
         {"title": "Baixar", "items": ["take_xml", "take_pdf", "take_dps", "take_cancel"]},
     )  # fmt: skip
 
@@ -184,9 +185,21 @@ class InvoiceActs(LookOnly):
 
         def act(data: dict[str, Any]) -> str:
             issuing.discard(invoice, by=who(request))
-            return "Nota descartada. O que ela cobrava volta a esperar por outra."
+            return "Nota descartada. O que ela cobrava só entra em outra por “Faturar de novo”."
 
         return act_on(self, request, invoice, title=f"Descartar: {invoice}", button="Descartar nota", form=ReasonForm, act=act)
+
+    @action(description="Faturar de novo", url_path="faturar-de-novo", permissions=["repair"])
+    def draft_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        invoice = invoice_of(object_id)
+
+        def act(data: dict[str, Any]) -> str:
+            again = drafting.redraft(invoice)
+            return f"O que ela cobrava está em uma nova nota, na fila: {again.reference}."
+
+        return act_on(
+            self, request, invoice, title=f"Faturar de novo: {invoice}", button="Faturar de novo", form=ReasonForm, act=act
+        )
 
 
 def report(request: HttpRequest, *, done: int, refused: list[str]) -> None:

@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from accounts.models import User
 from invoices import attention, issuing
-from invoices.models import Invoice, InvoiceEvent, Issuer
+from invoices.models import Invoice, InvoiceEvent, InvoiceLine, Issuer
 from tests.invoices.desk import ADDRESS, issuer_at_work, note_of, taker_named
 from tests.invoices.tax_office import TaxOffice
 from tokia import clock
@@ -155,6 +155,17 @@ def test_it_discards_and_resends(staff: Client, issuer: Issuer) -> None:
     assert staff.post(act("resend", sent), {"reason": "O e-mail mudou"}).status_code == 302
     assert Invoice.everywhere.get(pk=sent.pk).delivery == "due"
     assert queue(staff, fila="todas") == []
+
+
+def test_it_bills_again_what_a_discarded_note_told(staff: Client, issuer: Issuer) -> None:
+    draft = note_of()
+    assert staff.post(act("discard", draft), {"reason": "Tomador errado"}).status_code == 302
+    told = staff.post(act("draft_again", draft), {"reason": "Agora com o CNPJ certo"}, follow=True).content.decode()
+    again = Invoice.everywhere.get(status=Status.DRAFT)
+    assert again.reference in told and again.amount_centavos == draft.amount_centavos
+    assert InvoiceLine.everywhere.get(is_live=True).invoice == again
+    told = staff.post(act("draft_again", draft), {"reason": "Outra vez"}, follow=True).content.decode()
+    assert "já está em outra" in told and Invoice.everywhere.filter(status=Status.DRAFT).count() == 1
 
 
 def test_it_reissues_the_ticked_ones_and_names_those_that_can_not(staff: Client, issuer: Issuer) -> None:
