@@ -115,10 +115,12 @@ class IdempotencyStore:
 
     async def stop(self) -> None:
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for connection in self._idle:
+        await self._close_idle()
+
+    async def _close_idle(self) -> None:
+        while self._idle:
             with contextlib.suppress(Exception):
-                await connection.close()
-        self._idle.clear()
+                await self._idle.pop().close()
 
     def take_room(self, organization_id: int, size: int) -> bool:
         """Whether an answer of so many bytes may be kept today: an organization's retries must not fill our disk."""
@@ -166,6 +168,7 @@ class IdempotencyStore:
                 async with asyncio.timeout(STATEMENT_SECONDS), self._slots:
                     return await self._execute(query, values, gives_row=gives_row)
             except (psycopg.Error, OSError, TimeoutError) as error:
+                await self._close_idle()  # the database was away: what waits here has ended, too
                 if is_last or isinstance(error, TimeoutError):
                     log.warning("idempotent calls not reached: %s", type(error).__name__)
                     raise ledger_unavailable() from error

@@ -38,20 +38,29 @@ class ReadConnection:
         self._waiters += 1
         try:
             async with asyncio.timeout(READ_SECONDS), self._lock:
-                connection = await self._connect()
-                return await (await connection.execute(query, values)).fetchall()
+                try:
+                    return await self._read(query, values)
+                except psycopg.OperationalError:  # it was kept while the database was away
+                    await self._disconnect()
+                    return await self._read(query, values)
         except (psycopg.Error, OSError, TimeoutError) as error:
-            connection_lost, self._connection = self._connection, None
-            if connection_lost is not None:
-                with contextlib.suppress(Exception):
-                    await connection_lost.close()
+            await self._disconnect()
             raise ledger_unavailable() from error
         finally:
             self._waiters -= 1
 
     async def stop(self) -> None:
-        if self._connection is not None:
-            await self._connection.close()
+        await self._disconnect()
+
+    async def _read(self, query: str, values: Sequence[Any] | dict[str, Any]) -> list[Row]:
+        connection = await self._connect()
+        return await (await connection.execute(query, values)).fetchall()
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                await connection.close()
 
     async def _connect(self) -> psycopg.AsyncConnection[Row]:
         if self._connection is None or self._connection.closed:

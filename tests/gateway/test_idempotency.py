@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import openai
+import psycopg
 import pytest
 import redis
 from django.core.management import call_command
@@ -362,6 +363,25 @@ def test_a_key_is_free_again_when_its_time_is_over(world: World, routes: dict[st
     purge_idempotent_calls()
     assert not rows.exists()
     assert len(ready.records()) == 2
+
+
+def test_the_databases_restart_is_not_noticed(world: World, routes: dict[str, str], ready: Tenant) -> None:
+    """Connections that were kept have ended, all of them: no call is refused for it once the database is back."""
+    body = chat_body(routes["chat"], max_tokens=5)
+
+    def call(number: int) -> int:
+        return post(world, ready, key=f"restart-{number}", json=body).status_code
+
+    with ThreadPoolExecutor(12) as pool:
+        assert set(pool.map(call, range(24))) == {200}
+    with psycopg.connect(stores.postgres.superuser_url) as connection:
+        ended = connection.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE application_name IN ('tokia-gateway-idempotency', 'tokia-gateway-read')"
+        ).fetchone()
+    assert ended is not None and ended[0] > 1
+    assert [call(number) for number in range(30, 34)] == [200] * 4
+    assert httpx.get(f"{world.gateway.url}/v1/credits", headers=ready.headers).status_code == 200
 
 
 def test_the_rate_limit_counts_retries(world: World, routes: dict[str, str]) -> None:
