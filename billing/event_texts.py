@@ -259,19 +259,22 @@ def _hook_disabled(payload: Payload) -> EventText:
     return EventText("webhook desligado", text, "Ver webhooks", "/app/webhooks/")
 
 
+def _invoice(payload: Payload) -> str:
+    number = payload.get("number")
+    return f"A nota fiscal{f' {number}' if number else ''}{_of(_money(payload, 'amount'))}"
+
+
 def _invoice_issued(payload: Payload) -> EventText:
-    number, amount = payload.get("number"), _money(payload, "amount")
-    what = f"A nota fiscal {number}" if number else "A nota fiscal"
-    return EventText("nota fiscal emitida", f"{what}, de {amount}, foi emitida.", *INVOICES)
+    return EventText("nota fiscal emitida", f"{_invoice(payload)} foi emitida.", *INVOICES)
 
 
 def _invoice_cancelled(payload: Payload) -> EventText:
-    number, amount = payload.get("number"), _money(payload, "amount")
-    return EventText("nota fiscal cancelada", f"A nota fiscal {number}, de {amount}, foi cancelada.", *INVOICES)
+    return EventText("nota fiscal cancelada", f"{_invoice(payload)} foi cancelada.", *INVOICES)
 
 
 def _invoice_needs_data(payload: Payload) -> EventText:
-    text = f"A nota fiscal de {_money(payload, 'amount')} espera por um dado seu: {payload.get('problem', '')}"
+    problem = payload.get("problem")
+    text = f"{_invoice(payload)} espera por um dado seu{f': {problem}' if problem else '.'}"
     return EventText("falta um dado para a sua nota fiscal", text, "Corrigir os dados", "/app/configuracoes/empresa/")
 
 

@@ -207,7 +207,7 @@ def test_the_tables_refuse_changes_even_to_their_owner(books: Wallet) -> None:
             "UPDATE billing_ledgerseal SET version = 2",
             "DELETE FROM billing_ledgerseal",
             "TRUNCATE billing_ledgerseal",
-            "TRUNCATE billing_monthclose",
+            "TRUNCATE billing_monthclose CASCADE",
             "TRUNCATE billing_dayclose",
         ):
             with pytest.raises(psycopg.errors.RestrictViolation), owner.transaction():
