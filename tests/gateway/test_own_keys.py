@@ -162,10 +162,11 @@ def test_only_never_falls_to_ours_and_says_whose_key_it_was(world: World, models
     world.sandbox.post("/llm/__reset")
     world.sandbox.post("/llm/__keys", {"key": f"sandbox-openai-{label}", "status": 402})
     posted = tenant.fresh().posted_nanos
-    with pytest.raises(openai_sdk.PermissionDeniedError) as raised:
-        openai_sdk.OpenAI(base_url=f"{world.gateway.url}/v1", api_key=tenant.secret).chat.completions.create(
-            **chat_body(models["openai"])
-        )
+    with (
+        openai_sdk.OpenAI(base_url=f"{world.gateway.url}/v1", api_key=tenant.secret) as client,
+        pytest.raises(openai_sdk.PermissionDeniedError) as raised,
+    ):
+        client.chat.completions.create(**chat_body(models["openai"]))
     error = raised.value
     assert error.code == "own_key_refused" and "chave própria da sua empresa no provedor Openai foi recusada" in error.message
     assert "sem saldo no provedor" in error.message and "sandbox-" not in error.message
