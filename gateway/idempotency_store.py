@@ -175,7 +175,7 @@ class IdempotencyStore:
         raise AssertionError
 
     async def _execute(self, query: str, values: dict[str, Any], *, gives_row: bool) -> tuple[Any, ...] | None:
-        connection = self._idle.pop() if self._idle else await self._connect()
+        connection = await self._take_idle() or await self._connect()
         try:
             cursor = await connection.execute(query, values)
             row: tuple[Any, ...] | None = await cursor.fetchone() if gives_row else None
@@ -185,6 +185,19 @@ class IdempotencyStore:
             raise
         self._idle.append(connection)
         return row
+
+    async def _take_idle(self) -> psycopg.AsyncConnection[Any] | None:
+        """One that was kept, and whose server has not ended meanwhile: a wait for its answer could be long."""
+        while self._idle:
+            connection = self._idle.pop()
+            try:
+                for _ in range(2):  # its last words, then its end
+                    connection.pgconn.consume_input()
+                return connection
+            except psycopg.Error:
+                with contextlib.suppress(Exception):
+                    await connection.close()
+        return None
 
     async def _connect(self) -> psycopg.AsyncConnection[Any]:
         """Commits do not wait for the disk: what they write stands in the log before the commit of the hold, or of the settlement,

@@ -14,6 +14,7 @@ from psycopg import pq
 
 Connection = psycopg.AsyncConnection[Any]
 SILENCE_SECONDS = 6.0  # longer than any statement may take: the connection is dead
+LOOK_SECONDS = 0.2
 
 
 class Statement:
@@ -46,6 +47,8 @@ async def _read_result(pgconn: pq.abc.PGconn) -> pq.abc.PGresult:
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
     results: list[pq.abc.PGresult] = []
+    timer: asyncio.TimerHandle | None = None
+    dies_at = loop.time() + SILENCE_SECONDS
 
     def read() -> None:
         try:
@@ -69,20 +72,27 @@ async def _read_result(pgconn: pq.abc.PGconn) -> pq.abc.PGresult:
             if not ended.done():
                 ended.set_exception(error)
 
-    def expire() -> None:
-        if not ended.done():
+    def look() -> None:
+        """uvloop tells nothing more of a socket that was reset, as it is when one writes to a server that has ended."""
+        nonlocal timer
+        read()
+        if ended.done():
+            return
+        if loop.time() > dies_at:
             ended.set_exception(TimeoutError())
+        else:
+            timer = loop.call_later(LOOK_SECONDS, look)
 
     descriptor = pgconn.socket
     is_waiting_to_write = bool(pgconn.flush())
     loop.add_reader(descriptor, read)
     if is_waiting_to_write:
         loop.add_writer(descriptor, write)
-    silence = loop.call_later(SILENCE_SECONDS, expire)
+    timer = loop.call_later(LOOK_SECONDS, look)
     try:
         await ended
     finally:
-        silence.cancel()
+        timer.cancel()
         loop.remove_reader(descriptor)
         if is_waiting_to_write:
             loop.remove_writer(descriptor)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import psycopg
 import pytest
+import uvloop
 from django.conf import settings
 
 from gateway.batcher import is_worth_repeating
 from gateway.memory import release_file_pages
-from gateway.statements import Connection, Statement
+from gateway.statements import SILENCE_SECONDS, Connection, Statement
+from tests.stores import stores
 
 pytestmark = pytest.mark.usefixtures("committed_db")
 ECHO = Statement("echo", "SELECT $1::text, NULL, 7::bigint")
@@ -53,6 +56,32 @@ def test_a_refusal_has_its_sqlstate_and_the_connection_goes_on() -> None:
         return refused.value.sqlstate, await cursor.fetchone(), await REFUSE.ask(connection, [b"1"])
 
     assert with_connection(work) == ("22012", (5,), [(b"1",)])
+
+
+def test_a_server_that_ended_while_nobody_asked_is_noticed_at_the_next_statement() -> None:
+    """On the gateway's own event loop, which tells of such a socket at most once."""
+
+    async def work(connection: Connection) -> float:
+        await ECHO.prepare(connection)
+        pid = connection.pgconn.backend_pid
+        with psycopg.connect(stores.postgres.superuser_url, autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s)", [pid])
+            while other.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [pid]).fetchone():
+                await asyncio.sleep(0.01)
+        began = time.monotonic()
+        with pytest.raises(psycopg.OperationalError):
+            await ECHO.ask(connection, [b"a"])
+        return time.monotonic() - began
+
+    async def run() -> float:
+        connection = await psycopg.AsyncConnection.connect(settings.DATABASE_URL, autocommit=True)
+        try:
+            return await work(connection)
+        finally:
+            await connection.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(run()) < SILENCE_SECONDS / 2
 
 
 def test_a_text_that_is_none_is_refused_when_it_is_prepared() -> None:
