@@ -49,6 +49,7 @@ from gateway.batch_results import begin_end, end_batch, write_line
 from gateway.batch_store import stop_batch
 from gateway.callers import check_caller, read_caller
 from gateway.calls import CallContext, Caller
+from gateway.ending import end_tasks
 from gateway.errors import Unauthorized, internal_error
 from gateway.metering import OpenCall
 from gateway.models import Batch, BatchLine
@@ -120,9 +121,10 @@ class Turn:
                 self._lines = {task: line for task, line in self._lines.items() if not task.done()}
                 self._batches = {task: id_ for task, id_ in self._batches.items() if not task.done()}
         finally:
-            for task in (rest := [heart, *self._lines, *self._batches]):
+            for task in (rest := [*self._lines, *self._batches]):
                 task.cancel()
             await asyncio.gather(*rest, return_exceptions=True)
+            await end_tasks([heart])
             if self.session:
                 with contextlib.suppress(Exception):  # it is reaped soon
                     await self._threads.run(lambda: holds.close_session(self.session))

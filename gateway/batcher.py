@@ -20,6 +20,7 @@ import msgspec
 import psycopg
 from django.conf import settings
 
+from gateway.ending import end_tasks
 from gateway.statements import SILENCE_SECONDS, Connection, Statement
 
 log = logging.getLogger(__name__)
@@ -136,9 +137,7 @@ class Lane(ABC, Generic[Item, Result]):
         return self._idle.is_set()
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         await self._disconnect()
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 from gateway import circuit_board as board
 from gateway.circuit_board import Circuit, name_circuit, read_circuit
 from gateway.circuit_rules import Breaker
+from gateway.ending import end_tasks
 
 if TYPE_CHECKING:
     from gateway.circuit import Circuits
@@ -61,8 +62,7 @@ class Sharing:
 
     async def stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks([self._task])
         if self._valkey is not None:
             await self._valkey.aclose()
 

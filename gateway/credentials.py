@@ -27,6 +27,7 @@ from redis.exceptions import RedisError
 
 from gateway import credential_health
 from gateway.calls import ServedDeployment
+from gateway.ending import end_tasks
 from gateway.errors import UpstreamError
 from gateway.threads import DatabaseThreads
 
@@ -102,10 +103,7 @@ class Credentials:
         self._sync = asyncio.create_task(self._keep_in_step(), name="credentials")
 
     async def stop(self) -> None:
-        tasks = [*self._takes, *([self._sync] if self._sync else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks([*self._takes, *([self._sync] if self._sync else [])])
         await self._threads.stop()
         if self._valkey is not None:
             await self._valkey.aclose()

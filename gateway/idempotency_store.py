@@ -19,6 +19,7 @@ from django.conf import settings
 from gateway.errors import ledger_unavailable
 from gateway.models import IdempotentCall
 from gateway.secrets import SecretUnreadable, reseal
+from gateway.statements import has_ended
 from tokia import clock
 
 log = logging.getLogger(__name__)
@@ -115,9 +116,6 @@ class IdempotencyStore:
 
     async def stop(self) -> None:
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._close_idle()
-
-    async def _close_idle(self) -> None:
         while self._idle:
             with contextlib.suppress(Exception):
                 await self._idle.pop().close()
@@ -168,7 +166,6 @@ class IdempotencyStore:
                 async with asyncio.timeout(STATEMENT_SECONDS), self._slots:
                     return await self._execute(query, values, gives_row=gives_row)
             except (psycopg.Error, OSError, TimeoutError) as error:
-                await self._close_idle()  # the database was away: what waits here has ended, too
                 if is_last or isinstance(error, TimeoutError):
                     log.warning("idempotent calls not reached: %s", type(error).__name__)
                     raise ledger_unavailable() from error
@@ -187,16 +184,12 @@ class IdempotencyStore:
         return row
 
     async def _take_idle(self) -> psycopg.AsyncConnection[Any] | None:
-        """One that was kept, and whose server has not ended meanwhile: a wait for its answer could be long."""
         while self._idle:
             connection = self._idle.pop()
-            try:
-                for _ in range(2):  # its last words, then its end
-                    connection.pgconn.consume_input()
+            if not has_ended(connection):
                 return connection
-            except psycopg.Error:
-                with contextlib.suppress(Exception):
-                    await connection.close()
+            with contextlib.suppress(Exception):
+                await connection.close()
         return None
 
     async def _connect(self) -> psycopg.AsyncConnection[Any]:

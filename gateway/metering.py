@@ -16,6 +16,7 @@ from django.conf import settings
 from billing.pricing import PriceList, Usage, cost_of, price_ceiling, price_ceiling_of, price_usage
 from gateway.batcher import QueueFull
 from gateway.calls import Attempt, CallContext, Caller, Candidate, Routing, ServedDeployment, ServedRoute
+from gateway.ending import end_tasks
 from gateway.errors import BudgetExceeded, InsufficientBalance, SessionLost, Unavailable, ledger_unavailable
 from gateway.lanes import HoldItem, HoldLane, HoldResult, Settled, SettleItem, SettleLane
 from gateway.refusals import insufficient, over_budget
@@ -142,8 +143,7 @@ class Meter:
     async def stop(self) -> None:
         """After the last call ended: settle what waits, spool what can't be, close the session."""
         if self._scan is not None:
-            self._scan.cancel()
-            await asyncio.gather(self._scan, return_exceptions=True)
+            await end_tasks([self._scan])
         await self._holds.drain(DRAIN_SECONDS / 4)
         if not await self._settlements.drain(DRAIN_SECONDS):
             self._settlements.spool_overdue(older_seconds=0)

@@ -19,6 +19,7 @@ from gateway.balance import BalanceReader
 from gateway.calls import CallContext
 from gateway.circuit import Circuits
 from gateway.credentials import Credentials
+from gateway.ending import end_tasks
 from gateway.idempotency_store import IdempotencyStore
 from gateway.limits import Limits
 from gateway.metering import Meter
@@ -82,7 +83,7 @@ class GatewayProcess:
     async def stop(self) -> None:
         """The server has finished its connections. Money first: what waits is settled before anything closes."""
         if self._sweeper is not None:
-            self._sweeper.cancel()
+            await end_tasks([self._sweeper])
         await self.meter.stop()
         await self.snapshots.stop()
         await self.limits.stop()

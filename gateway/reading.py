@@ -12,6 +12,7 @@ from django.conf import settings
 from psycopg.rows import dict_row
 
 from gateway.errors import Unavailable, ledger_unavailable
+from gateway.statements import has_ended
 
 READ_SECONDS = 5.0
 WAITERS_MAX = 200
@@ -38,11 +39,8 @@ class ReadConnection:
         self._waiters += 1
         try:
             async with asyncio.timeout(READ_SECONDS), self._lock:
-                try:
-                    return await self._read(query, values)
-                except psycopg.OperationalError:  # it was kept while the database was away
-                    await self._disconnect()
-                    return await self._read(query, values)
+                connection = await self._connect()
+                return await (await connection.execute(query, values)).fetchall()
         except (psycopg.Error, OSError, TimeoutError) as error:
             await self._disconnect()
             raise ledger_unavailable() from error
@@ -52,10 +50,6 @@ class ReadConnection:
     async def stop(self) -> None:
         await self._disconnect()
 
-    async def _read(self, query: str, values: Sequence[Any] | dict[str, Any]) -> list[Row]:
-        connection = await self._connect()
-        return await (await connection.execute(query, values)).fetchall()
-
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -63,7 +57,9 @@ class ReadConnection:
                 await connection.close()
 
     async def _connect(self) -> psycopg.AsyncConnection[Row]:
-        if self._connection is None or self._connection.closed:
+        if self._connection is not None and has_ended(self._connection):
+            await self._disconnect()
+        if self._connection is None:
             self._connection = await psycopg.AsyncConnection.connect(
                 settings.DATABASE_URL, autocommit=True, connect_timeout=3, application_name="tokia-gateway-read",
                 options="-c statement_timeout=4000", row_factory=dict_row,

@@ -28,9 +28,9 @@ class Refrain:
             return
         self._lessons += 1
         quoted = b'"%b"' % text.encode()
-        if event.count(quoted) != 1 or frame.count(quoted) != 1:  # it is also a name, or is told twice
+        at, frame_at = _find_once(event, quoted) + 1, _find_once(frame, quoted) + 1
+        if not at or not frame_at:  # it is also a name, or is told twice
             return
-        at, frame_at = event.index(quoted) + 1, frame.index(quoted) + 1
         size = len(quoted) - 2
         self._before, self._after = event[:at], event[at + size :]
         self._frame_before, self._frame_after = frame[:frame_at], frame[frame_at + size :]
@@ -52,6 +52,12 @@ class Refrain:
             return None
         self.text = text
         return self._frame_before + raw + self._frame_after
+
+
+def _find_once(data: bytes, part: bytes) -> int:
+    """Where it is, or -1: also where it is twice, one over the other among them (`":"` in `"content":":"`)."""
+    at = data.find(part)
+    return at if data.find(part, at + 1) < 0 else -1
 
 
 def is_plain(text: str) -> bool:

@@ -12,6 +12,7 @@ from collections import defaultdict
 from django.conf import settings
 
 from gateway.calls import Limit
+from gateway.ending import end_tasks
 from gateway.valkey_lane import ValkeyLane
 
 SEAT_SECONDS = 30
@@ -56,8 +57,7 @@ class Seats:
 
     async def stop(self) -> None:
         if self._renewing is not None:
-            self._renewing.cancel()
-            await asyncio.gather(self._renewing, return_exceptions=True)
+            await end_tasks([self._renewing])
 
     async def take(self, limits: tuple[Limit, ...], call_id: str) -> Limit | None:
         """The limit that refuses; None: the call sits. Who is refused asks twice: whoever just left may still be on the way out."""

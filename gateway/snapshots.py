@@ -21,6 +21,7 @@ from accounts.models import SnapshotVersion
 from gateway import catalog
 from gateway.callers import CallerBook
 from gateway.calls import Caller
+from gateway.ending import end_tasks
 from gateway.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -47,9 +48,7 @@ class Snapshots:
         self._tasks = [asyncio.create_task(self._poll()), asyncio.create_task(self._listen())]
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def find_caller(self, secret: bytes) -> Caller | None:

@@ -14,7 +14,7 @@ from psycopg import pq
 
 Connection = psycopg.AsyncConnection[Any]
 SILENCE_SECONDS = 6.0  # longer than any statement may take: the connection is dead
-LOOK_SECONDS = 0.2
+LOOK_SECONDS = 0.2  # how long a reset socket may go unseen (`look`): a call waits for it
 
 
 class Statement:
@@ -40,6 +40,16 @@ class Statement:
         result = await _read_result(connection.pgconn)
         columns, value = range(result.nfields), result.get_value
         return [tuple([value(row, column) for column in columns]) for row in range(result.ntuples)]
+
+
+def has_ended(connection: psycopg.AsyncConnection[Any]) -> bool:
+    """Whether the server ended an idle connection meanwhile. Asked before it is used again: a wait for its answer could be long."""
+    try:
+        for _ in range(2):  # its last words, then its end
+            connection.pgconn.consume_input()
+    except psycopg.Error:
+        return True
+    return False
 
 
 async def _read_result(pgconn: pq.abc.PGconn) -> pq.abc.PGresult:

@@ -19,6 +19,7 @@ from django.conf import settings
 
 from gateway.calls import CallContext
 from gateway.dialects.base import UpstreamRequest, malformed, timed_out
+from gateway.ending import end_tasks
 from gateway.errors import ClientGone, Unavailable, UpstreamError
 from gateway.wire import Connection, WireError, WireTimeout
 
@@ -160,8 +161,7 @@ class Upstream:
 
     async def stop(self) -> None:
         if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.gather(self._sweeper, return_exceptions=True)
+            await end_tasks([self._sweeper])
         for connection in [*self._busy, *(connection for kept in self._idle.values() for connection in kept)]:
             connection.abort()
 

@@ -19,6 +19,7 @@ import psycopg
 from django.conf import settings
 
 from gateway.calls import ServedDeployment
+from gateway.ending import end_tasks
 from gateway.histogram import add_counts, percentiles_of, place_of
 from gateway.vitals_store import MEASURED_SECONDS, Recent, Tally, add_tallies, read_recent
 
@@ -171,8 +172,7 @@ class Vitals:
     async def _give_up(self, work: asyncio.Task[Any]) -> None:
         """The connection first: psycopg would ask a server that is silent to cancel, and wait for its answer."""
         await self._disconnect()
-        work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
+        await end_tasks([work])
 
     async def _write(self) -> None:
         if not self._pending:

@@ -22,7 +22,9 @@ from gateway.wire import Connection, WireError, whole_chunk
 
 TEXTS = st.one_of(
     st.text(max_size=12),
-    st.sampled_from(['"', "\\", "content", "text", "index", "\u2028", "não", "😀", " ", "\n", "\x7f", "a" * (TEXT_BYTES_MAX + 1)]),
+    st.sampled_from(
+        ['"', "\\", "content", "text", "index", "\u2028", "não", "😀", " ", "\n", "\x7f", ":", "a" * (TEXT_BYTES_MAX + 1)]
+    ),
 )
 EXTRA: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
     [{}, {}, {}, {"obfuscation": "xyz"}, {"usage": None}, {"usage": {"prompt_tokens": 1, "completion_tokens": 2}}]
@@ -129,6 +131,13 @@ def test_it_takes_the_short_way_from_the_second_event_on() -> None:
     for other in (b"", b'a"', b"\\n", b"\xff", b"\n", b"x" * (TEXT_BYTES_MAX + 1)):
         assert refrain.read(event % other) is None
     assert refrain.read(event % b"two" + event % b"three") is None
+
+
+def test_it_learns_nothing_where_the_text_is_also_what_stands_before_it() -> None:
+    event = b'data: {"text":":"}\n\n'
+    refrain = Refrain()
+    refrain.learn(event, event, ":")
+    assert refrain.read(event) is None
 
 
 def test_it_stops_learning_where_nothing_stays_the_same() -> None:
