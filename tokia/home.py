@@ -1,4 +1,4 @@
-"""Pages that span apps: the shop window, the overview, and the admin's badge."""
+"""Pages that span apps: the catalog, the overview, and the admin's badge."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from billing.event_texts import tell_all
 from billing.events import open_alerts
 from billing.models import Lot, UsageRecord
 from billing.promotions import welcome_offered_to
-from billing.referral_link import follow_code, keep_code
+from billing.referral_link import follow_code
 from billing.units import media_of, tell_media
 from gateway import own_keys
 from invoices import attention
@@ -36,23 +36,6 @@ ORDERS = {
 
 
 # ── The shop window ──────────────────────────────────────────────────────────────────────────────────────────────────
-@require_safe
-def landing(request: HttpRequest) -> HttpResponse:
-    offers = showcase.offers()
-    featured = [offer for offer in offers if offer.is_featured][:8] or offers[:8]
-    context = {
-        "title": "Modelos de IA em reais",
-        "featured": featured,
-        "offer_count": len(offers),
-        "maker_count": len({offer.maker for offer in offers}),
-        "first_route": showcase.first_route(offers),
-        "top_up_min": settings.TOP_UP_MIN_BRL,
-    }
-    response = render(request, "home/landing.html", context)
-    keep_code(request, response)
-    return response
-
-
 @require_safe
 def catalog(request: HttpRequest) -> HttpResponse:
     """`/modelos/`: filters are a GET form, so that every view of it has an address."""
@@ -92,16 +75,6 @@ def _filtered(offers: list[showcase.Offer], request: HttpRequest) -> list[showca
     }
     order = request.GET.get("ordem", "")
     return sorted(kept, key=keys[order]) if order in keys else kept
-
-
-@require_safe
-def terms(request: HttpRequest) -> HttpResponse:
-    return render(request, "home/terms.html", {"title": "Termos de uso"})
-
-
-@require_safe
-def privacy(request: HttpRequest) -> HttpResponse:
-    return render(request, "home/privacy.html", {"title": "Privacidade"})
 
 
 # ── The overview ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -5,21 +5,21 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
 from accounts.operations import Elsewhere
-from tokia import health, home, openapi, price_pages, price_resource, status
+from tokia import health, home, openapi, price_pages, price_resource, public_pages, status
 
 # The admin's own sign-in page has no limits: staff sign in like everybody else.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("", home.landing, name="landing"),
+    path("", public_pages.landing, name="landing"),
     path("modelos/", home.catalog, name="catalog"),
     path("precos/", price_pages.prices, name="prices"),
     path("precos.json", price_pages.prices_json, name="prices_json"),
     path("precos.csv", price_pages.prices_csv, name="prices_csv"),
-    path("termos/", home.terms, name="terms"),
+    path("termos/", public_pages.terms, name="terms"),
     path("status/", status.status, name="status"),
     path("status.json", status.status_json, name="status_json"),
-    path("privacidade/", home.privacy, name="privacy"),
+    path("privacidade/", public_pages.privacy, name="privacy"),
     path("app/", home.dashboard, name="dashboard"),
     path("app/parcial/saldo/", home.balance, name="balance"),
     path("app/parcial/primeira-chamada/", home.first_call, name="first_call"),
