@@ -1,4 +1,4 @@
-"""Pages that span apps: the catalog, the overview, and the admin's badge."""
+"""Pages that span apps: the overview, and the admin's badge."""
 
 from __future__ import annotations
 
@@ -19,62 +19,13 @@ from billing.models import Lot, UsageRecord
 from billing.promotions import welcome_offered_to
 from billing.referral_link import follow_code
 from billing.units import media_of, tell_media
-from gateway import own_keys
 from invoices import attention
-from tokia import clock, overview, showcase
+from tokia import clock, overview
 from tokia.templatetags.tokia import brl_fino, num
 
 PERIODS = (7, 30, 90)
 LAST_CALLS = 10
 STOP_POLLING = 286  # htmx: swap, then ask no more
-ORDERS = {
-    "": "Fabricante",
-    "entrada": "Menor preço de entrada",
-    "saida": "Menor preço de saída",
-    "contexto": "Maior contexto",
-}
-
-
-# ── The shop window ──────────────────────────────────────────────────────────────────────────────────────────────────
-@require_safe
-def catalog(request: HttpRequest) -> HttpResponse:
-    """`/modelos/`: filters are a GET form, so that every view of it has an address."""
-    everything = showcase.offers()
-    context = {
-        "nav": "modelos",
-        "title": "Modelos e preços",
-        "offers": _filtered(everything, request),
-        "total": len(everything),
-        "makers": sorted({offer.maker for offer in everything}),
-        "capabilities": [
-            (key, label) for key, label in showcase.CAPABILITIES.items() if any(key in offer.capabilities for offer in everything)
-        ],
-        "orders": ORDERS.items(),
-        "own_key_fee": own_keys.tell_fee(),
-        "layout": "app.html" if getattr(request, "membership", None) else "public.html",
-    }
-    template = "home/_catalog_table.html" if getattr(request, "htmx", False) else "home/catalog.html"
-    return render(request, template, context)
-
-
-def _filtered(offers: list[showcase.Offer], request: HttpRequest) -> list[showcase.Offer]:
-    words = request.GET.get("busca", "").lower().split()
-    maker, capability = request.GET.get("provedor", ""), request.GET.get("capacidade", "")
-    kept = [
-        offer
-        for offer in offers
-        if all(word in f"{offer.name} {offer.display_name} {offer.maker}".lower() for word in words)
-        and (not maker or offer.maker == maker)
-        and (not capability or capability in offer.capabilities)
-    ]
-    last = 2**63
-    keys: dict[str, Any] = {
-        "entrada": lambda offer: last if offer.input_nanos is None else offer.input_nanos,
-        "saida": lambda offer: last if offer.output_nanos is None else offer.output_nanos,
-        "contexto": lambda offer: -offer.context_tokens,
-    }
-    order = request.GET.get("ordem", "")
-    return sorted(kept, key=keys[order]) if order in keys else kept
 
 
 # ── The overview ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -5,14 +5,14 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
 from accounts.operations import Elsewhere
-from tokia import health, home, openapi, price_pages, price_resource, public_pages, status
+from tokia import catalog_pages, health, home, openapi, price_pages, price_resource, public_pages, status
 
 # The admin's own sign-in page has no limits: staff sign in like everybody else.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", public_pages.landing, name="landing"),
-    path("modelos/", home.catalog, name="catalog"),
+    path("modelos/", catalog_pages.catalog, name="catalog"),
     path("precos/", price_pages.prices, name="prices"),
     path("precos.json", price_pages.prices_json, name="prices_json"),
     path("precos.csv", price_pages.prices_csv, name="prices_csv"),
