@@ -8,7 +8,6 @@ from accounts.tax_ids import format_tax_id
 from billing import seals
 from billing.closing import lines_of, tell_month
 from billing.models import MonthClose
-from billing.paper import Paper
 from billing.sheets import comma
 from tokia.clock import SAO_PAULO
 
@@ -19,6 +18,8 @@ def seal_text(close: MonthClose) -> str:
 
 def draw_close(close: MonthClose) -> bytes:
     """The PDF; the same close is the same bytes."""
+    from billing.paper import Paper  # a quarter of a second of fonts, for whoever draws
+
     organization = close.organization
     paper = Paper(
         title=f"Fechamento de {tell_month(close.month)}", made_at=close.closed_at,

@@ -16,7 +16,6 @@ from billing import seals
 from billing.models import CardPayment, Charge, LedgerEntry, Lot, Refund
 from billing.money import CENTAVO, format_brl
 from billing.number_words import CENTAVOS_MAX, spell_brl
-from billing.paper import Paper
 from tokia.clock import SAO_PAULO
 
 
@@ -93,6 +92,8 @@ def _refunds_of(lot: Lot) -> list[tuple[dt.datetime, int]]:
 
 def draw_recibo(recibo: Recibo) -> bytes:
     """The PDF. The same facts are the same bytes."""
+    from billing.paper import Paper  # a quarter of a second of fonts, for whoever draws
+
     organization = recibo.organization
     paper = Paper(
         title=f"Recibo de recarga {recibo.number}", made_at=recibo.entry.created_at,

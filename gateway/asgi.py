@@ -57,6 +57,7 @@ from gateway.speech import speak  # noqa: E402
 from gateway.surfaces.registry import SURFACES  # noqa: E402
 from gateway.surfaces.responses_resource import serve_response  # noqa: E402
 from gateway.tags import TAGS_HEADER, read_tags  # noqa: E402
+from gateway.tokens import load_tokenizer  # noqa: E402
 from gateway.transcriptions import transcribe, translate  # noqa: E402
 from gateway.upstream import stopping  # noqa: E402
 from tokia.crashpoints import crashpoint  # noqa: E402
@@ -113,6 +114,7 @@ async def live(receive: Receive, send: Send) -> None:
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
+            load_tokenizer()  # 50 ms, before the first call waits for it
             await process.start()
             await send({"type": "lifespan.startup.complete"})
         else:

@@ -7,6 +7,7 @@ shown is estimated instead, near the truth: long texts are sampled, and a pictur
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from gateway.calls import ChatCall, ImageUrl, Part
@@ -24,7 +25,9 @@ TOKENS_PER_USUAL_IMAGE = 1_600
 BYTES_PER_USUAL_FILE_TOKEN = 20  # base64 of a PDF
 
 
-def _load_tokenizer() -> Any:
+@cache
+def load_tokenizer() -> Any:
+    """Once per process, at the first text that is counted; the gateway asks at its start. Pages and tasks never pay for it."""
     try:
         from rs_bpe.bpe import openai
     except ImportError:  # the package is built per Python version; this one is its twin
@@ -36,16 +39,13 @@ def _load_tokenizer() -> Any:
     return tokenizer
 
 
-_count = _load_tokenizer().count
-
-
 def count_text(text: str) -> int:
     """Tokens of a text; its bytes where it is longer than BYTES_COUNTED."""
     if not text:
         return 0
     if len(text) > BYTES_COUNTED:
         return len(text.encode())
-    tokens: int = _count(text)
+    tokens: int = load_tokenizer().count(text)
     return tokens
 
 

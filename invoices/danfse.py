@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from urllib.parse import urlsplit
 
-from brazilfiscalreport.danfse import Danfse, DanfseConfig
 from lxml import etree
 
 from invoices.models import Invoice, InvoiceEvent
@@ -17,6 +16,9 @@ def draw(nfse_xml: bytes, *, is_cancelled: bool = False, is_replaced: bool = Fal
     """A PDF of one page, of several where the description is long. Raises ValueError for what is no national NFS-e."""
     if not is_national(nfse_xml):
         raise ValueError("Not a national NFS-e.")
+    # A third of a second of fonts and pictures, which no process that only lists notes should pay at its start.
+    from brazilfiscalreport.danfse import Danfse, DanfseConfig
+
     config = DanfseConfig(watermark_cancelled=is_cancelled, watermark_replaced=is_replaced)
     # The page's font has Latin-1 only, as a DPS of ours has; what others wrote into the note must not keep it from being drawn.
     text = nfse_xml.decode("utf-8-sig").encode("latin-1", "replace").decode("latin-1")
