@@ -117,6 +117,7 @@ class Organization(models.Model):
     class Meta:
         verbose_name = "empresa"
         verbose_name_plural = "empresas"
+        permissions = [("impersonate_organization", "Pode entrar como uma empresa")]
 
     def __str__(self) -> str:
         return self.trade_name or self.name
@@ -279,6 +280,61 @@ class IdempotentRequest(models.Model):
 
     def __str__(self) -> str:
         return f"{self.caller} {self.started_at:%d/%m %H:%M}"
+
+
+class StaffNote(models.Model):
+    """What staff tell each other about an organization. Nobody of the organization ever sees it."""
+
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="staff_notes", verbose_name="empresa")
+    text = models.TextField("texto", max_length=2_000)
+    written_by = models.CharField("por", max_length=150)  # the e-mail: it outlives the person's account
+    created_at = models.DateTimeField("em", auto_now_add=True)
+
+    objects = TenantManager["StaffNote"]()
+    everywhere: ClassVar[models.Manager[StaffNote]] = models.Manager()
+
+    class Meta:
+        verbose_name = "anotação interna"
+        verbose_name_plural = "anotações internas"
+        default_manager_name = "everywhere"
+        base_manager_name = "everywhere"
+        indexes = [models.Index(fields=["organization", "-id"], name="staff_note_by_organization")]
+
+    def __str__(self) -> str:
+        return f"{self.written_by}: {self.text[:60]}"
+
+
+class AuditEvent(models.Model):
+    """Who did what, when and from where (`accounts.audit`). Append-only: a trigger refuses the rest, even to the database's owner.
+
+    Its only change is to lose, once, what could point at a person: what, when and by which account stays.
+    """
+
+    organization = models.ForeignKey(Organization, models.PROTECT, null=True, related_name="+", verbose_name="empresa")
+    user = models.ForeignKey(User, models.PROTECT, null=True, related_name="+", verbose_name="quem")
+    kind = models.CharField("o quê", max_length=40)
+    detail = models.JSONField("detalhes", default=dict)
+    ip = models.GenericIPAddressField("IP", null=True)
+    user_agent = models.CharField("navegador", max_length=60, blank=True)
+    created_at = models.DateTimeField("quando")
+    redacted_at = models.DateTimeField(null=True)  # since then without detail, address and browser
+
+    objects = TenantManager["AuditEvent"]()
+    everywhere: ClassVar[models.Manager[AuditEvent]] = models.Manager()
+
+    class Meta:
+        verbose_name = "registro de auditoria"
+        verbose_name_plural = "registros de auditoria"
+        default_manager_name = "everywhere"
+        base_manager_name = "everywhere"
+        indexes = [
+            models.Index(fields=["organization", "-id"], name="audit_event_by_organization"),
+            models.Index(fields=["user", "-id"], name="audit_event_by_user"),
+            models.Index(fields=["created_at"], name="audit_event_by_time"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.created_at:%d/%m/%Y %H:%M}"
 
 
 class SnapshotVersion(models.Model):

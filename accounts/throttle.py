@@ -37,14 +37,19 @@ class Turn:
         }
 
 
-def address_of(request: HttpRequest) -> str:
-    """A stranger's name: where they call from, past TRUSTED_PROXIES proxies of ours; of IPv6 the /64, which is one line."""
+def peer_of(request: HttpRequest) -> str:
+    """Where a request comes from, past TRUSTED_PROXIES proxies of ours. As told: it need not be an address."""
     found = str(request.META.get("REMOTE_ADDR", ""))
     if settings.TRUSTED_PROXIES:
         hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",")]
         found = hops[-settings.TRUSTED_PROXIES] if len(hops) >= settings.TRUSTED_PROXIES and all(hops) else found
+    return found
+
+
+def address_of(request: HttpRequest) -> str:
+    """A stranger's name: where they call from; of IPv6 the /64, which is one line."""
     try:
-        address = ipaddress.ip_address(found)
+        address = ipaddress.ip_address(peer_of(request))
     except ValueError:
         return "address:unknown"
     return f"address:{ipaddress.ip_network((address, 64), strict=False) if address.version == 6 else address}"
