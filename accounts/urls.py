@@ -4,7 +4,7 @@ from allauth.account import views as allauth
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.generic import RedirectView
 
-from accounts import views
+from accounts import impersonation_views, views
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("conta/entrar/", allauth.login, name="account_login"),
@@ -32,6 +32,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("app/equipe/convites/<int:invitation_id>/reenviar/", views.resend_invitation, name="resend_invitation"),
     path("app/equipe/<int:membership_id>/papel/", views.change_role, name="change_role"),
     path("app/equipe/<int:membership_id>/remover/", views.remove_member, name="remove_member"),
+    path("app/visita/sair/", impersonation_views.leave, name="leave_visit"),
     path("app/convite/<str:token>/", views.invitation, name="invitation"),
     path("app/configuracoes/empresa/", views.organization, name="organization"),
     path("api/v1/", include("accounts.api")),

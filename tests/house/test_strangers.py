@@ -64,7 +64,7 @@ OWN = {
     "app/projetos/", "app/projetos/novo/", "app/orcamentos/", "app/orcamentos/novo/", "app/configuracoes/limites/",
     "app/extrato/", "app/extrato/extrato.csv", "app/uso/", "app/requisicoes/", "app/extrato/extrato.ofx",
     "app/extrato/fechamentos/", "app/uso/uso.csv", "app/exportacoes/", "app/notas/", "app/notas/dados/", "app/experimentos/",
-    "app/experimentos/novo/", "app/chaves-de-provedores/", "app/chaves-de-provedores/nova/",
+    "app/visita/sair/", "app/experimentos/novo/", "app/chaves-de-provedores/", "app/chaves-de-provedores/nova/",
 }  # fmt: skip
 # Named by an id: Acme's are not found.
 OBJECTS = {
