@@ -28,7 +28,10 @@ from tokia.clock import SAO_PAULO
 
 ROWS_AT_ONCE = 2_000
 BOM = "\ufeff"
-LINE_GROUPS = {"route": "modelo", "key": "chave", "project": "projeto", "provider": "provedor", "tag": "etiqueta", "day": "dia"}
+LINE_GROUPS = {
+    "route": "modelo", "key": "chave", "member": "membro", "project": "projeto", "provider": "provedor", "tag": "etiqueta",
+    "day": "dia",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,10 +26,13 @@ GROUPS = {
     "key": "api_key_id",
     "project": "project_id",
     "provider": "provider_name",
+    "member": "member_id",
     "tag": "tag",
 }
+GONE = {"key": "Chave removida", "project": "Projeto removido", "member": "Pessoa removida"}
 TAG_GROUPS = ("day", "route", "tag")  # what a tag combines with
 NO_PROJECT = "Sem projeto"
+NO_MEMBER = "Sem autor"  # keys that nobody made, or whose maker is gone
 NO_PROVIDER = "Nenhum provedor"  # answered by the cache, or failed before one was asked
 
 
@@ -54,6 +57,9 @@ class UsageFilter:
     @property
     def is_by_tag(self) -> bool:
         return bool(self.tag)
+
+
+EVERYTHING = UsageFilter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +97,10 @@ def usage_by(
     Of the tenant, unless an organization is given. Raises TagStandsAlone for a tag with another filter than a route.
     """
     by_tag = group == "tag" or only.is_by_tag
-    where, arguments = _conditions(only, by_tag=by_tag, group=group)
+    where, arguments = conditions(only, by_tag=by_tag, group=group)
     query = (
         f"SELECT {GROUPS[group]} AS line, {_TAG_SUMS if by_tag else _DAY_SUMS}"  # noqa: S608
-        f" FROM {'billing_tagday' if by_tag else 'billing_usageday'}"
+        f" FROM {table_of(group, by_tag=by_tag)}"
         f" WHERE organization_id = %s AND day BETWEEN %s AND %s{where}"
         f" GROUP BY line ORDER BY {'line' if group == 'day' else 'net DESC, line'}{' LIMIT %s' if lines_max else ''}"
     )
@@ -102,14 +108,16 @@ def usage_by(
     with connection.cursor() as cursor:
         cursor.execute(query, [owner.pk, first_on, last_on, *arguments, *([lines_max] if lines_max else [])])
         found = cursor.fetchall()
-    names = _names(group, owner)
-    return [UsageLine(line, _label(group, line, names), *[*figures, media_from(media)]) for line, *figures, media in found]
+    names = names_of(group, owner)
+    return [UsageLine(line, label_of(group, line, names), *[*figures, media_from(media)]) for line, *figures, media in found]
 
 
+# All of the prompt and all of the answer, of whatever kind.
+PROMPT_TOKENS = "input_tokens + cached_input_tokens + cache_write_tokens + audio_input_tokens + image_input_tokens"
+ANSWER_TOKENS = "output_tokens + reasoning_tokens + audio_output_tokens + image_output_tokens"
 _DAY_SUMS = (
     "sum(calls)::bigint, sum(failed)::bigint, sum(gross_nanos)::bigint, sum(net_nanos)::bigint AS net,"
-    " sum(input_tokens + cached_input_tokens + cache_write_tokens + audio_input_tokens + image_input_tokens)::bigint,"
-    " sum(cached_input_tokens)::bigint, sum(output_tokens + reasoning_tokens + audio_output_tokens + image_output_tokens)::bigint,"
+    f" sum({PROMPT_TOKENS})::bigint, sum(cached_input_tokens)::bigint, sum({ANSWER_TOKENS})::bigint,"
     f" round(sum(latency_ms) / sum(calls))::int, ARRAY[{MEDIA_SUMS}]"
 )
 _TAG_SUMS = (
@@ -118,7 +126,17 @@ _TAG_SUMS = (
 )
 
 
-def _conditions(only: UsageFilter, *, by_tag: bool, group: str) -> tuple[str, list[Any]]:
+def table_of(group: str, *, by_tag: bool) -> str:
+    """What a query by this group reads. A member is the maker of the key."""
+    if group == "member":
+        return (
+            "(SELECT d.*, coalesce(k.created_by_id, 0) AS member_id FROM billing_usageday d"
+            " LEFT JOIN accounts_apikey k ON k.id = d.api_key_id) days"
+        )
+    return "billing_tagday" if by_tag else "billing_usageday"
+
+
+def conditions(only: UsageFilter, *, by_tag: bool, group: str) -> tuple[str, list[Any]]:
     if by_tag and (group not in TAG_GROUPS or only.provider_name or only.api_key_id is not None or only.project_id is not None):
         raise TagStandsAlone("A tag combines with days and models only.")
     wanted = {
@@ -157,7 +175,7 @@ def days_with(
 ) -> dict[dt.date, int]:
     """How many calls each day has of these, by day, days without any left out; all of them, or those that failed."""
     table = "billing_tagday" if only.is_by_tag else "billing_usageday"
-    where, arguments = _conditions(only, by_tag=only.is_by_tag, group="day")
+    where, arguments = conditions(only, by_tag=only.is_by_tag, group="day")
     column = "failed" if is_failed else "calls"
     query = (
         f"SELECT day, sum({column})::bigint FROM {table} WHERE organization_id = %s AND day BETWEEN %s AND %s{where}"  # noqa: S608
@@ -193,17 +211,21 @@ def _names_used(table: str, column: str, organization: Organization, *, names_ma
         return [name for (name,) in cursor.fetchall()]
 
 
-def _names(group: str, organization: Organization) -> dict[int, str]:
+def names_of(group: str, organization: Organization) -> dict[int, str]:
     if group == "key":
         return dict(ApiKey.everywhere.filter(organization=organization).values_list("id", "name"))
     if group == "project":
         return dict(Project.everywhere.filter(organization=organization).values_list("id", "name")) | {0: NO_PROJECT}
+    if group == "member":
+        makers = ApiKey.everywhere.filter(organization=organization).exclude(created_by=None)
+        people = makers.values_list("created_by_id", "created_by__name", "created_by__email").distinct()
+        return {pk: name or email for pk, name, email in people} | {0: NO_MEMBER}
     return {}
 
 
-def _label(group: str, line: Any, names: dict[int, str]) -> str:
+def label_of(group: str, line: Any, names: dict[int, str]) -> str:
     if isinstance(line, dt.date):
         return f"{line:%d/%m}"
     if isinstance(line, int):
-        return names.get(line, "Chave removida" if group == "key" else "Projeto removido")
+        return names.get(line, GONE[group])
     return str(line) or NO_PROVIDER
