@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import time
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 from django.conf import settings
 
-SECONDS_MAX = 3.0
+from accounts.lookups import LookupAway, fetch_json
+
 _BYTES_MAX = 65_536
 
 
@@ -27,39 +25,17 @@ class Registration:
         return self.status.upper() in ("", "ATIVA")
 
 
-class RegistryAway(Exception):
-    """No answer in time, or none that can be read: the person fills the form by hand."""
-
-
 def look_up_company(cnpj: str) -> Registration | None:
-    """What the registry knows about a valid, bare CNPJ; None if it has no such company. Raises RegistryAway.
-
-    At most SECONDS_MAX, redirects not followed.
-    """
+    """What the registry knows about a valid, bare CNPJ; None if it has no such company. Raises LookupAway."""
     if not settings.CNPJ_URL:
-        raise RegistryAway
-    ends_at = time.monotonic() + SECONDS_MAX
-    try:
-        with (
-            httpx.Client(timeout=httpx.Timeout(1.5, read=1.5), trust_env=False) as client,
-            client.stream("GET", f"{settings.CNPJ_URL}/{cnpj}") as response,
-        ):
-            if response.status_code == 404:
-                return None
-            response.raise_for_status()
-            body = b""
-            for piece in response.iter_bytes():
-                body += piece
-                if len(body) > _BYTES_MAX or time.monotonic() > ends_at:
-                    raise RegistryAway
-        return _read(json.loads(body))
-    except (httpx.HTTPError, ValueError) as error:
-        raise RegistryAway from error
+        raise LookupAway
+    answer = fetch_json(f"{settings.CNPJ_URL}/{cnpj}", bytes_max=_BYTES_MAX)
+    return None if answer is None else _read(answer)
 
 
 def _read(answer: Any) -> Registration:
     if not isinstance(answer, dict):
-        raise RegistryAway
+        raise LookupAway
 
     def text(name: str, limit: int = 150) -> str:
         value = answer.get(name)

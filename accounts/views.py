@@ -14,9 +14,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts import members
 from accounts.errors import AccountsError, ConfirmationMissing, InvalidTaxId, InvitationGone
 from accounts.forms import IdentityForm, InviteForm, role_choices
+from accounts.lookups import LookupAway
 from accounts.models import Invitation, Membership, User
-from accounts.postal import PostalAway, look_up_cep
-from accounts.registry import RegistryAway, look_up_company
+from accounts.postal import look_up_cep
+from accounts.registry import look_up_company
 from accounts.roles import MemberRequest, requires
 from accounts.signup import identify, open_organization
 from accounts.tax_ids import parse_cnpj
@@ -54,7 +55,7 @@ def look_up(request: HttpRequest) -> HttpResponse:
         company = look_up_company(parse_cnpj(typed))
     except InvalidTaxId as error:
         context["notice"] = ("error", error.message)
-    except RegistryAway:
+    except LookupAway:
         context["notice"] = ("warning", "Não deu para buscar agora. Preencha à mão.")
     else:
         if company is None:
@@ -79,7 +80,7 @@ def look_up_address(request: HttpRequest) -> HttpResponse:
     digits = "".join(char for char in typed.get("postal_code", "") if char.isdigit())[:9]
     try:
         found = look_up_cep(digits)
-    except PostalAway:
+    except LookupAway:
         context["cep_notice"] = "Não deu para buscar o CEP agora. Preencha à mão."
     else:
         if found is None:

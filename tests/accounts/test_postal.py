@@ -7,11 +7,12 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
-from accounts import postal
+from accounts import lookups
 from accounts.cities import city_of, nearest_city
 from accounts.errors import UnknownCity
+from accounts.lookups import LookupAway
 from accounts.models import Organization
-from accounts.postal import PostalAway, look_up_cep
+from accounts.postal import look_up_cep
 from accounts.signup import Identity, identify
 from tests.accounts.test_registry import Answers, answers  # noqa: F401 - a fixture
 from tests.cast import make_cast
@@ -53,23 +54,23 @@ def test_it_tells_an_unknown_cep_from_a_look_up_that_is_away(ceps: type[Answers]
         (200, b'"' + b"x" * 20_000 + b'"'),
     ):
         ceps.status, ceps.body = status, body
-        with pytest.raises(PostalAway):
+        with pytest.raises(LookupAway):
             look_up_cep(CEP)
     for cep in ("", "0131010", "013101000", "0131010a", "٠١٣١٠١٠٠", "01310/00"):  # never put into an address
-        with pytest.raises(PostalAway):
+        with pytest.raises(LookupAway):
             look_up_cep(cep)
     settings.CEP_URL = f"http://127.0.0.1:{free_port()}/cep"
-    with pytest.raises(PostalAway):
+    with pytest.raises(LookupAway):
         look_up_cep(CEP)
     settings.CEP_URL = ""
-    with pytest.raises(PostalAway):
+    with pytest.raises(LookupAway):
         look_up_cep(CEP)
 
 
 def test_it_gives_up_on_a_look_up_that_drips(ceps: type[Answers], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postal, "SECONDS_MAX", 0.2)
+    monkeypatch.setattr(lookups, "SECONDS_MAX", 0.2)
     ceps.body, ceps.drip_seconds = json.dumps(STREET).encode(), 0.05
-    with pytest.raises(PostalAway):
+    with pytest.raises(LookupAway):
         look_up_cep(CEP)
 
 

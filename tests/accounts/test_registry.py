@@ -12,8 +12,9 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
-from accounts import registry
-from accounts.registry import RegistryAway, look_up_company
+from accounts import lookups
+from accounts.lookups import LookupAway
+from accounts.registry import look_up_company
 from tests.make import make_user
 from tokia.processes import free_port
 
@@ -72,21 +73,21 @@ def test_it_tells_an_unknown_company_from_a_registry_that_is_away(answers: type[
     assert look_up_company(CNPJ) is None
     for status, body in ((500, b"{}"), (302, b""), (200, b"not json"), (200, b"[1]"), (200, b'"' + b"x" * 70_000 + b'"')):
         answers.status, answers.body = status, body
-        with pytest.raises(RegistryAway):
+        with pytest.raises(LookupAway):
             look_up_company(CNPJ)
     settings.CNPJ_URL = f"http://127.0.0.1:{free_port()}/cnpj"
-    with pytest.raises(RegistryAway):
+    with pytest.raises(LookupAway):
         look_up_company(CNPJ)
     settings.CNPJ_URL = ""
-    with pytest.raises(RegistryAway):
+    with pytest.raises(LookupAway):
         look_up_company(CNPJ)
 
 
 def test_it_waits_no_longer_than_its_bound(answers: type[Answers], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "SECONDS_MAX", 0.5)
+    monkeypatch.setattr(lookups, "SECONDS_MAX", 0.5)
     answers.body, answers.drip_seconds = json.dumps(COMPANY).encode(), 0.1
     started = time.monotonic()
-    with pytest.raises(RegistryAway):
+    with pytest.raises(LookupAway):
         look_up_company(CNPJ)
     assert time.monotonic() - started < 2
 

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
-import os
+from functools import partial
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from tokia.sandbox.certificates import Key, build_certificate, write_pem, write_private
 from tokia.sandbox.cnpj import check_digits
 
 CA_FILE = "fiscal-ca.pem"
@@ -30,9 +31,8 @@ CNPJ_OID = x509.ObjectIdentifier("2.16.76.1.3.3")  # OtherName of an e-CNPJ (ICP
 CPF_OID = x509.ObjectIdentifier("2.16.76.1.3.1")  # of an e-CPF: birthday (8), CPF (11), …
 ORGANIZATION = "ICP-Brasil (sandbox)"
 OTHER_TAX_ID = "45997418" + "0001" + check_digits("459974180001")
-DAYS_VALID = 3650
 
-Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+_build = partial(build_certificate, organization=ORGANIZATION, days_old=30, signs_documents=True)
 
 
 def ensure_fiscal_certificates(folder: Path, *, tax_id: str) -> None:
@@ -42,16 +42,16 @@ def ensure_fiscal_certificates(folder: Path, *, tax_id: str) -> None:
     if mark.exists() and mark.read_text() == tax_id and (folder / CA_FILE).exists():
         return
     authority_key = ec.generate_private_key(ec.SECP256R1())
-    authority = _certificate("AC Fiscal do Sandbox", key=authority_key, issuer=None, issuer_key=authority_key)
+    authority = _build("AC Fiscal do Sandbox", key=authority_key, issuer=None, issuer_key=authority_key)
     server_key = ec.generate_private_key(ec.SECP256R1())
     hosts: list[x509.GeneralName] = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    server = _certificate(
+    server = _build(
         "localhost", key=server_key, issuer=authority, issuer_key=authority_key, names=hosts, usage=ExtendedKeyUsageOID.SERVER_AUTH
     )
     signer_key, own_key, other_key = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(3))
-    signer = _certificate("SEFIN NACIONAL NFS-E (SANDBOX)", key=signer_key, issuer=authority, issuer_key=authority_key)
-    _write_pem(folder / SERVER_FILE, key=server_key, certificate=server)
-    _write_pem(folder / SIGNER_FILE, key=signer_key, certificate=signer)
+    signer = _build("SEFIN NACIONAL NFS-E (SANDBOX)", key=signer_key, issuer=authority, issuer_key=authority_key)
+    write_pem(folder / SERVER_FILE, key=server_key, certificate=server)
+    write_pem(folder / SIGNER_FILE, key=signer_key, certificate=signer)
     now = dt.datetime.now(dt.UTC)
     for name, cnpj, key, has_oid, ends_at in (
         ("a1", tax_id, own_key, True, now + dt.timedelta(days=365)),
@@ -64,9 +64,9 @@ def ensure_fiscal_certificates(folder: Path, *, tax_id: str) -> None:
         )
         encryption = serialization.BestAvailableEncryption(A1_PASSWORD.encode())
         pfx = pkcs12.serialize_key_and_certificates(name.encode(), key, certificate, [authority], encryption)
-        _write(folder / f"{name}.pfx", pfx)
-    _write_pem(folder / CA_FILE, key=None, certificate=authority)
-    _write(mark, tax_id.encode())
+        write_private(folder / f"{name}.pfx", pfx)
+    write_pem(folder / CA_FILE, key=None, certificate=authority)
+    write_private(mark, tax_id.encode())
 
 
 def issue_a1(
@@ -76,7 +76,7 @@ def issue_a1(
     names: list[x509.GeneralName] = [x509.RFC822Name("fiscal@tokia.local")]
     if has_oid:
         names.insert(0, x509.OtherName(CNPJ_OID, b"\x0c" + bytes([len(cnpj)]) + cnpj.encode()))  # a UTF8String
-    return _certificate(
+    return _build(
         f"EMPRESA DO SANDBOX LTDA:{cnpj}",
         key=key,
         issuer=authority,
@@ -98,73 +98,3 @@ def tax_id_in(certificate: x509.Certificate) -> str:
             text = name.value[2:].decode("ascii", "replace")
             return text if name.type_id == CNPJ_OID else text[8:19]
     return ""
-
-
-def _certificate(
-    name: str,
-    *,
-    key: Key,
-    issuer: x509.Certificate | None,
-    issuer_key: Key,
-    names: list[x509.GeneralName] | None = None,
-    usage: x509.ObjectIdentifier | None = None,
-    ends_at: dt.datetime | None = None,
-) -> x509.Certificate:
-    subject = x509.Name(
-        [
-            x509.NameAttribute(NameOID.COUNTRY_NAME, "BR"),
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, ORGANIZATION),
-            x509.NameAttribute(NameOID.COMMON_NAME, name),
-        ]
-    )
-    now = dt.datetime.now(dt.UTC)
-    ends_at = ends_at or now + dt.timedelta(days=DAYS_VALID)
-    is_authority = issuer is None
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer.subject if issuer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(min(now, ends_at) - dt.timedelta(days=30))
-        .not_valid_after(ends_at)
-        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=0 if is_authority else None), critical=True)
-        .add_extension(_key_usage(is_authority=is_authority), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
-    )
-    if usage is not None:
-        builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-    if names:
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    return builder.sign(issuer_key, hashes.SHA256())
-
-
-def _key_usage(*, is_authority: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=not is_authority,  # "Não Recusa": E0716 asks for it
-        key_encipherment=not is_authority,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=is_authority,
-        crl_sign=is_authority,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _write_pem(path: Path, *, key: Key | None, certificate: x509.Certificate) -> None:
-    pem = b""
-    if key is not None:
-        pem += key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    _write(path, pem + certificate.public_bytes(serialization.Encoding.PEM))
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all, 0600 from the first byte."""
-    draft = path.with_name(f"{path.name}.part")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-    draft.replace(path)
