@@ -34,6 +34,7 @@ NUMBERED_TABLES = (
 # Rows that migrations made, or that belong to Django: they outlive a test.
 KEPT_TABLES = {
     "django_migrations", "django_content_type", "auth_permission", "auth_group", "accounts_snapshotversion",
+    "billing_comparisonparameter",
 }  # fmt: skip
 
 

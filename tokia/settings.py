@@ -280,6 +280,7 @@ PROMO_WARNING_DAYS: int = env.int("PROMO_WARNING_DAYS", 3)  # before promotional
 CODE_GUESSES_MAX: int = env.int("CODE_GUESSES_MAX", 8)  # wrong coupons or referral codes per person and per organization, an hour
 LOW_BALANCE_BRL: int = env.int("LOW_BALANCE_BRL", 20)  # under it the pages warn
 EXCHANGE_RATE_MAX_AGE_DAYS: int = env.int("EXCHANGE_RATE_MAX_AGE_DAYS", 6)  # a long holiday; older is refused
+COMPARISON_SOURCE_MAX_AGE_DAYS: int = env.int("COMPARISON_SOURCE_MAX_AGE_DAYS", 120)  # then somebody looks at it again
 PROVIDER_REPORT_TOLERANCE_PERCENT: int = env.int("PROVIDER_REPORT_TOLERANCE_PERCENT", 2)  # of what a provider reports and we meter
 # Taxes and charges on sending the dollars, on top of a provider's cost; a change of law is another day in the list
 LANDED_COST_PERCENT = dated_percents("LANDED_COST_PERCENT", env.str("LANDED_COST_PERCENT", "0"))

@@ -4,6 +4,7 @@ from billing.models.budgets import Budget, BudgetSpend
 from billing.models.cards import AutoTopUp, Card, CardHolder, CardPayment, Dispute, StripeEvent
 from billing.models.charges import Charge, PixNotice, Refund, UnmatchedPix
 from billing.models.closing import DayClose, MonthClose
+from billing.models.comparison import ComparisonParameter
 from billing.models.events import Event
 from billing.models.exports import Export, ExportPiece
 from billing.models.hooks import AlertChoice, AlertState, EventMail, Hook, HookDelivery
@@ -46,6 +47,7 @@ __all__ = [
     "CardPayment",
     "Charge",
     "CodeGuess",
+    "ComparisonParameter",
     "Contract",
     "Coupon",
     "CouponRedemption",
