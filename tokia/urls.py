@@ -5,7 +5,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
 from accounts.operations import Elsewhere
-from tokia import catalog_pages, health, home, openapi, price_pages, price_resource, public_pages, status
+from tokia import catalog_pages, docs_pages, health, home, openapi, price_pages, price_resource, public_pages, status
 
 # The admin's own sign-in page has no limits: staff sign in like everybody else.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -17,6 +17,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("precos.json", price_pages.prices_json, name="prices_json"),
     path("precos.csv", price_pages.prices_csv, name="prices_csv"),
     path("termos/", public_pages.terms, name="terms"),
+    path("docs/", docs_pages.index, name="docs"),
+    path("docs/busca/", docs_pages.search, name="docs_search"),
+    path("docs/indice.json", docs_pages.search_index, name="docs_index"),
+    path("docs/<slug:slug>.md", docs_pages.markdown, name="docs_markdown"),
+    path("docs/<slug:slug>/", docs_pages.page, name="docs_page"),
     path("status/", status.status, name="status"),
     path("status.json", status.status_json, name="status_json"),
     path("privacidade/", public_pages.privacy, name="privacy"),

@@ -46,7 +46,8 @@ from tokia import clock
 MARK = "segredo-da-acme"  # in all that Acme names
 # For everybody: no page of these shows anything of an organization.
 OPEN = {
-    "", "modelos/", "precos/", "precos.json", "precos.csv", "status/", "status.json", "termos/", "privacidade/", "healthz",
+    "", "docs/", "docs/busca/", "docs/indice.json", "docs/<slug:slug>.md", "docs/<slug:slug>/",
+    "modelos/", "precos/", "precos.json", "precos.csv", "status/", "status.json", "termos/", "privacidade/", "healthz",
     "readyz", "conta/entrar/", "conta/sair/", "conta/cadastro/", "conta/inativa/", "conta/confirmar-email/", "conta/email/",
     "conta/confirmar/",
     "conta/senha/esqueci/", "conta/senha/esqueci/enviado/", "conta/senha/pronta/",
@@ -168,7 +169,7 @@ class World:
             "export_id": self.export.pk,
             "experiment_id": self.experiment.pk, "own_key_id": self.own_key.pk,
             "membership_id": Membership.everywhere.get(user=cast.bob).pk, "token": self.token, "secret": "made-up",
-            "uidb36": "1", "key": "set-password",
+            "uidb36": "1", "key": "set-password", "slug": "chat",
         }  # fmt: skip
         self.form = {
             "organization": str(cast.acme.pk), "organization_id": str(cast.acme.pk), "wallet": str(self.wallet.pk),

@@ -1,0 +1,205 @@
+"""Markdown → HTML of the documentation: headings with anchors, coloured code, tabs of languages, notes. Pure.
+
+Raw HTML is not let through. Code blocks of several languages one after the other become tabs; without JavaScript they stay one
+after the other. Colours are classes (`deploy/css/docs.css`), since the pages' policy allows no inline style.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import get_lexer_by_name
+
+# A fence's word → its tab. What is not here (json, text, env…) stands alone.
+LANGUAGES = {"curl": "curl", "python": "Python", "node": "Node", "go": "Go", "ruby": "Ruby", "php": "PHP"}
+_LEXERS = {"curl": "bash", "node": "javascript", "env": "bash", "text": "text"}
+_LINE_FORMATTER: HtmlFormatter[str] = HtmlFormatter(nowrap=True)
+_ATTENTION = re.compile(r"(Atenção|Cuidado)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    level: int  # 2 or 3
+    id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """What stands under one heading, as plain text, for the search; the first has no id."""
+
+    id: str
+    heading: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    title: str
+    lead: str  # the first paragraph, as plain text
+    html: str  # without the title
+    headings: tuple[Heading, ...]
+    passages: tuple[Passage, ...]
+
+
+def _parser() -> MarkdownIt:
+    return MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+
+
+def render(markdown: str) -> Rendered:
+    """Raises ValueError where there is not exactly one title, at the top, with a paragraph under it."""
+    parser = _parser()
+    tokens = parser.parse(markdown)
+    titles = [place for place, token in enumerate(tokens) if token.type == "heading_open" and token.tag == "h1"]
+    if titles != [0] or len(tokens) < 5 or tokens[3].type != "paragraph_open":
+        raise ValueError("a page begins with its only title and a paragraph")
+    headings = _anchor(tokens)
+    for token in tokens:
+        for inner in token.children or ():
+            if inner.type == "link_open" and str(inner.attrGet("href")).startswith("http"):
+                inner.attrSet("rel", "noopener")
+    return Rendered(
+        title=plain(tokens[1]), lead=plain(tokens[4]), html=_write(parser, tokens[3:]), headings=headings,
+        passages=tuple(_passages(tokens)),
+    )  # fmt: skip
+
+
+def plain(token: Token) -> str:
+    """An inline token's text, without its marks."""
+    return "".join(inner.content if inner.type in ("text", "code_inline") else " " if "break" in inner.type else ""
+                   for inner in token.children or ())  # fmt: skip
+
+
+def slugify(text: str) -> str:
+    """Of a heading: letters without accents, digits and underlines; error codes stay as they are."""
+    bare = unicodedata.normalize("NFKD", text.lower()).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9_]+", "-", bare).strip("-")
+
+
+def _anchor(tokens: Sequence[Token]) -> tuple[Heading, ...]:
+    """Every heading gets an id, twice the same text another number."""
+    headings: list[Heading] = []
+    seen: dict[str, int] = {}
+    for place, token in enumerate(tokens):
+        if token.type != "heading_open" or token.tag == "h1":
+            continue
+        text = plain(tokens[place + 1])
+        id_ = slugify(text) or "parte"
+        seen[id_] = seen.get(id_, 0) + 1
+        if seen[id_] > 1:
+            id_ = f"{id_}-{seen[id_]}"
+        token.attrSet("id", id_)
+        headings.append(Heading(level=int(token.tag[1]), id=id_, text=text))
+    return tuple(headings)
+
+
+def _passages(tokens: Sequence[Token]) -> Iterable[Passage]:
+    id_, heading, parts = "", "", list[str]()
+    for place, token in enumerate(tokens):
+        if token.type == "heading_open":
+            if parts or heading:
+                yield Passage(id_, heading, " ".join(parts))
+            id_, heading, parts = str(token.attrGet("id") or ""), plain(tokens[place + 1]), []
+            if token.tag == "h1":
+                id_ = ""
+        elif token.type == "inline" and tokens[place - 1].type != "heading_open":
+            parts.append(plain(token))
+        elif token.type == "fence":
+            parts.append(token.content)
+    yield Passage(id_, heading, " ".join(parts))
+
+
+# ── HTML ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+def _write(parser: MarkdownIt, tokens: Sequence[Token]) -> str:
+    """Runs of tokens by the library's own writer; code, tables, headings' links and notes by ours."""
+    parts: list[str] = []
+    run: list[Token] = []
+    place, number = 0, 0
+
+    def flush() -> None:
+        if run:
+            parts.append(parser.renderer.render(run, parser.options, {}))
+            run.clear()
+
+    while place < len(tokens):
+        token = tokens[place]
+        if token.type == "fence":
+            flush()
+            fences = [token]
+            while _may_join(fences, tokens, place + 1):
+                place += 1
+                fences.append(tokens[place])
+            parts.append(_write_code(fences, number))
+            number += 1
+        elif token.type in ("table_open", "table_close"):
+            flush()
+            parts.append('<div class="docs-table" tabindex="0" role="region" aria-label="Tabela"><table>' if token.nesting == 1
+                         else "</table></div>\n")  # fmt: skip
+        elif token.type == "heading_close":
+            opened = next(before for before in reversed(tokens[:place]) if before.type == "heading_open")
+            id_ = escape(str(opened.attrGet("id")))
+            flush_heading = f'<a class="docs-anchor" href="#{id_}" aria-label="Link para esta seção">#</a>'
+            flush()
+            parts.append(f"{flush_heading}</{token.tag}>\n")
+        elif token.type == "blockquote_open":
+            flush()
+            first = next((plain(inner) for inner in tokens[place:] if inner.type == "inline"), "")
+            kind = "attention" if _ATTENTION.match(first) else "tip"
+            parts.append(f'<div class="docs-note docs-note-{kind}" role="note">\n')
+        elif token.type == "blockquote_close":
+            flush()
+            parts.append("</div>\n")
+        else:
+            run.append(token)
+        place += 1
+    flush()
+    return "".join(parts)
+
+
+def _may_join(fences: list[Token], tokens: Sequence[Token], place: int) -> bool:
+    """The next block is the same example in a language that is not there yet."""
+    if place >= len(tokens) or tokens[place].type != "fence":
+        return False
+    mine = {fence.info for fence in fences}
+    return mine <= LANGUAGES.keys() and tokens[place].info in LANGUAGES and tokens[place].info not in mine
+
+
+def _write_code(fences: list[Token], number: int) -> str:
+    if len(fences) == 1:
+        return _write_block(fences[0], f"codigo-{number}")
+    tabs = "".join(
+        f'<button type="button" role="tab" id="aba-{number}-{fence.info}" aria-controls="codigo-{number}-{fence.info}-painel"'
+        f' aria-selected="{"true" if not place else "false"}" tabindex="{-1 if place else 0}" data-tab="{fence.info}">'
+        f"{LANGUAGES[fence.info]}</button>"
+        for place, fence in enumerate(fences)
+    )
+    panels = "".join(
+        f'<div role="tabpanel" id="codigo-{number}-{fence.info}-painel" aria-labelledby="aba-{number}-{fence.info}"'
+        f' data-panel="{fence.info}">{_write_block(fence, f"codigo-{number}-{fence.info}")}</div>'
+        for fence in fences
+    )
+    return (
+        f'<div class="docs-tabs" data-tabs="codigo"><div role="tablist" aria-label="Linguagem do exemplo">{tabs}</div>'
+        f"{panels}</div>\n"
+    )
+
+
+def _write_block(fence: Token, id_: str) -> str:
+    """One block of code with its name and a button that copies it. It scrolls by itself, so the keyboard may reach it."""
+    name = fence.info.strip()
+    shown = LANGUAGES.get(name) or {"json": "JSON", "text": "Texto", "env": ".env"}.get(name, name)
+    lexer = get_lexer_by_name(_LEXERS.get(name, name or "text"), startinline=True) if name else get_lexer_by_name("text")
+    code = highlight(fence.content, lexer, _LINE_FORMATTER)
+    return (
+        f'<figure class="docs-code"><figcaption><span>{escape(shown)}</span>'
+        f'<button type="button" data-copy="#{id_}"><span data-copy-label aria-live="polite">Copiar</span></button></figcaption>'
+        f'<pre tabindex="0" aria-label="Exemplo em {escape(shown)}"><code id="{id_}">{code}</code></pre></figure>\n'
+    )

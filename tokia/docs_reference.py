@@ -1,0 +1,148 @@
+"""The reference of `/api/v1`, one page per subject, made from its description: it says what the operations do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from tokia import openapi
+from tokia.docs_markdown import slugify
+
+METHODS = ("get", "post", "put", "patch", "delete")
+KINDS = {"string": "texto", "integer": "inteiro", "number": "número", "boolean": "sim ou não", "object": "objeto", "array": "lista"}
+DEPTH_MAX = 3  # of objects in objects that a table shows
+Schema = dict[str, Any]
+
+
+def write_pages() -> dict[str, str]:
+    """Markdown by slug, in the description's own sequence."""
+    described = openapi.document()
+    texts: dict[str, str] = {}
+    for tag in described["tags"]:
+        operations = list(_operations(described, tag["name"]))
+        if operations:
+            texts[f"api-{slugify(tag['name'])}"] = _write_page(described, tag, operations)
+    return texts
+
+
+def _operations(described: Schema, tag: str) -> Iterator[tuple[str, str, Schema]]:
+    for path, address in described["paths"].items():
+        for method in METHODS:
+            if method in address and tag in address[method].get("tags", ()):
+                yield method, path, address[method]
+
+
+def _write_page(described: Schema, tag: Schema, operations: list[tuple[str, str, Schema]]) -> str:
+    parts = [
+        f"# API: {tag['name']}",
+        f"{tag['description']} Operações da API de gestão, em `/api/v1`.",
+        "Acesso, erros, listas e repetição são os mesmos em todas: veja [API de gestão](/docs/api-de-gestao/).",
+    ]
+    for method, path, operation in operations:
+        parts += _write_operation(described, method, path, operation)
+    return "\n\n".join(parts) + "\n"
+
+
+def _write_operation(described: Schema, method: str, path: str, operation: Schema) -> Iterator[str]:
+    yield f"## {operation['summary']}"
+    yield f"`{method.upper()} {path}`"
+    yield str(operation["description"])
+    parameters = operation.get("parameters", [])
+    if parameters:
+        yield "Parâmetros:"
+        yield _table(
+            ("Nome", "Onde", "Tipo", "O que é"),
+            [(f"`{it['name']}`", {"path": "endereço", "query": "consulta", "header": "cabeçalho"}.get(it["in"], it["in"]),
+              kind_of(described, it.get("schema", {})), _text(it)) for it in parameters],
+        )  # fmt: skip
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+    if body:
+        yield "Corpo do pedido:"
+        yield _fields_table(described, body["schema"], is_asked=True)
+        yield from _example(body)
+    for status, answer in operation.get("responses", {}).items():
+        content = answer.get("content", {}).get("application/json", {})
+        if status.startswith("2") and content:
+            yield f"Resposta {status}:"
+            yield _fields_table(described, content["schema"])
+            yield from _example(content)
+        elif status.startswith("2"):
+            kinds = ", ".join(f"`{kind}`" for kind in answer.get("content", {}))
+            yield f"Resposta {status}: {kinds or 'sem corpo'}."
+    refusals = [f"{status} ({answer['description']})" for status, answer in operation["responses"].items() if status[0] in "45"]
+    if refusals:
+        yield "Recusas: " + ", ".join(refusals) + ". Códigos em [Erros](/docs/erros/#codigos-da-api-de-gestao)."
+
+
+def _example(content: Schema) -> Iterator[str]:
+    for example in list(content.get("examples", {}).values())[:1]:
+        yield f"```json\n{json.dumps(example['value'], ensure_ascii=False, indent=2)}\n```"
+
+
+def _fields_table(described: Schema, schema: Schema, *, is_asked: bool = False) -> str:
+    """`is_asked`: of a request, where it matters which fields may be left out."""
+    rows = list(_rows(described, schema, is_asked=is_asked))
+    return _table(("Campo", "Tipo", "O que é"), rows) if rows else "Sem campos."
+
+
+def _rows(described: Schema, schema: Schema, prefix: str = "", *, is_asked: bool = False) -> Iterator[tuple[str, ...]]:
+    schema = resolve(described, schema)
+    required = schema.get("required", ()) if is_asked else ()
+    for name, field in schema.get("properties", {}).items():
+        path = f"{prefix}{name}"
+        kind = kind_of(described, field) + (", obrigatório" if name in required else "")
+        yield f"`{path}`", kind, _text({**resolve(described, field), **field})
+        inner = _inner(described, field)
+        if inner is not None and path.count(".") < DEPTH_MAX:
+            mark = "[]." if "items" in resolve(described, field) else "."
+            yield from _rows(described, inner, f"{path}{mark}", is_asked=is_asked)
+
+
+def _inner(described: Schema, field: Schema) -> Schema | None:
+    """The object inside of a field, or of a list of them."""
+    field = resolve(described, field)
+    if field.get("type") == "array" or "items" in field:
+        field = resolve(described, field.get("items", {}))
+    return field if field.get("properties") else None
+
+
+def resolve(described: Schema, schema: Schema) -> Schema:
+    """Follows `$ref`, and the one part of `allOf`, `oneOf` or `anyOf` that is not null."""
+    for _ in range(10):
+        if "$ref" in schema:
+            schema = described["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+            continue
+        parts = [part for word in ("allOf", "oneOf", "anyOf") for part in schema.get(word, ()) if part.get("type") != "null"]
+        if len(parts) == 1 and "properties" not in schema:
+            schema = {**parts[0], **{name: value for name, value in schema.items() if name not in ("allOf", "oneOf", "anyOf")}}
+            continue
+        break
+    return schema
+
+
+def kind_of(described: Schema, schema: Schema) -> str:
+    """In words: "texto", "lista de objeto", "inteiro ou nada"."""
+    schema = resolve(described, schema)
+    kinds = schema.get("type", "")
+    names = [kinds] if isinstance(kinds, str) else list(kinds)
+    shown = [KINDS.get(name, name) for name in names if name and name != "null"]
+    if "items" in schema:
+        shown = [f"lista de {kind_of(described, schema['items'])}"]
+    if "enum" in schema:
+        shown = ["um de " + ", ".join(f"`{value}`" for value in schema["enum"] if value not in (None, ""))]
+    if schema.get("format") in ("date", "date-time", "uuid"):
+        shown = [{"date": "dia", "date-time": "instante", "uuid": "UUID"}[schema["format"]]]
+    text = " ou ".join(dict.fromkeys(shown)) or "qualquer valor"
+    return f"{text} ou nada" if "null" in names or schema.get("nullable") else text
+
+
+def _text(described: Schema) -> str:
+    text = str(described.get("description", "")).partition("\n\n* `")[0].strip()
+    return "" if text.startswith("* `") else text
+
+
+def _table(names: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    lines += ["| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) or "–" for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
