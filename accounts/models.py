@@ -37,6 +37,10 @@ class User(AbstractUser):
     name = models.CharField("nome", max_length=150, blank=True)
     email = models.EmailField("e-mail")
     accepted_terms_at = models.DateTimeField("aceitou os termos em", null=True, blank=True)
+    # Asked to be deleted (`accounts.closing`): until `closes_at` the person may change their mind; then only the number stays.
+    closing_asked_at = models.DateTimeField("pediu exclusão em", null=True, editable=False)
+    closes_at = models.DateTimeField("some em", null=True, editable=False)
+    closed_at = models.DateTimeField("excluída em", null=True, editable=False)
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
@@ -112,6 +116,12 @@ class Organization(models.Model):
     is_suspended = models.BooleanField("suspensa", default=False)
     suspended_reason = models.CharField("motivo da suspensão", max_length=200, blank=True)
     checklist_dismissed_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # From then on whoever has no second factor sees no page of it (`accounts.second_factor`); empty: everybody does.
+    mfa_demanded_from = models.DateTimeField("exige duas etapas desde", null=True, blank=True, editable=False)
+    # Asked to be closed (`tokia.closures`): its keys stop at once, the rest goes at `closes_at`.
+    closing_asked_at = models.DateTimeField("pediu encerramento em", null=True, editable=False)
+    closes_at = models.DateTimeField("encerra em", null=True, editable=False)
+    closed_at = models.DateTimeField("encerrada em", null=True, editable=False)
     created_at = models.DateTimeField("criada em", auto_now_add=True)
 
     class Meta:
@@ -211,11 +221,17 @@ class ApiKey(models.Model):
         ACTIVE = "active", "Ativa"  # serves, unless expired
         REVOKED = "revoked", "Revogada"  # for ever
 
+    class Kind(models.TextChoices):
+        MADE = "made", "Criada por alguém"
+        PLAYGROUND = "playground", "Do playground"  # a person's own, for minutes at a time (`accounts.session_keys`)
+
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="api_keys", verbose_name="empresa")
     project = models.ForeignKey(
         Project, models.PROTECT, null=True, blank=True, related_name="api_keys", verbose_name="projeto"
     )  # empty: none
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+", verbose_name="criada por")
+    kind = models.CharField("tipo", max_length=10, choices=Kind.choices, default=Kind.MADE, db_default=Kind.MADE, editable=False)
+    session_digest = models.BinaryField(max_length=32, null=True, editable=False)  # of the sign-in it ends with (SHA-256)
     name = models.CharField("nome", max_length=60)
     key_hash = models.BinaryField(max_length=32, unique=True, editable=False)
     prefix = models.CharField("começo", max_length=16, editable=False)
@@ -244,6 +260,12 @@ class ApiKey(models.Model):
         verbose_name_plural = "chaves de API"
         default_manager_name = "everywhere"
         base_manager_name = "everywhere"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "created_by"], condition=Q(kind="playground"), name="playground_key_once"
+            )
+        ]
+        indexes = [models.Index(fields=["session_digest"], condition=Q(session_digest__isnull=False), name="api_key_by_session")]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…{self.suffix})"
@@ -335,6 +357,38 @@ class AuditEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.created_at:%d/%m/%Y %H:%M}"
+
+
+class DataCopy(models.Model):
+    """A copy of somebody's data (LGPD, art. 18), on its way to a ZIP: a person's own, or an organization's where there is one."""
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", "Na fila"
+        DONE = "done", "Pronta"
+        FAILED = "failed", "Falhou"
+        EXPIRED = "expired", "Expirada"  # its file is gone
+
+    id = models.UUIDField(primary_key=True)
+    user = models.ForeignKey(User, models.CASCADE, related_name="+", verbose_name="pedida por")
+    organization = models.ForeignKey(Organization, models.CASCADE, null=True, related_name="+", verbose_name="empresa")
+    status = models.CharField("situação", max_length=7, choices=Status.choices, default=Status.WAITING)
+    tries = models.PositiveSmallIntegerField("tentativas", default=0)
+    file = models.BinaryField(null=True)  # a ZIP, sealed
+    bytes = models.PositiveIntegerField("bytes", default=0)  # of the ZIP
+    created_at = models.DateTimeField("pedida em")
+    expires_at = models.DateTimeField("guardada até", null=True)
+
+    objects = TenantManager["DataCopy"]()
+    everywhere: ClassVar[models.Manager[DataCopy]] = models.Manager()
+
+    class Meta:
+        verbose_name = "cópia de dados"
+        verbose_name_plural = "cópias de dados"
+        default_manager_name = "everywhere"
+        base_manager_name = "everywhere"
+
+    def __str__(self) -> str:
+        return f"{self.user} {self.created_at:%d/%m/%Y}"
 
 
 class SnapshotVersion(models.Model):
