@@ -99,7 +99,8 @@ class KeyQuery(PageQuery):
 
 def keys_of(call: ApiCall) -> QuerySet[ApiKey]:
     """Those that the caller may see: a developer's own, everybody's for whoever manages them all."""
-    return ApiKey.objects.filter(Q() if call.caller.may("keys.manage_all") else Q(created_by=call.caller.user))
+    made = ApiKey.objects.filter(kind=ApiKey.Kind.MADE)
+    return made if call.caller.may("keys.manage_all") else made.filter(created_by=call.caller.user)
 
 
 def _find(call: ApiCall, key_id: int) -> ApiKey:

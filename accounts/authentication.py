@@ -90,6 +90,8 @@ def _unknown() -> ApiError:
 
 def caller_of(key: ApiKey) -> ApiCaller:
     """Whom a key speaks for now. Raises ApiError."""
+    if key.kind != ApiKey.Kind.MADE:
+        raise ApiError(403, "Esta chave só serve ao playground. Crie outra em Chaves, no painel.", code="scope_missing")
     if key.status != ApiKey.Status.ACTIVE:
         raise ApiError(401, "Esta chave de API foi revogada.", code="invalid_api_key")
     if key.expires_at is not None and key.expires_at <= clock.now():

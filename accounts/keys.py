@@ -82,7 +82,8 @@ def mint_key(
     """
     check_project(organization, project)
     Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)  # two presses at once count each other
-    if ApiKey.everywhere.filter(organization=organization, status=ApiKey.Status.ACTIVE).count() >= KEYS_MAX:
+    live = ApiKey.everywhere.filter(organization=organization, kind=ApiKey.Kind.MADE, status=ApiKey.Status.ACTIVE)
+    if live.count() >= KEYS_MAX:
         raise TooMany(f"A empresa já tem {KEYS_MAX} chaves ativas. Revogue alguma antes de criar outra.")
     secret = new_secret()
     key = ApiKey.everywhere.create(

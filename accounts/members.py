@@ -12,8 +12,10 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 
+from accounts import session_keys
 from accounts.errors import AlreadyMember, InvitationGone, LastOwner, NotAllowed, TooMany
 from accounts.models import ApiKey, Invitation, Membership, Organization, Role, User
+from accounts.roles import may
 from tokia import clock
 
 SESSION_KEY = "organization"
@@ -32,7 +34,7 @@ def membership_at_work(request: HttpRequest) -> Membership | None:
     mine = Membership.everywhere.filter(user=request.user).select_related("organization", "user").order_by("id")
     chosen = request.session.get(SESSION_KEY)
     membership = (mine.filter(organization_id=chosen).first() if isinstance(chosen, int) else None) or mine.first()
-    if membership is not None:
+    if membership is not None and getattr(request, "impersonation", None) is None:  # a visit of ours is no access of theirs
         _mark_seen(membership)
     return membership
 
@@ -131,6 +133,8 @@ def change_role(by: Membership, *, membership: Membership, role: str) -> None:
         _keep_an_owner(membership)
     membership.role = role
     membership.save(update_fields=["role"])
+    if not may(membership, session_keys.PERMISSION):
+        session_keys.close_session_keys(membership)
 
 
 @transaction.atomic
@@ -145,6 +149,7 @@ def remove(by: Membership, *, membership: Membership, revoke_keys: bool) -> None
         ApiKey.everywhere.filter(organization=by.organization, created_by=membership.user, status=ApiKey.Status.ACTIVE).update(
             status=ApiKey.Status.REVOKED, revoked_at=clock.now()
         )
+    session_keys.close_session_keys(membership)
     membership.delete()
 
 

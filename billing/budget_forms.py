@@ -10,8 +10,8 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.db.models.functions import Lower
 
-from accounts.models import ApiKey, Organization, Project, User
-from billing.budgets import ALERTS_MAX, LIMIT_NANOS_MAX, LIMIT_NANOS_MIN, TAG_CHARACTERS_MAX
+from accounts.models import Organization, Project, User
+from billing.budgets import ALERTS_MAX, LIMIT_NANOS_MAX, LIMIT_NANOS_MIN, TAG_CHARACTERS_MAX, live_keys
 from billing.models import Budget
 from billing.money import to_brl
 from billing.reais import read_reais
@@ -104,7 +104,7 @@ class BudgetForm(LimitForm):
         if self.scope == Budget.Scope.PROJECT:
             return Project.everywhere.filter(organization=ours, archived_at=None).order_by(Lower("name"))
         if self.scope == Budget.Scope.KEY:
-            return ApiKey.everywhere.filter(organization=ours, status=ApiKey.Status.ACTIVE).order_by(Lower("name"))
+            return live_keys(ours).order_by(Lower("name"))
         if self.scope == Budget.Scope.MEMBER:
             return User.objects.filter(memberships__organization=ours).order_by(Lower("email"))
         return None

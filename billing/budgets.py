@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from accounts.models import ApiKey, Membership, Organization, Project, User
 from billing.errors import BudgetRefused
@@ -199,6 +200,11 @@ def tell_subject(scope: str, subject: str) -> str:
     return f"{Budget.Scope(scope).label.lower()} “{subject}”" if subject else Budget.Scope(scope).label.lower()
 
 
+def live_keys(organization: Organization) -> QuerySet[ApiKey]:
+    """Those that may have a budget of their own. The playground's have their person's."""
+    return ApiKey.everywhere.filter(organization=organization, kind=ApiKey.Kind.MADE, status=ApiKey.Status.ACTIVE)
+
+
 def _check_subject(organization: Organization, *, scope: str, subject_id: int, tag: str) -> None:
     if scope == Budget.Scope.TAG:
         if subject_id or not TAG.fullmatch(tag):
@@ -207,7 +213,7 @@ def _check_subject(organization: Organization, *, scope: str, subject_id: int, t
     is_there = {
         Budget.Scope.ORGANIZATION: lambda: subject_id == 0,
         Budget.Scope.PROJECT: Project.everywhere.filter(organization=organization, pk=subject_id, archived_at=None).exists,
-        Budget.Scope.KEY: ApiKey.everywhere.filter(organization=organization, pk=subject_id, status=ApiKey.Status.ACTIVE).exists,
+        Budget.Scope.KEY: live_keys(organization).filter(pk=subject_id).exists,
         Budget.Scope.MEMBER: Membership.everywhere.filter(organization=organization, user=subject_id).exists,
     }.get(Budget.Scope(scope) if scope in Budget.Scope.values else Budget.Scope.TAG)
     if is_there is None or tag or not is_there():

@@ -76,7 +76,8 @@ def rows_of(keys: list[ApiKey]) -> list[KeyRow]:
 
 
 def _keys_of(request: MemberRequest) -> Q:
-    return Q() if may(request.membership, "keys.manage_all") else Q(created_by=request.user)
+    made = Q(kind=ApiKey.Kind.MADE)
+    return made if may(request.membership, "keys.manage_all") else made & Q(created_by=request.user)
 
 
 @requires("keys.manage")

@@ -50,7 +50,8 @@ def key_limits(organization: Organization) -> list[tuple[ApiKey, str, str, str]]
     shared = organization.limit_profile
     names = ("requests_per_minute", "tokens_per_minute", "concurrent_calls")
     rows = []
-    for key in ApiKey.everywhere.filter(organization=organization, status=ApiKey.Status.ACTIVE).order_by("name"):
+    live = ApiKey.everywhere.filter(organization=organization, kind=ApiKey.Kind.MADE, status=ApiKey.Status.ACTIVE)
+    for key in live.order_by("name"):
         own = [getattr(key, name) for name in names]
         if any(own):
             told = [_lower(limit, getattr(shared, name, None)) for limit, name in zip(own, names, strict=True)]

@@ -18,7 +18,7 @@ from accounts.models import ApiKey, Project
 from accounts.projects import archive_project, create_project, move_key, rename_project, restore_project
 from accounts.roles import MemberRequest, may, requires
 from billing import usage_sums
-from billing.budgets import BudgetState, states_of
+from billing.budgets import BudgetState, live_keys, states_of
 from billing.key_views import rows_of
 from billing.models import Budget
 from billing.periods import CHOICES, read_period
@@ -55,7 +55,7 @@ def projects(request: MemberRequest) -> HttpResponse:
         "rows": [row for row in rows if row.project.archived_at is None],
         "archived": [row for row in rows if row.project.archived_at is not None],
         "without": spent.get(0, Spent()),
-        "keys_without": ApiKey.objects.filter(project=None, status=ApiKey.Status.ACTIVE).count(),
+        "keys_without": live_keys(request.membership.organization).filter(project=None).count(),
         "can_manage": may(request.membership, "projects.manage"),
     }
     return render(request, "billing/projects.html", context)
@@ -81,7 +81,7 @@ def project(request: MemberRequest, project_id: int) -> HttpResponse:
     net = sum(line.net_nanos for line in by_route)
     can_manage = may(request.membership, "projects.manage")
     inside = ApiKey.objects.filter(project=found).select_related("created_by", "project").order_by("status", "-id")
-    outside = ApiKey.objects.filter(status=ApiKey.Status.ACTIVE).exclude(project=found).select_related("project")
+    outside = live_keys(found.organization).exclude(project=found).select_related("project")
     context = {
         "nav": "projetos",
         "title": found.name,
@@ -158,7 +158,7 @@ def take_key(request: MemberRequest, project_id: int) -> HttpResponse:
     found = get_object_or_404(Project.objects, pk=project_id)
     asked = request.POST.get("key", "")
     number = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 19 else 0
-    key = get_object_or_404(ApiKey.objects.select_related("organization"), pk=number)
+    key = get_object_or_404(ApiKey.objects.filter(kind=ApiKey.Kind.MADE).select_related("organization"), pk=number)
     try:
         if move_key(key, project=found):
             messages.success(request, f"Chave “{key.name}” movida. As próximas chamadas dela contam neste projeto.")

@@ -22,7 +22,7 @@ django.setup()
 # uvicorn asks this logger, not its own setting, whether to write a line per request: usage records say more, and cost less.
 logging.getLogger("uvicorn.access").propagate = False
 
-from gateway import callers, models_list  # noqa: E402
+from gateway import callers, cors, models_list  # noqa: E402
 from gateway.answer_cache import open_turn  # noqa: E402
 from gateway.batches import serve_batch  # noqa: E402
 from gateway.calls import NO_PREFERENCES, CallContext, Caller, Reply  # noqa: E402
@@ -168,6 +168,8 @@ async def answer(exchange: Exchange) -> Reply:
     if parent is None:
         return await answer_resource(exchange, path, method)
     if method != "POST":
+        if (preflight := cors.answer_preflight(exchange, path)) is not None:
+            return preflight
         raise wrong_method(method)
     exchange.surface = SURFACES.get(path, exchange.surface)
     caller = recognize(exchange) or await admit(exchange)
@@ -206,7 +208,7 @@ def recognize(exchange: Exchange) -> Caller | None:
     if not secret:
         raise callers.missing_key()
     caller = process.snapshots.callers.find(secret)
-    return None if caller is None else callers.check_caller(caller)
+    return None if caller is None else callers.check_caller(caller, exchange)
 
 
 async def admit(exchange: Exchange) -> Caller:
@@ -264,7 +266,7 @@ async def authenticate(exchange: Exchange) -> Caller:
     caller = await process.snapshots.find_caller(secret)
     if caller is None:
         raise callers.unknown_key()
-    return callers.check_caller(caller)
+    return callers.check_caller(caller, exchange)
 
 
 def _too_slow() -> BadRequest:

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Collection, Mapping
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
@@ -20,10 +20,14 @@ from accounts.scopes import CALL
 from billing.budgets import covers_of
 from billing.models import Wallet
 from billing.windows import Cover, covering
+from gateway import cors
 from gateway.calls import Caller, Limit, ServedOwnKey
 from gateway.errors import Forbidden, Unauthorized
 from gateway.models import OwnKey
 from gateway.secrets import SecretUnreadable, unseal
+
+if TYPE_CHECKING:
+    from gateway.exchange import Exchange
 
 log = logging.getLogger(__name__)
 CALLERS_MAX = 50_000
@@ -40,9 +44,9 @@ def secret_of(headers: Mapping[bytes, bytes]) -> bytes:
     return value[7:].strip() if value[:7].lower() == b"bearer " else b""
 
 
-def check_caller(caller: Caller) -> Caller:
+def check_caller(caller: Caller, exchange: Exchange | None = None) -> Caller:
     """Raises Unauthorized for a revoked or expired key; Forbidden for a suspended organization, an archived project, and a key that
-    is not for calls."""
+    is not for calls, or that is a session's, and this is not the request of its page."""
     if caller.is_revoked:
         raise Unauthorized("Esta chave de API foi revogada.", "This API key was revoked.")
     if caller.expires_at is not None and caller.expires_at <= time.time():
@@ -60,6 +64,9 @@ def check_caller(caller: Caller) -> Caller:
             code="project_archived",
         )
     if not caller.may_call:
+        if caller.is_session and exchange is not None:
+            cors.check_session(exchange)
+            return caller
         raise Forbidden(
             "Esta chave não tem a permissão 'call' (chamar modelos). Use outra, ou dê a permissão em Chaves, no painel.",
             "This key lacks the scope 'call' (calling models). Use another one, or give it the scope on the dashboard's keys page.",
@@ -191,7 +198,8 @@ def _caller(key: ApiKey, wallet_id: int, *, own_keys: tuple[ServedOwnKey, ...] =
         stores_responses=key.stores_responses,
         cache_seconds=key.cache_seconds or 0,
         own_keys=own_keys,
-        may_call=CALL in key.scopes,
+        may_call=CALL in key.scopes and key.kind == ApiKey.Kind.MADE,
+        is_session=key.kind == ApiKey.Kind.PLAYGROUND,
         project_id=key.project_id,
         is_archived=key.project is not None and key.project.archived_at is not None,
         margin_bps=profile.margin_bps if profile else 0,

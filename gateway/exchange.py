@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from django.conf import settings
 
-from gateway import sse
+from gateway import cors, sse
 from gateway.calls import CallContext, Headers, Reply
 from gateway.errors import AnswerBroken, BadRequest, BodyTooLarge, ClientGone, GatewayError
 from gateway.surfaces.registry import CHAT
@@ -141,6 +141,7 @@ class Exchange:
     async def send_error(self, error: GatewayError) -> None:
         """JSON with the status; in a stream that was begun for the sake of keep-alive, an event."""
         is_english, request_id = self.context.is_english, self.context.id
+        cors.note_readable(self)
         await self._end_keep_alive()
         if self.is_committed:
             frame = self.surface.error_frame(error, is_english=is_english, request_id=request_id)

@@ -54,6 +54,7 @@ app.conf.beat_schedule = {
     "purge stored responses": {"task": "gateway.tasks.purge_responses", "schedule": crontab(minute=25)},
     "purge files and batches": {"task": "gateway.tasks.purge_files", "schedule": crontab(minute=35)},
     "purge idempotent requests": {"task": "accounts.tasks.purge_idempotent_requests", "schedule": crontab(minute=50)},
+    "reap the playground's keys": {"task": "accounts.tasks.reap_session_keys", "schedule": 60.0, "options": {"expires": 60.0}},
     "purge idempotent calls": {"task": "gateway.tasks.purge_idempotent_calls", "schedule": crontab(minute=45)},
     "run batches": {"task": "gateway.tasks.run_batches", "schedule": 3.0, "options": {"expires": 3.0}},
     "try suspected provider keys": {"task": "gateway.tasks.probe_suspects", "schedule": 30.0, "options": {"expires": 30.0}},
