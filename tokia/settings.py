@@ -70,6 +70,15 @@ CSRF_TRUSTED_ORIGINS = [WEB_URL]
 # How many proxies of ours stand before the pages and may set X-Forwarded-For; 0: the peer's own address counts.
 TRUSTED_PROXIES: int = env.int("TRUSTED_PROXIES", 0)
 
+# ── Who we are, on every public page ─────────────────────────────────────────────────────────────────────────────────
+IMPRINT_ADDRESS: str = env.str("IMPRINT_ADDRESS", "" if IS_PRODUCTION else "Rua do Exemplo, 100, Centro, São Paulo (SP)")
+SUPPORT_EMAIL: str = env.str("SUPPORT_EMAIL", "" if IS_PRODUCTION else "ajuda@tokia.example")
+SUPPORT_WHATSAPP: str = env.str("SUPPORT_WHATSAPP", "" if IS_PRODUCTION else "5500000000000")  # digits: 55, DDD, number
+DPO_NAME: str = env.str("DPO_NAME", "" if IS_PRODUCTION else "Nome do encarregado")  # the encarregado of LGPD, art. 41
+DPO_EMAIL: str = env.str("DPO_EMAIL", "" if IS_PRODUCTION else "privacidade@tokia.example")
+# Others who handle customers' data besides the model providers: "name|country|what for", separated by semicolons
+SUBPROCESSORS: str = env.str("SUBPROCESSORS", "")
+
 # ── PostgreSQL and Valkey ────────────────────────────────────────────────────────────────────────────────────────────
 DATABASE_URL: str = env.str("DATABASE_URL", "postgresql://tokia_app:tokia@127.0.0.1:5432/tokia")
 DATABASE_OWNER_URL: str = env.str("DATABASE_OWNER_URL", "")  # the role that migrates; only `manage.py migrate` uses it
@@ -100,6 +109,11 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.google",
+    "allauth.socialaccount.providers.github",
     "csp",
     "django_htmx",
     "rest_framework",
@@ -128,6 +142,7 @@ MIDDLEWARE = [
     "accounts.impersonation_guard.ImpersonationMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "accounts.middleware.TenantMiddleware",
+    "accounts.middleware.SecondFactorMiddleware",
 ]
 ROOT_URLCONF = "tokia.urls"
 WSGI_APPLICATION = "tokia.wsgi.application"
@@ -196,6 +211,52 @@ ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_EMAIL_SUBJECT_PREFIX = "Tokia: "
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
+ACCOUNT_EMAIL_NOTIFICATIONS = True  # of every change of how one signs in
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 600
+
+# ── Second factors: codes of an application, passkeys, recovery codes ────────────────────────────────────────────────
+# Staff see /admin/ only signed in with a second factor. Off in the demonstration, so that its administrator can be tried at once.
+STAFF_NEEDS_MFA: bool = env.bool("STAFF_NEEDS_MFA", IS_PRODUCTION)
+MFA_ADAPTER = "accounts.adapter.SecondFactorDoor"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_TOLERANCE = 1  # a clock that is 30 seconds off
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not IS_PRODUCTION  # http on localhost, with a port
+MFA_FORMS = {
+    "authenticate": "accounts.sign_in_forms.SecondFactorForm",
+    "reauthenticate": "accounts.sign_in_forms.SecondFactorAgainForm",
+    "add_webauthn": "accounts.sign_in_forms.PasskeyForm",
+}
+
+# ── Sign-in by Google and GitHub: each only where its client is configured ───────────────────────────────────────────
+GOOGLE_CLIENT_ID: str = env.str("GOOGLE_CLIENT_ID", "")
+GOOGLE_CLIENT_SECRET: str = env.str("GOOGLE_CLIENT_SECRET", "")
+GITHUB_CLIENT_ID: str = env.str("GITHUB_CLIENT_ID", "")
+GITHUB_CLIENT_SECRET: str = env.str("GITHUB_CLIENT_SECRET", "")
+SOCIALACCOUNT_ADAPTER = "accounts.adapter.SocialDoor"
+SOCIALACCOUNT_PROVIDERS = {
+    "google": {
+        "APPS": [{"client_id": GOOGLE_CLIENT_ID, "secret": GOOGLE_CLIENT_SECRET}] if GOOGLE_CLIENT_ID else [],
+        "SCOPE": ["profile", "email"],
+        "OAUTH_PKCE_ENABLED": True,
+    },
+    "github": {
+        "APPS": [{"client_id": GITHUB_CLIENT_ID, "secret": GITHUB_CLIENT_SECRET}] if GITHUB_CLIENT_ID else [],
+        "SCOPE": ["user:email"],
+        "OAUTH_PKCE_ENABLED": True,
+    },
+}
+SOCIALACCOUNT_AUTO_SIGNUP = False  # the terms are accepted by whoever signs up, by whatever way
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = False  # an address verified elsewhere opens no account here
+SOCIALACCOUNT_QUERY_EMAIL = True
+SOCIALACCOUNT_STORE_TOKENS = False
+SOCIALACCOUNT_REQUESTS_TIMEOUT = 5
+
+# ── Leaving ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+CLOSING_DAYS: int = env.int("CLOSING_DAYS", 7)  # to change one's mind, before an account or an organization goes for good
+DATA_COPY_DAYS: int = env.int("DATA_COPY_DAYS", 7)  # that a copy of one's data can be downloaded
+AUDIT_ADDRESS_DAYS: int = env.int("AUDIT_ADDRESS_DAYS", 180)  # Marco Civil, art. 15: addresses of who is gone are kept so long
 HIJACK_PERMISSION_CHECK = "accounts.impersonation.may_enter"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
@@ -230,13 +291,16 @@ CONTENT_SECURITY_POLICY = {
         "style-src": ["'self'"],
         "img-src": ["'self'", "data:"],
         "font-src": ["'self'"],
-        "connect-src": ["'self'", GATEWAY_URL],
+        "connect-src": ["'self'"],  # the playground's page adds the gateway
         "form-action": ["'self'"],
         "frame-ancestors": ["'none'"],
         "base-uri": ["'none'"],
         "manifest-src": ["'self'"],
     }
 }
+# A form of ours leads there; browsers hold its redirect to `form-action` too.
+CONTENT_SECURITY_POLICY["DIRECTIVES"]["form-action"] += ["https://accounts.google.com"] if GOOGLE_CLIENT_ID else []
+CONTENT_SECURITY_POLICY["DIRECTIVES"]["form-action"] += ["https://github.com"] if GITHUB_CLIENT_ID else []
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_HSTS_SECONDS = 31_536_000 if IS_PRODUCTION else 0
@@ -414,14 +478,20 @@ LOG_JSON: bool = env.bool("LOG_JSON", IS_PRODUCTION)
 LOGGING_CONFIG = "tokia.logs.configure"
 LOGGING = {"level": LOG_LEVEL, "json": LOG_JSON}
 
+# ── Watching over the machine (the admin's page of health) ────────────────────────────────────────────────────────────────────────
+COMMIT: str = env.str("COMMIT", "")  # of what runs; empty: the checkout's own
+BACKUP_STAMP_FILE: str = env.str("BACKUP_STAMP_FILE", "")  # the backup's script touches it when it is done
+UPSTREAM_BALANCE_MIN: int = env.int("UPSTREAM_BALANCE_MIN", 20)  # in the provider's currency; below it staff are told
+
 # ── Admin ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 UNFOLD = {
     "SITE_TITLE": "Tokia",
     "SITE_HEADER": "Tokia",
     "SITE_URL": "/app/",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "/static/tokia/icon.svg"}],
-    "ENVIRONMENT": "tokia.home.admin_environment",
-    "GLOBAL_CALLBACK": "tokia.home.admin_attention",
+    "ENVIRONMENT": "tokia.admin_home.environment",
+    "GLOBAL_CALLBACK": "tokia.admin_home.badges",
+    "DASHBOARD_CALLBACK": "tokia.admin_home.dashboard",
     "SHOW_HISTORY": True,
     "COLORS": {
         "primary": {
@@ -451,6 +521,10 @@ if IS_PRODUCTION:
     ]  # fmt: skip
     if not env.str("EMAIL_URL", ""):
         _missing.append("EMAIL_URL")
+    if not STAFF_NEEDS_MFA:
+        raise ImproperlyConfigured("STAFF_NEEDS_MFA stays on in production: the administration moves money.")
+    if any(bool(id_) != bool(secret) for id_, secret in ((GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET), (GITHUB_CLIENT_ID, GITHUB_CLIENT_SECRET))):
+        raise ImproperlyConfigured("GOOGLE_CLIENT_ID and GITHUB_CLIENT_ID each go with their secret.")
     if _missing:
         raise ImproperlyConfigured(f"Production needs: {', '.join(_missing)}.")
     if DEBUG or SANDBOX_URL or CRASHPOINT or OUTBOUND_LOOPBACK:
