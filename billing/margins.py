@@ -33,6 +33,7 @@ class MarginLine:
     net_nanos: int
     promo_nanos: int
     cost_nanos: int
+    key: object = None  # what the line is grouped by: an organization's id, a day, a name
 
     @property
     def margin_nanos(self) -> int:
@@ -59,7 +60,10 @@ def margins_by(group: str, *, first_on: dt.date, last_on: dt.date) -> list[Margi
     names = (
         dict(Organization.objects.filter(pk__in=[row[0] for row in rows]).values_list("pk", "name")) if group == "empresa" else {}
     )
-    return [MarginLine(_label(group, line, names), *figures) for line, *figures in rows]
+    return [
+        MarginLine(_label(group, line, names), calls, gross, net, promo, cost, key=line)
+        for line, calls, gross, net, promo, cost in rows
+    ]
 
 
 def _label(group: str, line: object, names: dict[int, str]) -> str:
@@ -73,6 +77,15 @@ def _label(group: str, line: object, names: dict[int, str]) -> str:
 def total_of(lines: list[MarginLine]) -> MarginLine:
     figures = ("calls", "gross_nanos", "net_nanos", "promo_nanos", "cost_nanos")
     return MarginLine("Total", *(sum(getattr(line, name) for line in lines) for name in figures))
+
+
+def failed_calls(*, first_on: dt.date, last_on: dt.date) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT coalesce(sum(failed), 0)::bigint FROM billing_usageday WHERE day BETWEEN %s AND %s", [first_on, last_on]
+        )
+        [(failed,)] = cursor.fetchall()
+    return int(failed)
 
 
 def unbilled_nanos(*, first_on: dt.date, last_on: dt.date) -> int:

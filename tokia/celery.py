@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 from celery import Celery
 from celery.schedules import crontab
-from celery.signals import setup_logging
+from celery.signals import before_task_publish, setup_logging
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tokia.settings")
 app = Celery("tokia")
@@ -88,3 +89,10 @@ app.conf.beat_schedule = {
 @setup_logging.connect
 def keep_our_logging(**_: Any) -> None:
     """Celery leaves logging alone where this is connected; `tokia.logs` has set it up (scrubbed) with the settings."""
+
+
+@before_task_publish.connect
+def stamp_task(headers: dict[str, Any] | None = None, **_: Any) -> None:
+    """When it was sent, so that the admin can tell how long the oldest task waits."""
+    if headers is not None:
+        headers["sent_at"] = time.time()

@@ -492,6 +492,7 @@ UNFOLD = {
     "ENVIRONMENT": "tokia.admin_home.environment",
     "GLOBAL_CALLBACK": "tokia.admin_home.badges",
     "DASHBOARD_CALLBACK": "tokia.admin_home.dashboard",
+    "STYLES": ["tokia.admin_home.stylesheet"],
     "SHOW_HISTORY": True,
     "COLORS": {
         "primary": {
