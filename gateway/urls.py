@@ -2,9 +2,12 @@
 
 from django.urls import path
 
-from gateway import experiment_views, own_key_views
+from gateway import experiment_views, own_key_views, playground_views
 
 urlpatterns = [
+    path("app/playground/", playground_views.page, name="playground"),
+    path("app/playground/chave/", playground_views.open_key, name="playground_key"),
+    path("app/playground/custo/<uuid:call_id>/", playground_views.cost, name="playground_cost"),
     path("app/chaves-de-provedores/", own_key_views.listing, name="own_keys"),
     path("app/chaves-de-provedores/nova/", own_key_views.add, name="add_own_key"),
     path("app/chaves-de-provedores/<int:own_key_id>/uso/", own_key_views.change_use, name="change_own_key_use"),

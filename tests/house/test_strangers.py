@@ -47,7 +47,7 @@ MARK = "segredo-da-acme"  # in all that Acme names
 # For everybody: no page of these shows anything of an organization.
 OPEN = {
     "", "docs/", "docs/busca/", "docs/indice.json", "docs/<slug:slug>.md", "docs/<slug:slug>/",
-    "modelos/", "precos/", "precos.json", "precos.csv", "status/", "status.json", "termos/", "privacidade/", "healthz",
+    "modelos/", "modelos/comparar/", "modelos/<str:maker>/<str:model>/", "precos/", "precos.json", "precos.csv", "status/", "status.json", "termos/", "privacidade/", "healthz",
     "readyz", "conta/entrar/", "conta/sair/", "conta/cadastro/", "conta/inativa/", "conta/confirmar-email/", "conta/email/",
     "conta/confirmar/",
     "conta/senha/esqueci/", "conta/senha/esqueci/enviado/", "conta/senha/pronta/",
@@ -57,7 +57,8 @@ OPEN = {
 }  # fmt: skip
 # Charlie sees his own there, never Acme's; nobody is sent to sign in.
 OWN = {
-    "conta/senha/trocar/", "app/", "app/parcial/saldo/", "app/parcial/primeira-chamada/", "app/parcial/passos/", "app/comecar/",
+    "conta/senha/trocar/", "app/", "app/parcial/saldo/", "app/parcial/ultimas/",
+    "app/parcial/primeira-chamada/", "app/parcial/passos/", "app/comecar/",
     "app/comecar/cnpj/", "app/comecar/cep/", "app/chaves/", "app/chaves/nova/", "app/equipe/", "app/configuracoes/empresa/",
     "app/recarregar/", "app/recarregar/cartao/", "app/recarregar/cartoes/", "app/recarregar/cartoes/salvar/",
     "app/recarregar/automatica/", "app/recarregar/automatica/desligar/", "app/recargas/", "app/recargas/lista/", "app/desconto/",
@@ -66,6 +67,7 @@ OWN = {
     "app/extrato/", "app/extrato/extrato.csv", "app/uso/", "app/requisicoes/", "app/extrato/extrato.ofx",
     "app/extrato/fechamentos/", "app/uso/uso.csv", "app/exportacoes/", "app/notas/", "app/notas/dados/", "app/experimentos/",
     "app/visita/sair/", "app/experimentos/novo/", "app/chaves-de-provedores/", "app/chaves-de-provedores/nova/",
+    "app/playground/", "app/playground/chave/",
 }  # fmt: skip
 # Named by an id: Acme's are not found.
 OBJECTS = {
@@ -97,6 +99,7 @@ OBJECTS = {
     "app/recarregar/cartao/<uuid:payment_id>/confirmar/", "app/recarregar/cartao/<uuid:payment_id>/conferir/",
     "app/recarregar/cartoes/<int:card_id>/principal/", "app/recarregar/cartoes/<int:card_id>/remover/",
     "app/recarregar/<uuid:charge_id>/situacao/", "app/recarregar/<uuid:charge_id>/conferir/", "app/requisicoes/<uuid:call_id>/",
+    "app/playground/custo/<uuid:call_id>/",
 }  # fmt: skip
 # Whoever has the token sees who invites; accepting takes the invited address.
 BY_TOKEN = {"app/convite/<str:token>/"}
@@ -169,7 +172,7 @@ class World:
             "export_id": self.export.pk,
             "experiment_id": self.experiment.pk, "own_key_id": self.own_key.pk,
             "membership_id": Membership.everywhere.get(user=cast.bob).pk, "token": self.token, "secret": "made-up",
-            "uidb36": "1", "key": "set-password", "slug": "chat",
+            "uidb36": "1", "key": "set-password", "maker": "acme", "model": "one", "slug": "chat",
         }  # fmt: skip
         self.form = {
             "organization": str(cast.acme.pk), "organization_id": str(cast.acme.pk), "wallet": str(self.wallet.pk),
