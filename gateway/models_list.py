@@ -22,7 +22,7 @@ _PRICE_NAMES = {
     "audio_second": "audio_second", "character": "character",
 }  # fmt: skip
 # What goes in and comes out, by surface; a route's capabilities add to it.
-_MODALITIES = {
+MODALITIES = {
     "embeddings": (["text"], ["embeddings"]),
     "images": (["text"], ["image"]),
     "speech": (["text"], ["audio"]),
@@ -30,7 +30,7 @@ _MODALITIES = {
     "rerank": (["text"], ["rerank"]),
     "moderations": (["text", "image"], ["moderation"]),
 }
-_SURFACE_PARAMETERS = {
+SURFACE_PARAMETERS = {
     "embeddings": ["dimensions", "encoding_format"],
     "images": ["n", "size", "quality", "background", "output_format", "output_compression", "stream", "partial_images"],
     "speech": ["voice", "response_format", "speed"],
@@ -39,7 +39,7 @@ _SURFACE_PARAMETERS = {
 }
 BATCHED = ("chat", "embeddings")
 DECIMALS = 18  # a nano per million is 15; a price per hour of sound has no end
-_MODALITY_OF = {"vision": "image", "audio": "audio", "files": "file"}
+MODALITY_OF = {"vision": "image", "audio": "audio", "files": "file"}
 
 
 def list_models(catalog: Catalog, caller: Caller) -> bytes:
@@ -165,12 +165,12 @@ def _show(amount: Decimal) -> str:
 
 def _supported(route: ServedRoute) -> list[str]:
     if route.surface != "chat":
-        return _SURFACE_PARAMETERS.get(route.surface, [])
+        return SURFACE_PARAMETERS.get(route.surface, [])
     return supported_parameters(route)
 
 
 def _modalities(route: ServedRoute) -> tuple[list[str], list[str]]:
     """What goes in and comes out."""
-    into, out = _MODALITIES.get(route.surface, (["text"], ["text"]))
-    into = [*into, *(kind for can, kind in _MODALITY_OF.items() if can in route.capabilities and kind not in into)]
+    into, out = MODALITIES.get(route.surface, (["text"], ["text"]))
+    into = [*into, *(kind for can, kind in MODALITY_OF.items() if can in route.capabilities and kind not in into)]
     return into, [*out, "audio"] if "audio_output" in route.capabilities else out

@@ -5,6 +5,7 @@ So what `/v1/models` lists and what is refused or left out have one source, the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final
 
@@ -43,12 +44,20 @@ _UNPROVEN: Final = HINTS | {"web_search_options", "modalities"}
 
 def supported_parameters(route: ServedRoute) -> list[str]:
     """Those that some deployment of a chat route takes."""
+    hosts = [
+        (deployment.dialect, deployment.provider_slug, deployment.upstream_model, deployment.is_strict)
+        for deployment in route.deployments
+    ]
+    return taken_parameters(hosts, capabilities=route.capabilities, is_reasoning=route.is_reasoning)
+
+
+def taken_parameters(
+    hosts: Iterable[tuple[str, str, str, bool]], *, capabilities: tuple[str, ...], is_reasoning: bool
+) -> list[str]:
+    """The same of hosts: (dialect, provider's slug, model there, whether it refuses what it does not know)."""
     taken: set[str] = set()
-    for deployment in route.deployments:
-        taken |= _taken(
-            deployment.dialect, deployment.provider_slug, deployment.upstream_model, deployment.is_strict, route.capabilities,
-            route.is_reasoning,
-        )  # fmt: skip
+    for dialect, slug, upstream_model, is_strict in hosts:
+        taken |= _taken(dialect, slug, upstream_model, is_strict, capabilities, is_reasoning)
     return [name for name in PROBES if name in taken]
 
 

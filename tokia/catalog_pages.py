@@ -1,4 +1,4 @@
-"""The catalog for people: `/modelos/`, with filters that have an address."""
+"""The catalog for people: `/modelos/`, with filters that have an address, and `/modelos/comparar/`, two to four side by side."""
 
 from __future__ import annotations
 
@@ -8,53 +8,99 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from accounts.models import Membership
+from accounts.roles import may
+from billing import recounts
+from billing.comparison_rates import current_rates
 from gateway import own_keys
+from gateway.models import Route
 from tokia import showcase
+from tokia.catalog_filter import BANDS, CONTEXTS, SEQUENCES, read_filter
+from tokia.comparing import MODELS_MAX, MODELS_MIN, compare
+from tokia.paces import read_paces
 
-ORDERS = {
-    "": "Fabricante",
-    "entrada": "Menor preço de entrada",
-    "saida": "Menor preço de saída",
-    "contexto": "Maior contexto",
-}
+FILTERS_CAPABILITIES = ("vision", "tools", "json", "reasoning", "files", "audio", "prompt_cache")
 
 
 @require_safe
 def catalog(request: HttpRequest) -> HttpResponse:
-    """`/modelos/`: filters are a GET form, so that every view of it has an address."""
-    everything = showcase.offers()
+    """Filters are a GET form, so that every view of it has an address. `m`: what is ticked for the comparison."""
+    shop, paces, asked = showcase.shop(), read_paces(), read_filter(request.GET)
+    shown = asked.apply(shop.offers, paces=paces)
+    chosen = _chosen(request, shop)
+    has = {capability for offer in shop.offers for capability in offer.capabilities}
+    surfaces = {offer.surface for offer in shop.offers}
     context = {
         "nav": "modelos",
         "title": "Modelos e preços",
-        "offers": _filtered(everything, request),
-        "total": len(everything),
-        "makers": sorted({offer.maker for offer in everything}),
-        "capabilities": [
-            (key, label) for key, label in showcase.CAPABILITIES.items() if any(key in offer.capabilities for offer in everything)
-        ],
-        "orders": ORDERS.items(),
+        "lines": [(offer, paces.of(offer.name)) for offer in shown],
+        "chosen": chosen,
+        "chosen_elsewhere": [name for name in chosen if name not in {offer.name for offer in shown}],
+        "total": len(shop.offers),
+        "asked": asked,
+        "makers": sorted({offer.maker for offer in shop.offers}),
+        "surfaces": [(value, label) for value, label in Route.Surface.choices if value in surfaces],
+        "capabilities": [(key, showcase.CAPABILITIES[key]) for key in FILTERS_CAPABILITIES if key in has],
+        "contexts": CONTEXTS.items(),
+        "bands": [(key, label) for key, (label, _, _) in BANDS.items()],
+        "sequences": SEQUENCES.items(),
+        "virtual": [] if not asked.is_empty else shop.virtual,
         "own_key_fee": own_keys.tell_fee(),
-        "layout": "app.html" if getattr(request, "membership", None) else "public.html",
+        "can_play": can_play(request),
+        "layout": layout_of(request),
     }
     template = "home/_catalog_table.html" if getattr(request, "htmx", False) else "home/catalog.html"
     return render(request, template, context)
 
 
-def _filtered(offers: list[showcase.Offer], request: HttpRequest) -> list[showcase.Offer]:
-    words = request.GET.get("busca", "").lower().split()
-    maker, capability = request.GET.get("provedor", ""), request.GET.get("capacidade", "")
-    kept = [
-        offer
-        for offer in offers
-        if all(word in f"{offer.name} {offer.display_name} {offer.maker}".lower() for word in words)
-        and (not maker or offer.maker == maker)
-        and (not capability or capability in offer.capabilities)
-    ]
-    last = 2**63
-    keys: dict[str, Any] = {
-        "entrada": lambda offer: last if offer.input_nanos is None else offer.input_nanos,
-        "saida": lambda offer: last if offer.output_nanos is None else offer.output_nanos,
-        "contexto": lambda offer: -offer.context_tokens,
+@require_safe
+def comparison(request: HttpRequest) -> HttpResponse:
+    """`?m=…&m=…`; with fewer than two it asks for them, and of more than four it takes the first."""
+    shop = showcase.shop()
+    chosen = _chosen(request, shop)
+    offers = [shop.by_name[name] for name in chosen[:MODELS_MAX]]
+    use = _use_of(request, shop) if len(offers) >= MODELS_MIN else None
+    context = {
+        "nav": "modelos",
+        "title": "Comparar modelos",
+        "offers": offers,
+        "sections": compare(offers, paces=read_paces(), rates=current_rates(), use=use) if len(offers) >= MODELS_MIN else (),
+        "slots": [chosen[place] if place < len(chosen) else "" for place in range(MODELS_MAX)],
+        "choices": shop.offers,
+        "is_too_many": len(chosen) > MODELS_MAX,
+        "unknown": [name for name in dict.fromkeys(request.GET.getlist("m")) if name and name not in chosen][:MODELS_MAX],
+        "use": use,
+        "can_use": _may_read_usage(request),
+        "can_play": can_play(request),
+        "layout": layout_of(request),
     }
-    order = request.GET.get("ordem", "")
-    return sorted(kept, key=keys[order]) if order in keys else kept
+    return render(request, "home/compare.html", context)
+
+
+def layout_of(request: HttpRequest) -> str:
+    return "app.html" if getattr(request, "membership", None) else "public.html"
+
+
+def _chosen(request: HttpRequest, shop: showcase.Shop) -> list[str]:
+    """The models named by `m`, each once, that are on sale."""
+    named = (shop.by_name.get(name) or shop.by_alias.get(name) for name in request.GET.getlist("m"))
+    return list(dict.fromkeys(offer.name for offer in named if offer is not None))
+
+
+def _use_of(request: HttpRequest, shop: showcase.Shop) -> recounts.TextUse | None:
+    membership: Membership | None = getattr(request, "membership", None)
+    if membership is None or not _may_read_usage(request):
+        return None
+    chat = [offer.name for offer in shop.offers if offer.surface == Route.Surface.CHAT]
+    return recounts.text_use(membership.organization, route_names=chat)
+
+
+def _may_read_usage(request: HttpRequest) -> bool:
+    membership: Any = getattr(request, "membership", None)
+    return membership is not None and may(membership, "usage.read")
+
+
+def can_play(request: HttpRequest) -> bool:
+    """Strangers are led through the sign-in to the playground; who can't use it is not sent there."""
+    membership: Any = getattr(request, "membership", None)
+    return membership is None or may(membership, "keys.manage")

@@ -22,7 +22,14 @@ from django.views.decorators.http import require_safe
 
 from accounts.models import SnapshotVersion
 from billing import pricebooks, pricelists
+from billing.comparison_rates import current_rates
+from billing.models import PriceVersion
+from gateway.models import Route
 from tokia import showcase
+from tokia.catalog_filter import read_filter
+from tokia.catalog_pages import layout_of
+from tokia.paces import NO_PACES
+from tokia.price_rows import price_rows
 
 MAX_AGE_SECONDS = 300
 KEPT_SECONDS = 3_600
@@ -32,21 +39,39 @@ EXCEL = "excel"
 
 @require_safe
 def prices(request: HttpRequest) -> HttpResponse:
-    """The whole list, with the dollar it stands at, and what changes when."""
-    offers = {offer.name: offer for offer in showcase.offers()}
-    told = pricelists.public_prices(route_names=offers)
+    """The whole list beside what the same costs abroad by card, with the dollar it stands at, and what changes when."""
+    shop, rates, asked = showcase.shop(), current_rates(), read_filter(request.GET)
+    shown = asked.apply(shop.offers, paces=NO_PACES)
+    models = [(offer, list(price_rows(offer, rates))) for offer in shown]
+    rows = [row for _, told in models for row in told]
+    surfaces = {offer.surface for offer in shop.offers}
     context = {
         "nav": "modelos",
         "title": "Tabela de preços",
-        "version": pricebooks.version_in_force(),
-        "models": [(offers[model["model"]], model["prices"]) for model in told["models"]],
-        "upcoming": [
-            (version, told_version["changes"])
-            for version, told_version in zip(pricelists.scheduled_versions(), told["upcoming"], strict=False)
-        ],
-        "layout": "app.html" if getattr(request, "membership", None) else "public.html",
+        "version": shop.version,
+        "models": models,
+        "total": len(shop.offers),
+        "asked": asked,
+        "makers": sorted({offer.maker for offer in shop.offers}),
+        "surfaces": [(value, label) for value, label in Route.Surface.choices if value in surfaces],
+        "rates": rates,
+        "has_abroad": any(row.abroad_nanos is not None for row in rows),
+        "sources": sorted({(row.source, row.read_on) for row in rows if row.read_on is not None}),
+        "upcoming": [(version, _changes_of(version, shop)) for version in shop.scheduled],
+        "layout": layout_of(request),
     }
-    return render(request, "home/prices.html", context)
+    template = "home/_price_list.html" if getattr(request, "htmx", False) else "home/prices.html"
+    return render(request, template, context)
+
+
+def _changes_of(version: PriceVersion, shop: showcase.Shop) -> list[dict[str, Any]]:
+    return [
+        change.as_json()
+        for offer in shop.offers
+        for changing, felt in offer.changes
+        if changing.pk == version.pk
+        for change in felt
+    ]
 
 
 @require_safe

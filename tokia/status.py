@@ -89,7 +89,7 @@ def _shown(report: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "components": [{**item, "badge": BADGES[item["state"]]} for item in report.get("components", [])],
         "overhead": [_ms(report.get("gateway", {}).get(f"overhead_{part}_ms")) for part in ("p50", "p95")],
-        "groups": [(label, [_item(item) for item in items]) for label, items in groups if items],
+        "groups": [(label, [show_item(item) for item in items]) for label, items in groups if items],
         "unmeasured": report.get("unmeasured", []),
         "chart_widths": {"hours": _width(24), "days": _width(30)},
         "bar_width": BAR_WIDTH,
@@ -97,7 +97,8 @@ def _shown(report: dict[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def _item(item: dict[str, Any]) -> dict[str, Any]:
+def show_item(item: dict[str, Any]) -> dict[str, Any]:
+    """A provider's or a model's part of the report, with its bars."""
     hours = _bars(item["hours"], "%d/%m %Hh")
     days = _bars(item["days"], "%d/%m")
     charts = [

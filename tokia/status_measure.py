@@ -131,6 +131,7 @@ class Measured:
             "uptime_bps": _bps(uptime),
             "first_token_p50_ms": (row.first_token_p50_ms or None) if row else None,
             "first_token_p95_ms": (row.first_token_p95_ms or None) if row else None,
+            "tokens_per_second": round(row.tokens_per_second, 1) or None if row else None,
         }
 
     def state(self, key: tuple[str, str]) -> str:

@@ -5,7 +5,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
 from accounts.operations import Elsewhere
-from tokia import catalog_pages, docs_pages, health, home, openapi, price_pages, price_resource, public_pages, status
+from tokia import catalog_pages, docs_pages, health, home, model_pages, openapi, price_pages, price_resource, public_pages, status
 
 # The admin's own sign-in page has no limits: staff sign in like everybody else.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -13,6 +13,8 @@ admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-a
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", public_pages.landing, name="landing"),
     path("modelos/", catalog_pages.catalog, name="catalog"),
+    path("modelos/comparar/", catalog_pages.comparison, name="comparison"),
+    path("modelos/<str:maker>/<str:model>/", model_pages.model, name="model"),
     path("precos/", price_pages.prices, name="prices"),
     path("precos.json", price_pages.prices_json, name="prices_json"),
     path("precos.csv", price_pages.prices_csv, name="prices_csv"),
@@ -27,6 +29,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("privacidade/", public_pages.privacy, name="privacy"),
     path("app/", home.dashboard, name="dashboard"),
     path("app/parcial/saldo/", home.balance, name="balance"),
+    path("app/parcial/ultimas/", home.last_calls, name="last_calls"),
     path("app/parcial/primeira-chamada/", home.first_call, name="first_call"),
     path("app/parcial/passos/", home.dismiss_checklist, name="dismiss_checklist"),
     path("", include("accounts.urls")),

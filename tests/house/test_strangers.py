@@ -47,7 +47,8 @@ MARK = "segredo-da-acme"  # in all that Acme names
 # For everybody: no page of these shows anything of an organization.
 OPEN = {
     "", "docs/", "docs/busca/", "docs/indice.json", "docs/<slug:slug>.md", "docs/<slug:slug>/",
-    "modelos/", "modelos/comparar/", "modelos/<str:maker>/<str:model>/", "precos/", "precos.json", "precos.csv", "status/", "status.json", "termos/", "privacidade/", "healthz",
+    "modelos/", "modelos/comparar/", "modelos/<str:maker>/<str:model>/",
+    "precos/", "precos.json", "precos.csv", "status/", "status.json", "termos/", "privacidade/", "healthz",
     "readyz", "conta/entrar/", "conta/sair/", "conta/cadastro/", "conta/inativa/", "conta/confirmar-email/", "conta/email/",
     "conta/confirmar/",
     "conta/senha/esqueci/", "conta/senha/esqueci/enviado/", "conta/senha/pronta/",

@@ -102,6 +102,12 @@ def reais(amount: str | None) -> str:
 
 
 @register.filter
+def usd(nanos: Integer) -> str:
+    """A price in nano-dollars: `US$ 2,50`; 4 decimals under one dollar."""
+    return brl_mtok(nanos).replace("R$", "US$")
+
+
+@register.filter
 def num(value: Integer) -> str:
     return EMPTY if value in (None, "") else ("−" if int(value) < 0 else "") + _grouped(abs(int(value)))
 
