@@ -74,3 +74,13 @@ def visit(chromium: Browser) -> Iterator[Callable[[str], Visitor]]:
     for visitor in visitors:
         visitor.context.close()
     assert troubles == []
+
+
+def sign_in(visitor: Visitor, demo: dict[str, str]) -> Page:
+    """As the demo's owner."""
+    page = visitor.go("/conta/entrar/")
+    page.locator("input[name=login]").fill(demo["email"])
+    page.locator("input[name=password]").fill(demo["password"])
+    page.get_by_role("button", name="Entrar").click()
+    page.wait_for_url("**/app/")
+    return page

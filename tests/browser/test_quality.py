@@ -1,0 +1,116 @@
+"""Every page that a person can come to, on a wide light and on a narrow dark screen: axe, weight, headings, sideways scroll.
+
+The pages are found by following links, one of each address of the resolver.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.urls import Resolver404, resolve
+from playwright.sync_api import Page
+
+from tests.browser.conftest import PHONE, SHOTS, WIDE, Visitor, sign_in
+from tests.conftest import Stack
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
+WEIGHT_MAX = 100 * 1024  # bytes of scripts and styles, compressed
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
+# No pages: files, what machines read, and what ends the visit.
+NO_PAGE = re.compile(r"\.(csv|json|xml|yaml|txt|pdf|zip|ofx|md|png)$|^webhooks|^healthz|^readyz|/sair/")
+LEVELS = "[...document.querySelectorAll('h1, h2, h3, h4')].filter(e => e.checkVisibility()).map(e => +e.tagName[1])"
+WEIGHED = "[...document.querySelectorAll('script[src], link[rel=stylesheet]')].map(e => e.src || e.href)"
+LINKS = "[...document.querySelectorAll('a[href]')].map(e => e.href)"
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+@dataclass
+class Inspector:
+    """Goes through the pages, and writes down what is wrong with each."""
+
+    visitor: Visitor
+    faults: list[str] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)  # routes
+    _weights: dict[str, int] = field(default_factory=dict)
+
+    def walk(self, *starts: str) -> None:
+        """From these addresses on, breadth first, one page of each route."""
+        queue = list(starts)
+        for path in queue:
+            route = route_of(path)
+            if route is None or route in self.seen or NO_PAGE.search(route):
+                continue
+            self.seen.add(route)
+            queue.extend(self.inspect(path, route))
+
+    def inspect(self, path: str, route: str) -> list[str]:
+        page, name = self.visitor.page, re.sub(r"[^a-z0-9]+", "-", route.lower()).strip("-") or "inicio"
+        page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme="light")
+        answer = page.goto(self.visitor.web_url + path)
+        if answer is None or answer.status >= 400:
+            self.faults.append(f"{path}: answered {answer and answer.status}")
+            return []
+        self._look(page, f"{name}-claro-1440")
+        page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme="dark")
+        self._look(page, f"{name}-escuro-390")
+        self._weigh(page, path)
+        levels = page.evaluate(LEVELS)
+        if levels.count(1) != 1 or any(after > before + 1 for before, after in zip(levels, levels[1:], strict=False)):
+            self.faults.append(f"{path}: headings {levels}")
+        here = urlsplit(page.url)
+        found = (urlsplit(urljoin(page.url, link)) for link in page.evaluate(LINKS))
+        return [link.path for link in found if (link.scheme, link.netloc) == (here.scheme, here.netloc)]
+
+    def _look(self, page: Page, name: str) -> None:
+        page.screenshot(path=SHOTS / f"pagina-{name}.png", full_page=True)
+        if (overflow := page.evaluate(OVERFLOW)) > 0:
+            self.faults.append(f"{name}: scrolls sideways by {overflow} px")
+        found = Axe().run(page, options={"runOnly": RULES, "resultTypes": ["violations"]}).response["violations"]
+        for fault in found:
+            if fault["impact"] in ("serious", "critical"):
+                where = "; ".join(str(node["target"][0])[:90] for node in fault["nodes"][:3])
+                self.faults.append(f"{name}: {fault['help']} ({len(fault['nodes'])}×) {where}")
+
+    def _weigh(self, page: Page, path: str) -> None:
+        total = 0
+        for url in page.evaluate(WEIGHED):
+            if url not in self._weights:
+                self._weights[url] = len(gzip.compress(httpx.get(url).content))
+            total += self._weights[url]
+        if total > WEIGHT_MAX:
+            self.faults.append(f"{path}: {total} bytes of scripts and styles")
+
+
+def route_of(path: str) -> str | None:
+    """The resolver's pattern; None for what is no page of ours."""
+    try:
+        route = resolve(path).route
+    except Resolver404:
+        return None
+    return None if route.startswith(("admin/", "api/")) else route
+
+
+@pytest.fixture(scope="module")
+def shots() -> Iterator[Path]:
+    SHOTS.mkdir(exist_ok=True)
+    yield SHOTS
+
+
+def test_every_page_is_sound(stack: Stack, visit: Callable[[str], Visitor], shots: Path) -> None:
+    stranger = Inspector(visit(stack.demo["web_url"]))
+    stranger.walk("/", "/conta/senha/esqueci/")
+    owner = Inspector(visit(stack.demo["web_url"]))
+    sign_in(owner.visitor, stack.demo)
+    owner.walk("/app/")
+    faults = [*stranger.faults, *owner.faults]
+    assert not faults, "\n".join(faults)
