@@ -5,7 +5,20 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
 from accounts.operations import Elsewhere
-from tokia import catalog_pages, docs_pages, health, home, model_pages, openapi, price_pages, price_resource, public_pages, status
+from tokia import (
+    admin_machine,
+    admin_organization,
+    catalog_pages,
+    docs_pages,
+    health,
+    home,
+    model_pages,
+    openapi,
+    price_pages,
+    price_resource,
+    public_pages,
+    status,
+)
 
 # The admin's own sign-in page has no limits: staff sign in like everybody else.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -39,6 +52,14 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/prices", price_resource.PricesResource.as_view(), name="api_prices"),
     path("api/v1/openapi.json", openapi.serve, name="openapi"),
     path("api/v1/<path:rest>", Elsewhere.as_view()),  # the last of them
+    path("admin/saude/", admin.site.admin_view(admin_machine.health), name="machine_health"),
+    path("admin/empresas/<int:organization_id>/", admin.site.admin_view(admin_organization.sheet), name="organization_sheet"),
+    path(
+        "admin/empresas/<int:organization_id>/anotar/", admin.site.admin_view(admin_organization.add_note), name="organization_note"
+    ),
+    path(
+        "admin/empresas/<int:organization_id>/entrar/", admin.site.admin_view(admin_organization.enter), name="enter_organization"
+    ),
     path("admin/", admin.site.urls),
     path("healthz", health.live, name="healthz"),
     path("readyz", health.ready, name="readyz"),
