@@ -64,7 +64,7 @@ def _send_next() -> int | None:
 def message_of(notice: PriceNotice, readers: list[str]) -> EmailMultiAlternatives:
     version = notice.version
     context = {
-        "organization": notice.organization, "version": version, "rows": [_row(change) for change in notice.changes],
+        "organization": notice.organization, "version": version, "rows": [tell_change(change) for change in notice.changes],
         "is_dearer": any(change["kind"] in ("up", "gone") for change in notice.changes), "days": USED_WITHIN_DAYS,
         "in_force": version.effective_at is not None and version.effective_at <= clock.now(),
         "prices_url": f"{settings.WEB_URL}/precos/",
@@ -85,7 +85,8 @@ def subject_of(version: PriceVersion) -> str:
     return f"Tokia: preços novos a partir de {version.effective_at.astimezone(clock.SAO_PAULO):%d/%m/%Y}"
 
 
-def _row(change: dict[str, Any]) -> dict[str, str]:
+def tell_change(change: dict[str, Any]) -> dict[str, str]:
+    """A line of `PriceNotice.changes` in words: route, label, old and new."""
     return {
         "route": change["route"], "label": change["label"], "old": _told(change["old"], change["old_per"]),
         "new": _told(change["new"], change["new_per"]) if change["kind"] != "gone" else "deixa de ser vendido",

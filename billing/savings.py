@@ -27,7 +27,7 @@ class ListCost:
 
 
 def cache_savings(*, first_on: dt.date, last_on: dt.date, only: UsageFilter = EVERYTHING) -> int:
-    """Nanos: cached input, at what it would have cost as plain input less what it did, by the list in force at each day's noon.
+    """Nanos: cached input, at what it would have cost as plain input less what it did, by the list in force at each day's end.
 
     Before the discount by volume and batches, so it is told as "about". 0 by tag: tags know no cache.
     """
@@ -77,14 +77,13 @@ def list_cost(*, first_on: dt.date, last_on: dt.date) -> ListCost:
 
 
 def versions_by_day(days: Iterable[dt.date]) -> dict[dt.date, PriceVersion]:
-    """The default book's version in force at each day's noon; days before the first have none."""
+    """The default book's version in force at each day's end (today: now); days before the first have none."""
     wanted = sorted(set(days))
     if not wanted:
         return {}
     published = PriceVersion.objects.filter(book__is_default=True, status=PriceVersion.Status.PUBLISHED)
     versions = list(published.select_related("exchange_rate").order_by("effective_at", "number"))
-    found = {day: version for day in wanted if (version := _in_force(versions, at=_noon(day))) is not None}
-    return found
+    return {day: version for day in wanted if (version := _in_force(versions, at=_end_of(day))) is not None}
 
 
 def _in_force(versions: Sequence[PriceVersion], *, at: dt.datetime) -> PriceVersion | None:
@@ -92,8 +91,8 @@ def _in_force(versions: Sequence[PriceVersion], *, at: dt.datetime) -> PriceVers
     return standing[-1] if standing else None
 
 
-def _noon(day: dt.date) -> dt.datetime:
-    return min(dt.datetime.combine(day, dt.time(12), clock.SAO_PAULO), clock.now())
+def _end_of(day: dt.date) -> dt.datetime:
+    return min(dt.datetime.combine(day + dt.timedelta(days=1), dt.time(), clock.SAO_PAULO), clock.now())
 
 
 def _margin_bps(organization: Organization) -> int:

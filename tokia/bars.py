@@ -94,8 +94,13 @@ def draw(days: Sequence[dt.date], series: Sequence[Series], *, tell: Callable[[i
         columns.append(Column(day, tell(totals[at]), x, max(1, round(step * 0.72)), pieces))
     ticks = [Tick(tell(value), HEIGHT - value * HEIGHT // top) for value in _ticks(top)]
     legend = [Legend(one.name, tone, tell(sum(one.values))) for one, tone in zip(series, tones, strict=True)]
-    every = -(-len(days) // DATES_MAX)
-    return Chart(columns, ticks, legend, dates=list(days[::every]))
+    return Chart(columns, ticks, legend, dates=_some_of(days))
+
+
+def _some_of(days: Sequence[dt.date]) -> list[dt.date]:
+    """Evenly spread, the first and the last among them, so that the line below stands where the bars do."""
+    shown = min(len(days), DATES_MAX)
+    return [days[round(at * (len(days) - 1) / (shown - 1))] for at in range(shown)] if shown > 1 else list(days)
 
 
 def _tones(series: Sequence[Series]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 from django.conf import settings
@@ -12,19 +13,20 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.models import ApiKey, Organization
 from accounts.roles import MemberRequest, may, requires
-from billing import approvals, differences, rate_watch, statements
+from billing import approvals, differences, discounts, rate_watch
 from billing.event_texts import tell_all
 from billing.events import open_alerts
 from billing.models import Lot, UsageRecord
 from billing.promotions import welcome_offered_to
 from billing.referral_link import follow_code
 from billing.units import media_of, tell_media
+from billing.usage_chart import chart_by
 from invoices import attention
 from tokia import clock, overview
 from tokia.templatetags.tokia import brl_fino, num
 
 PERIODS = (7, 30, 90)
-LAST_CALLS = 10
+GROUPS = {"route": "Modelo", "key": "Chave", "project": "Projeto"}
 STOP_POLLING = 286  # htmx: swap, then ask no more
 
 
@@ -34,38 +36,52 @@ STOP_POLLING = 286  # htmx: swap, then ask no more
 def dashboard(request: MemberRequest) -> HttpResponse:
     organization = request.membership.organization
     days = next((period for period in PERIODS if request.GET.get("dias") == str(period)), 30)
-    by_day = overview.spend_by_day(organization, days=days)
-    routes = list(dict.fromkeys(route for day in by_day for route in day.by_route))
-    routes.sort(key=lambda route: (route == overview.OTHERS, route))
+    group = request.GET.get("por", "") if request.GET.get("por", "") in GROUPS else "route"
+    today = clock.today_in_brazil()
+    recent = overview.recent(organization)
     context: dict[str, object] = {
         "nav": "painel",
         "title": "Painel",
         "checklist": checklist(request),
-        "recent": overview.recent(organization),
-        "month": statements.month_to_date(),
-        "days": by_day,
-        "spent_days": [day for day in reversed(by_day) if day.net_nanos],
+        "recent": recent,
         "period": days,
         "periods": PERIODS,
-        "calls": _last_calls(organization),
+        "group": group,
+        "groups": GROUPS.items(),
         "alerts": tell_all(open_alerts(organization)),
+        "can_keys": may(request.membership, "keys.manage"),
         "can_dismiss": may(request.membership, "billing.statement"),
-        "chart": {
-            "labels": [day.on.strftime("%d/%m") for day in by_day],
-            "series": [{"name": route, "reais": [day.by_route.get(route, 0) / 10**9 for day in by_day]} for route in routes],
-        },
+        "prices": overview.price_news(),
     }
+    if recent.calls:
+        standing = discounts.standing()
+        context |= {
+            "standing": standing,
+            "before": overview.month_before(net_nanos=standing.net_nanos),
+            "savings": overview.savings_of(standing),
+            "chart": chart_by(group, metric="gasto", first_on=today - dt.timedelta(days=days - 1), last_on=today),
+            "top_keys": overview.top_keys(),
+            **_last_calls(),
+        }
     response = render(request, "home/dashboard.html", context)
     follow_code(request, response)
     return response
 
 
-def _last_calls(organization: Organization) -> list[UsageRecord]:
-    calls = list(UsageRecord.everywhere.filter(organization=organization).order_by("-id")[:LAST_CALLS])
-    names = dict(ApiKey.everywhere.filter(pk__in={call.api_key_id for call in calls}).values_list("pk", "name"))
-    for call in calls:
-        call.key_name = names.get(call.api_key_id, "")  # type: ignore[attr-defined]
-    return calls
+def _last_calls(*, is_paused: bool = False) -> dict[str, object]:
+    calls = overview.last_calls()
+    return {"calls": calls, "newest": calls[0].pk if calls else "", "is_paused": is_paused}
+
+
+@requires("usage.read")
+@require_safe
+@never_cache
+def last_calls(request: MemberRequest) -> HttpResponse:
+    """The overview's last calls, asked every ten seconds unless they are paused; 204 while there is none that the page lacks."""
+    context = _last_calls(is_paused=request.GET.get("pausa") == "1")
+    if str(context["newest"]) == request.GET.get("ultima"):
+        return HttpResponse(status=204)
+    return render(request, "home/_last_calls.html", context)
 
 
 def checklist(request: MemberRequest) -> dict[str, Any] | None:
@@ -75,12 +91,17 @@ def checklist(request: MemberRequest) -> dict[str, Any] | None:
         return None
     first = UsageRecord.everywhere.filter(organization=organization, status_code__lt=400).order_by("-id").first()
     funded = Lot.everywhere.filter(wallet__organization=organization).exists()
-    keyed = ApiKey.everywhere.filter(organization=organization).exists()
+    keyed = ApiKey.everywhere.filter(organization=organization, kind=ApiKey.Kind.MADE).exists()
     steps = [
-        {"label": "Adicionar saldo por PIX", "is_done": funded, "url": "/app/recarregar/", "permission": "billing.top_up"},
-        {"label": "Criar a primeira chave", "is_done": keyed, "url": "/app/chaves/nova/", "permission": "keys.manage"},
-        {"label": "Fazer a primeira chamada", "is_done": first is not None, "url": "", "permission": "usage.read"},
-    ]
+        {"label": "Adicionar saldo por PIX", "is_done": funded, "url": "/app/recarregar/", "permission": "billing.top_up",
+         "text": "Você escolhe o valor e paga no app do seu banco. O saldo entra em segundos e não expira.",
+         "action": "Adicionar saldo"},
+        {"label": "Criar a primeira chave", "is_done": keyed, "url": "/app/chaves/nova/", "permission": "keys.manage",
+         "text": "A chave identifica o seu programa. Ela pode ter limite de gasto e ser revogada a qualquer hora.",
+         "action": "Criar chave"},
+        {"label": "Fazer a primeira chamada", "is_done": first is not None, "url": "", "permission": "usage.read",
+         "text": "Copie o exemplo, cole no terminal ou no seu código e veja a resposta chegar.", "action": ""},
+    ]  # fmt: skip
     for step in steps:
         if not may(request.membership, str(step["permission"])):
             step["url"] = ""
@@ -125,8 +146,8 @@ def dismiss_checklist(request: MemberRequest) -> HttpResponse:
 @require_safe
 @never_cache
 def balance(request: MemberRequest) -> HttpResponse:
-    """The chip in the header and, out of band, the card in the sidebar."""
-    return render(request, "home/_balance.html", {"is_partial": True})
+    """The chip in the header and, out of band, the card in the sidebar; on the overview also the one of narrow screens."""
+    return render(request, "home/_balance.html", {"is_partial": True, "nav": "painel" if request.GET.get("painel") else ""})
 
 
 def admin_environment(request: HttpRequest) -> list[str]:
