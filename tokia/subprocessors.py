@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from gateway.models import Provider
+from invoices.models import Issuer
 
 COUNTRIES = {
     "BR": "Brasil", "US": "Estados Unidos", "CN": "China", "FR": "França", "CA": "Canadá", "DE": "Alemanha", "IE": "Irlanda",
@@ -50,7 +51,7 @@ def _providers() -> list[Subprocessor]:
         Subprocessor(
             provider.name, country_name(provider.country), "Executa modelos de IA", CONTENT,
             notes=(
-                "Declara que pode treinar com os dados" if provider.trains_on_data else "Declara que não treina com os dados da API",
+                "Pode treinar modelos com os dados" if provider.trains_on_data else "Não treina modelos com os dados da API",
                 *(("Retenção zero",) if provider.has_zero_retention else ()),
                 *(("Simulado nesta demonstração",) if provider.is_simulated else ()),
             ),
@@ -63,11 +64,20 @@ def _services() -> list[Subprocessor]:
     bank = urlsplit(settings.PSP_BASE_URL).hostname or ""
     payer = "Nome e CNPJ ou CPF de quem recarrega, valor e identificador do pagamento"
     found = [
-        Subprocessor("Banco recebedor do PIX" + (f" ({bank})" if settings.IS_PRODUCTION else ""), "Brasil", "Cobrança e devolução por PIX", payer)
+        Subprocessor(
+            "Banco recebedor do PIX" + (f" ({bank})" if settings.IS_PRODUCTION else ""),
+            "Brasil",
+            "Cobrança e devolução por PIX",
+            payer,
+        )
     ]
     if settings.STRIPE_SECRET_KEY:
-        found.append(Subprocessor("Stripe", COUNTRIES["US"], "Pagamento com cartão", "Dados do cartão (só a Stripe os vê), e-mail, CNPJ ou CPF, valor"))
-    if settings.FOCUS_TOKEN:
+        found.append(
+            Subprocessor(
+                "Stripe", COUNTRIES["US"], "Pagamento com cartão", "Dados do cartão (só a Stripe os vê), e-mail, CNPJ ou CPF, valor"
+            )
+        )
+    if Issuer.objects.filter(is_active=True, channel=Issuer.Channel.FOCUS).exists():
         found.append(Subprocessor("Focus NFe", "Brasil", "Emissão da nota fiscal", "Dados fiscais da empresa e o valor da nota"))
     return found
 

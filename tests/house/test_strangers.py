@@ -11,12 +11,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount
+from allauth.usersessions.models import UserSession
 from django.core.cache import cache
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from accounts import audit
 from accounts.members import invite
-from accounts.models import ApiKey, Invitation, Membership, Organization, Project, Role
+from accounts.models import ApiKey, DataCopy, Invitation, Membership, Organization, Project, Role
 from accounts.projects import create_project
 from billing.budgets import set_budget
 from billing.events import tell
@@ -48,9 +52,12 @@ MARK = "segredo-da-acme"  # in all that Acme names
 OPEN = {
     "", "docs/", "docs/busca/", "docs/indice.json", "docs/<slug:slug>.md", "docs/<slug:slug>/",
     "modelos/", "modelos/comparar/", "modelos/<str:maker>/<str:model>/",
-    "precos/", "precos.json", "precos.csv", "status/", "status.json", "termos/", "privacidade/", "healthz",
+    "precos/", "precos.json", "precos.csv", "status/", "status.json", "termos/", "privacidade/", "suboperadores/", "novidades/", "contato/",
+    "parcial/comparacao/", "healthz",
     "readyz", "conta/entrar/", "conta/sair/", "conta/cadastro/", "conta/inativa/", "conta/confirmar-email/", "conta/email/",
-    "conta/confirmar/",
+    "conta/confirmar/", "conta/chaves-de-acesso/entrar/", "conta/chaves-de-acesso/", "conta/ligadas/", "conta/2fa/",
+    "conta/entrar/google/", "conta/entrar/google/retorno/", "conta/entrar/github/", "conta/entrar/github/retorno/",
+    "conta/entrar/desistiu/", "conta/entrar/erro/", "conta/cadastro/terminar/",
     "conta/senha/esqueci/", "conta/senha/esqueci/enviado/", "conta/senha/pronta/",
     r"^conta/senha/nova/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$",
     "app/recarregar/automatica/desligar/<str:token>/", "webhooks/stripe/",
@@ -58,6 +65,13 @@ OPEN = {
 }  # fmt: skip
 # Charlie sees his own there, never Acme's; nobody is sent to sign in.
 OWN = {
+    "conta/dados/", "conta/seguranca/", "conta/sessoes/encerrar-outras/", "conta/2fa/confirmar/", "conta/2fa/aplicativo/ligar/",
+    "conta/2fa/aplicativo/remover/", "conta/2fa/codigos/", "conta/2fa/codigos/novos/", "conta/2fa/codigos/codigos.txt",
+    "conta/chaves-de-acesso/nova/", "conta/chaves-de-acesso/confirmar/", "conta/privacidade/", "conta/privacidade/copia/",
+    "conta/privacidade/excluir/", "conta/privacidade/desistir/", "app/configuracoes/privacidade/",
+    "app/configuracoes/privacidade/copia/", "app/configuracoes/privacidade/encerrar/", "app/configuracoes/privacidade/desistir/",
+    "app/configuracoes/seguranca/", "app/configuracoes/seguranca/duas-etapas/", "app/configuracoes/seguranca/registro/",
+    "app/configuracoes/seguranca/registro.csv",
     "conta/senha/trocar/", "app/", "app/parcial/saldo/", "app/parcial/ultimas/",
     "app/parcial/primeira-chamada/", "app/parcial/passos/", "app/comecar/",
     "app/comecar/cnpj/", "app/comecar/cep/", "app/chaves/", "app/chaves/nova/", "app/equipe/", "app/configuracoes/empresa/",
@@ -72,6 +86,8 @@ OWN = {
 }  # fmt: skip
 # Named by an id: Acme's are not found.
 OBJECTS = {
+    "conta/sessoes/<int:session_id>/encerrar/", "conta/chaves-de-acesso/<int:pk>/mudar/", "conta/chaves-de-acesso/<int:pk>/remover/",
+    "conta/ligadas/<str:provider>/desligar/", "conta/privacidade/copias/<uuid:copy_id>.zip",
     "app/chaves/<int:key_id>/mudar/", "app/chaves/<int:key_id>/girar/", "app/chaves/<int:key_id>/revogar/",
     "app/projetos/<int:project_id>/", "app/projetos/<int:project_id>/renomear/", "app/projetos/<int:project_id>/arquivar/",
     "app/projetos/<int:project_id>/restaurar/", "app/projetos/<int:project_id>/chaves/",
@@ -161,7 +177,15 @@ class World:
             id=clock.new_id(), wallet=self.wallet, how=CardPayment.How.PIX, amount_nanos=77 * BRL, card=self.card, brcode=MARK,
             status=CardPayment.Status.PENDING, created_at=now, expires_at=now + dt.timedelta(hours=1),
         )  # fmt: skip
+        self.copy = DataCopy.everywhere.create(
+            id=clock.new_id(), user=cast.alice, organization=cast.acme, created_at=now, status=DataCopy.Status.DONE, file=MARK.encode()
+        )
+        passkey = Authenticator.objects.create(user=cast.alice, type=Authenticator.Type.WEBAUTHN, data={"name": MARK, "credential": {}})
+        session = UserSession.objects.create(user=cast.alice, ip="203.0.113.7", session_key=MARK, user_agent=MARK)
+        SocialAccount.objects.create(user=cast.alice, provider="google", uid=MARK)
+        audit.note("key_created", organization=cast.acme, user=cast.alice, detail={"name": MARK})
         self.values = {
+            "copy_id": self.copy.pk, "pk": passkey.pk, "session_id": session.pk, "provider": "google",
             "card_id": self.card.pk, "payment_id": self.card_payment.pk,
             "project_id": self.project.pk, "budget_id": self.budget.pk,
             "hook_id": self.hook.pk, "delivery_id": self.delivery.pk, "event_id": self.event.pk if self.event else 0,
