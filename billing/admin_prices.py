@@ -19,7 +19,7 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
 
 from accounts.models import User
-from billing import approvals, costs, price_changes, price_margins, pricebooks, rate_watch
+from billing import admin_price_grid, approvals, costs, price_changes, price_margins, pricebooks, rate_watch
 from billing.admin_forms import PublishForm, ReaisField
 from billing.admin_parts import LookOnly, change_url, dress, full, may_change, posted, to_list, who
 from billing.models import ExchangeRate, Price, PriceApproval, PriceBook, PriceVersion, ProviderCost
@@ -90,8 +90,8 @@ class PriceVersionAdmin(ModelAdmin):
         "created_at",
     )  # fmt: skip
     inlines = (PriceInline,)
-    actions_list = ("new_draft", "import_costs")
-    actions_detail = ("recalculate", "publish")
+    actions_list = ("choose_draft", "new_draft", "import_costs")
+    actions_detail = ("grid", "recalculate", "publish")
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).annotate(line_count=Count("prices"))
@@ -160,6 +160,14 @@ class PriceVersionAdmin(ModelAdmin):
     @display(description="preços", ordering="line_count")
     def lines(self, version: PriceVersion) -> int:
         return int(version.line_count)  # type: ignore[attr-defined]
+
+    @action(description="Editar preços em grade", url_path="grade", permissions=["repair"])
+    def choose_draft(self, request: HttpRequest) -> HttpResponse:
+        return admin_price_grid.choose_draft(self, request)
+
+    @action(description="Editar em grade", url_path="grade", permissions=["repair"])
+    def grid(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return admin_price_grid.edit_grid(self, request, object_id)
 
     @action(description="Novo rascunho da versão em vigor", url_path="novo-rascunho", permissions=["repair"])
     def new_draft(self, request: HttpRequest) -> HttpResponse:

@@ -93,7 +93,7 @@ def diff_versions(old: PriceVersion | None, new: PriceVersion) -> list[PriceChan
     order = [unit.value for unit in Unit]
     rate = new.exchange_rate.rate if new.exchange_rate else None
     names = sorted(before.keys() | after.keys(), key=lambda name: (name[0], order.index(name[1])))
-    return [_change(name, before.get(name), after.get(name), rate) for name in names]
+    return [compare_lines(name, before.get(name), after.get(name), rate) for name in names]
 
 
 def felt_changes(old: PriceVersion | None, new: PriceVersion) -> list[FeltChange]:
@@ -168,7 +168,8 @@ def _told(nanos: Fraction | None) -> str | None:
     return None if nanos is None else f"{to_brl(-(-nanos.numerator // nanos.denominator)):f}"
 
 
-def _change(name: tuple[str, str], old: Price | None, new: Price | None, rate: Decimal | None) -> PriceChange:
+def compare_lines(name: tuple[str, str], old: Price | None, new: Price | None, rate: Decimal | None) -> PriceChange:
+    """One unit of one route before and after; the markup is over the cost at `rate`."""
     percent = None
     if old is None or new is None:
         kind = "new" if old is None else "gone"

@@ -131,7 +131,7 @@ def judge_version(version: PriceVersion, *, at: dt.datetime | None = None, rate:
     """Every line of a version by route and unit, at an instant (now, if empty) and a rate (the guard's, if empty)."""
     order = [unit.value for unit in Unit]
     lines = Price.objects.filter(version=version)
-    judged = judge_prices(lines, rate=rate or _guard_rate(version.exchange_rate), at=at)
+    judged = judge_prices(lines, rate=rate or guard_rate(version.exchange_rate), at=at)
     return sorted(judged, key=lambda line: (line.route_name, order.index(line.unit)))
 
 
@@ -175,7 +175,8 @@ def _flags(amount: int, landed: int | None, *, batch_percent: int, terms: Terms)
         yield "batch_at_discount"
 
 
-def _guard_rate(rate: ExchangeRate | None) -> Decimal | None:
+def guard_rate(rate: ExchangeRate | None) -> Decimal | None:
+    """The dearer of a version's rate and the newest quotation."""
     newest = ExchangeRate.objects.order_by("-quoted_at", "-id").first()
     rates = [found.rate for found in (rate, newest) if found is not None]
     return max(rates, default=None)

@@ -108,7 +108,7 @@ def draft_from_current(*, note: str = "", book: PriceBook | None = None, by: Use
 def recompute(version: PriceVersion) -> PriceVersion:
     """A draft's amounts again, at the current exchange rate; after a person edited its lines. Raises PriceRefused."""
     with transaction.atomic():
-        locked = _lock_draft(version)
+        locked = lock_draft(version)
         locked.exchange_rate = exchange.current_rate()
         locked.save(update_fields=["exchange_rate"])
         prices = list(Price.objects.filter(version=locked))
@@ -131,7 +131,7 @@ def costs_that_differ(version: PriceVersion | None = None) -> set[tuple[str, str
 def add_author(version: PriceVersion, *, user: User) -> None:
     """Somebody edited a draft, and so may not approve it."""
     with transaction.atomic():
-        locked = _lock_draft(version)
+        locked = lock_draft(version)
         if user.pk not in locked.author_ids:
             locked.author_ids = [*locked.author_ids, user.pk]
             locked.save(update_fields=["author_ids"])
@@ -154,7 +154,7 @@ def renew_proposal(*, note: str) -> PriceVersion:
         return draft_from_current(note=note)
     costs = latest_costs()
     with transaction.atomic():
-        _lock_draft(draft)
+        lock_draft(draft)
         lines = list(Price.objects.filter(version=draft))
         for line in lines:
             _follow_cost(line, costs)
@@ -314,7 +314,7 @@ def check_publication(version: PriceVersion, *, effective_at: dt.datetime | None
 
 def prove_draft(version: PriceVersion) -> tuple[PriceVersion, list[Price]]:
     """The draft, locked, with its lines computed again: never trust a stored product. Raises PriceRefused; in a transaction."""
-    locked = _lock_draft(version)
+    locked = lock_draft(version)
     rate = locked.exchange_rate
     if rate is None or exchange.is_stale(rate):
         raise PriceRefused("O câmbio desta versão já não vale. Recalcule antes de publicar.")
@@ -343,7 +343,7 @@ def _is_approved(
     return is_same and (approval.is_emergency or not check.is_hurried)
 
 
-def _lock_draft(version: PriceVersion) -> PriceVersion:
+def lock_draft(version: PriceVersion) -> PriceVersion:
     locked = PriceVersion.objects.select_for_update(of=("self",)).select_related("exchange_rate").get(pk=version.pk)
     if locked.status != PriceVersion.Status.DRAFT:
         raise PriceRefused("Uma versão publicada nunca muda. Crie um rascunho a partir dela.")

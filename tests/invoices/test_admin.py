@@ -99,6 +99,9 @@ def test_it_reissues_what_the_tax_office_refused_with_its_number(staff: Client, 
     assert (waiting.status, waiting.number, waiting.problem_code) == (Status.NUMBERED, 7, "")
     refused = staff.post(act("reissue", invoice), {"reason": "De novo, por engano"}).content.decode()
     assert "Só uma nota rejeitada é reemitida" in refused and LogEntry.objects.count() == 1
+    issued = issuing.issue(waiting)
+    assert (issued.status, issued.number) == (Status.ISSUED, 7), issued.problem
+    assert [(note["dps_id"], note["status"]) for note in tax_office.notes()] == [(issued.dps_id, "issued")]
 
 
 def test_it_cancels_with_a_code_and_a_reason_that_the_tax_office_takes(
