@@ -94,6 +94,14 @@
     tick();
   }
 
+  // A box that scrolls sideways can be scrolled by the keyboard, and is no stop of it while all fits.
+  const scrollers = new ResizeObserver((entries) => {
+    for (const { target } of entries) {
+      if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+      else target.removeAttribute("tabindex");
+    }
+  });
+
   // Wires what needs more than a delegated listener; again for each piece that htmx brings.
   function prepare(root) {
     for (const tabs of root.querySelectorAll("[data-tabs]")) choose(tabs, remembered.get(tabs.dataset.tabs));
@@ -102,6 +110,7 @@
     for (const box of root.querySelectorAll("[data-saved-gate]")) unsaved = !box.checked;
     for (const field of root.querySelectorAll("[data-typed]")) checkTyped(field);
     for (const field of root.querySelectorAll("[data-shown-for]")) showFor(field);
+    for (const box of root.querySelectorAll(".overflow-x-auto")) scrollers.observe(box);
     hideBalance(remembered.get("saldo") === "escondido");
   }
 
