@@ -2,42 +2,53 @@
 
 A page is `templates/docs/content/<slug>.md`, or made from the description of `/api/v1` (`tokia.docs_reference`). Its first line is
 the title, its first paragraph what search engines show. `{{ name }}` stands for an address or a setting (`values`), so that no
-number on a page is another than the code's. Everything is made at first use and kept: the files change with a release only.
+number on a page is another than the code's. Each page is made at its first use and kept: the files change with a release only.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property, partial
 
 from django.conf import settings
 
 from tokia import docs_reference
-from tokia.docs_markdown import Rendered, render
+from tokia.docs_markdown import Rendered, read_head, render
 
 CONTENT = settings.BASE_DIR / "templates" / "docs" / "content"
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Comece aqui", ("inicio-rapido", "autenticacao")),
-    ("Chamar modelos", ("chat", "streaming")),
-    ("Referência", ()),
-)
+    ("Comece aqui", ("inicio-rapido", "autenticacao", "migrar-da-openai", "migrar-do-openrouter", "ferramentas-prontas",
+                     "glossario")),
+    ("Chamar modelos", ("chat", "streaming", "ferramentas-e-json", "imagens-e-visao", "audio", "embeddings-e-rerank", "moderacao",
+                        "responses", "anthropic-messages", "lotes-e-arquivos")),
+    ("Rotas e confiança", ("roteamento", "fallbacks", "idempotencia", "cache", "chaves-proprias")),
+    ("Erros e limites", ("erros", "limites")),
+    ("Dinheiro", ("custos", "orcamentos-e-projetos", "recarga-e-notas")),
+    ("Integrações", ("webhooks", "api-de-gestao")),
+    ("Dados", ("privacidade",)),
+    ("Referência", ("referencia-v1",)),
+)  # fmt: skip
 REFERENCE = "Referência"  # the section that the generated pages end
 _PLACE = re.compile(r"\{\{ ?([a-z_]+) ?\}\}")
 MIB = 1_048_576
 
 
-@dataclass(frozen=True, slots=True)
 class Page:
-    slug: str
-    section: str
-    markdown: str
-    rendered: Rendered
+    """One page. Its title and first paragraph are known from the start, the rest once somebody asks."""
 
-    @property
-    def title(self) -> str:
-        return self.rendered.title
+    def __init__(self, slug: str, *, section: str, title: str, lead: str, write: Callable[[], str]) -> None:
+        self.slug, self.section, self.title, self.lead = slug, section, title, lead
+        self._write = write
+
+    @cached_property
+    def markdown(self) -> str:
+        return self._write()
+
+    @cached_property
+    def rendered(self) -> Rendered:
+        return render(self.markdown)
 
     @property
     def url(self) -> str:
@@ -87,11 +98,14 @@ def pages() -> dict[str, Page]:
     """All of them by slug, in reading sequence."""
     found: dict[str, Page] = {}
     for section, slugs in SECTIONS:
-        texts = {slug: fill((CONTENT / f"{slug}.md").read_text(encoding="utf-8")) for slug in slugs}
+        for slug in slugs:
+            text = fill((CONTENT / f"{slug}.md").read_text(encoding="utf-8"))
+            title, lead = read_head(text)
+            found[slug] = Page(slug, section=section, title=title, lead=lead, write=partial(str, text))
         if section == REFERENCE:
-            texts |= docs_reference.write_pages()
-        for slug, text in texts.items():
-            found[slug] = Page(slug=slug, section=section, markdown=text, rendered=render(text))
+            for slug, title, lead in docs_reference.heads():
+                write = partial(docs_reference.write_page, slug)
+                found[slug] = Page(slug, section=section, title=title, lead=lead, write=write)
     return found
 
 

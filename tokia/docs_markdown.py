@@ -43,33 +43,39 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    title: str
-    lead: str  # the first paragraph, as plain text
     html: str  # without the title
     headings: tuple[Heading, ...]
-    passages: tuple[Passage, ...]
 
 
 def _parser() -> MarkdownIt:
     return MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
 
 
+def read_head(markdown: str) -> tuple[str, str]:
+    """The title, and the first paragraph as plain text. Raises ValueError where a page does not begin with them."""
+    tokens = _parser().parse("\n\n".join(markdown.split("\n\n", 2)[:2]))
+    kinds = [token.type for token in tokens]
+    if kinds[:4] != ["heading_open", "inline", "heading_close", "paragraph_open"] or tokens[0].tag != "h1":
+        raise ValueError("a page begins with its title and a paragraph")
+    return plain(tokens[1]), plain(tokens[4])
+
+
 def render(markdown: str) -> Rendered:
-    """Raises ValueError where there is not exactly one title, at the top, with a paragraph under it."""
     parser = _parser()
     tokens = parser.parse(markdown)
-    titles = [place for place, token in enumerate(tokens) if token.type == "heading_open" and token.tag == "h1"]
-    if titles != [0] or len(tokens) < 5 or tokens[3].type != "paragraph_open":
-        raise ValueError("a page begins with its only title and a paragraph")
     headings = _anchor(tokens)
     for token in tokens:
         for inner in token.children or ():
             if inner.type == "link_open" and str(inner.attrGet("href")).startswith("http"):
                 inner.attrSet("rel", "noopener")
-    return Rendered(
-        title=plain(tokens[1]), lead=plain(tokens[4]), html=_write(parser, tokens[3:]), headings=headings,
-        passages=tuple(_passages(tokens)),
-    )  # fmt: skip
+    return Rendered(html=_write(parser, tokens[3:]), headings=headings)
+
+
+def read_passages(markdown: str) -> list[Passage]:
+    """What stands under each heading."""
+    tokens = _parser().parse(markdown)
+    _anchor(tokens)
+    return list(_passages(tokens))
 
 
 def plain(token: Token) -> str:
@@ -196,8 +202,7 @@ def _write_block(fence: Token, id_: str) -> str:
     """One block of code with its name and a button that copies it. It scrolls by itself, so the keyboard may reach it."""
     name = fence.info.strip()
     shown = LANGUAGES.get(name) or {"json": "JSON", "text": "Texto", "env": ".env"}.get(name, name)
-    lexer = get_lexer_by_name(_LEXERS.get(name, name or "text"), startinline=True) if name else get_lexer_by_name("text")
-    code = highlight(fence.content, lexer, _LINE_FORMATTER)
+    code = highlight(fence.content, get_lexer_by_name(_LEXERS.get(name, name or "text")), _LINE_FORMATTER)
     return (
         f'<figure class="docs-code"><figcaption><span>{escape(shown)}</span>'
         f'<button type="button" data-copy="#{id_}"><span data-copy-label aria-live="polite">Copiar</span></button></figcaption>'

@@ -28,7 +28,7 @@ def page(request: HttpRequest, slug: str) -> HttpResponse:
     found = _page(slug)
     neighbours = docs.neighbours(found)
     context = _around({
-        "title": found.title, "description": found.rendered.lead, "page": found, "before": neighbours.before,
+        "title": found.title, "description": found.lead, "page": found, "before": neighbours.before,
         "after": neighbours.after,
     })  # fmt: skip
     return render(request, "docs/page.html", context)

@@ -15,15 +15,26 @@ DEPTH_MAX = 3  # of objects in objects that a table shows
 Schema = dict[str, Any]
 
 
-def write_pages() -> dict[str, str]:
-    """Markdown by slug, in the description's own sequence."""
+def heads() -> list[tuple[str, str, str]]:
+    """Slug, title and first paragraph of each page, without making the description."""
+    return [
+        (f"api-{slugify(name)}", f"API: {name}", f"{text} Operações da API de gestão, em /api/v1.") for name, text in openapi.TAGS
+    ]
+
+
+def write_page(slug: str) -> str:
+    """Markdown. Raises KeyError for a slug that is none of `heads`."""
     described = openapi.document()
-    texts: dict[str, str] = {}
-    for tag in described["tags"]:
-        operations = list(_operations(described, tag["name"]))
-        if operations:
-            texts[f"api-{slugify(tag['name'])}"] = _write_page(described, tag, operations)
-    return texts
+    name = {f"api-{slugify(name)}": name for name, _ in openapi.TAGS}[slug]
+    title, lead = next((title, lead) for each, title, lead in heads() if each == slug)
+    parts = [
+        f"# {title}",
+        lead,
+        "Acesso, erros, listas e repetição são os mesmos em todas: veja [API de gestão](/docs/api-de-gestao/).",
+    ]
+    for method, path, operation in _operations(described, name):
+        parts += _write_operation(described, method, path, operation)
+    return "\n\n".join(parts) + "\n"
 
 
 def _operations(described: Schema, tag: str) -> Iterator[tuple[str, str, Schema]]:
@@ -31,17 +42,6 @@ def _operations(described: Schema, tag: str) -> Iterator[tuple[str, str, Schema]
         for method in METHODS:
             if method in address and tag in address[method].get("tags", ()):
                 yield method, path, address[method]
-
-
-def _write_page(described: Schema, tag: Schema, operations: list[tuple[str, str, Schema]]) -> str:
-    parts = [
-        f"# API: {tag['name']}",
-        f"{tag['description']} Operações da API de gestão, em `/api/v1`.",
-        "Acesso, erros, listas e repetição são os mesmos em todas: veja [API de gestão](/docs/api-de-gestao/).",
-    ]
-    for method, path, operation in operations:
-        parts += _write_operation(described, method, path, operation)
-    return "\n\n".join(parts) + "\n"
 
 
 def _write_operation(described: Schema, method: str, path: str, operation: Schema) -> Iterator[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from tokia import docs
+from tokia.docs_markdown import read_passages
 
 RESULTS_MAX = 20
 WORDS_MAX = 8
@@ -42,7 +43,7 @@ def bare(text: str) -> str:
 def entries() -> tuple[Entry, ...]:
     made = []
     for page in docs.pages().values():
-        for passage in page.rendered.passages:
+        for passage in read_passages(page.markdown):
             url = page.url + (f"#{passage.id}" if passage.id else "")
             heading = passage.heading if passage.id else ""
             made.append(Entry(url, page.title, heading, re.sub(r"\s+", " ", passage.text).strip(), page.section))
