@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
+from urllib.parse import urlencode
 
-from django.http import HttpRequest, HttpResponse
+from allauth.usersessions.models import UserSession
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect
+from django.urls import reverse
 
+from accounts import second_factor
 from accounts.audit import Origin, origin
 from accounts.members import membership_at_work
+from accounts.models import User
 from accounts.tenancy import tenant
 from accounts.throttle import peer_of
+from tokia import clock
+
+_SEEN_EVERY = dt.timedelta(minutes=5)
+# Of an organization that demands a second factor these are open all the same: to leave it, to work in another one.
+_OPEN_WITHOUT_FACTOR = ("/app/empresas/trocar/", "/app/comecar/", "/app/convite/")
 
 
 class TenantMiddleware:
@@ -34,5 +48,60 @@ class OriginMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        with origin(Origin(ip=peer_of(request), user_agent=request.headers.get("User-Agent", ""))):
+        seen_as = request.session.get("impersonation")
+        acted_by = str(seen_as.get("staff_email", "")) if isinstance(seen_as, dict) else ""
+        found = Origin(ip=peer_of(request), user_agent=request.headers.get("User-Agent", ""), acted_by=acted_by)
+        with origin(found):
             return self.get_response(request)
+
+
+class SecondFactorMiddleware:
+    """Who must have a second factor and hasn't sees no page but those to set one up (`accounts.second_factor`).
+
+    Also marks, at most every five minutes, that a session is in use.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not isinstance(request.user, User):
+            return self.get_response(request)
+        _mark_session(request)
+        return self._refusal(request, request.user) or self.get_response(request)
+
+    def _refusal(self, request: HttpRequest, user: User) -> HttpResponse | None:
+        path = request.path
+        if path.startswith("/admin/") and user.is_staff and settings.STAFF_NEEDS_MFA:
+            if not second_factor.has_second_factor(user):
+                return _send_to_set_up(request, "A administração exige verificação em duas etapas. Ligue a sua para continuar.")
+            if not second_factor.used_second_factor(request):
+                return redirect(f"{reverse(second_factor.page_to_use(user))}?{urlencode({'next': path})}")
+        membership = getattr(request, "membership", None)
+        is_ours = path.startswith(("/app/", "/api/")) and not path.startswith(_OPEN_WITHOUT_FACTOR)
+        # Our own person who sees as this member has shown theirs.
+        if membership is None or not is_ours or "impersonation" in request.session or not second_factor.lacks(membership):
+            return None
+        if path.startswith("/api/"):
+            if "Authorization" in request.headers:  # a key: a program
+                return None
+            told = {"title": "Sem permissão", "status": 403, "detail": "A empresa exige verificação em duas etapas."}
+            return JsonResponse(told, status=403, content_type="application/problem+json")
+        text = f"{membership.organization} exige verificação em duas etapas. Ligue a sua para continuar."
+        return _send_to_set_up(request, text)
+
+
+def _send_to_set_up(request: HttpRequest, text: str) -> HttpResponse:
+    url = reverse("mfa_index")
+    if request.headers.get("HX-Request"):
+        response = HttpResponse(status=204)
+        response["HX-Redirect"] = url
+        return response
+    messages.warning(request, text)
+    return redirect(url)
+
+
+def _mark_session(request: HttpRequest) -> None:
+    now = clock.now()
+    mine = UserSession.objects.filter(session_key=request.session.session_key, last_seen_at__lt=now - _SEEN_EVERY)
+    mine.update(last_seen_at=now)

@@ -524,7 +524,10 @@ if IS_PRODUCTION:
         _missing.append("EMAIL_URL")
     if not STAFF_NEEDS_MFA:
         raise ImproperlyConfigured("STAFF_NEEDS_MFA stays on in production: the administration moves money.")
-    if any(bool(id_) != bool(secret) for id_, secret in ((GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET), (GITHUB_CLIENT_ID, GITHUB_CLIENT_SECRET))):
+    if any(
+        bool(id_) != bool(secret)
+        for id_, secret in ((GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET), (GITHUB_CLIENT_ID, GITHUB_CLIENT_SECRET))
+    ):
         raise ImproperlyConfigured("GOOGLE_CLIENT_ID and GITHUB_CLIENT_ID each go with their secret.")
     if _missing:
         raise ImproperlyConfigured(f"Production needs: {', '.join(_missing)}.")

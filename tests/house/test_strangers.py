@@ -86,7 +86,8 @@ OWN = {
 }  # fmt: skip
 # Named by an id: Acme's are not found.
 OBJECTS = {
-    "conta/sessoes/<int:session_id>/encerrar/", "conta/chaves-de-acesso/<int:pk>/mudar/", "conta/chaves-de-acesso/<int:pk>/remover/",
+    "conta/sessoes/<int:session_id>/encerrar/", "conta/chaves-de-acesso/<int:pk>/mudar/",
+    "conta/chaves-de-acesso/<int:pk>/remover/",
     "conta/ligadas/<str:provider>/desligar/", "conta/privacidade/copias/<uuid:copy_id>.zip",
     "app/chaves/<int:key_id>/mudar/", "app/chaves/<int:key_id>/girar/", "app/chaves/<int:key_id>/revogar/",
     "app/projetos/<int:project_id>/", "app/projetos/<int:project_id>/renomear/", "app/projetos/<int:project_id>/arquivar/",
@@ -178,9 +179,10 @@ class World:
             status=CardPayment.Status.PENDING, created_at=now, expires_at=now + dt.timedelta(hours=1),
         )  # fmt: skip
         self.copy = DataCopy.everywhere.create(
-            id=clock.new_id(), user=cast.alice, organization=cast.acme, created_at=now, status=DataCopy.Status.DONE, file=MARK.encode()
-        )
-        passkey = Authenticator.objects.create(user=cast.alice, type=Authenticator.Type.WEBAUTHN, data={"name": MARK, "credential": {}})
+            id=clock.new_id(), user=cast.alice, organization=cast.acme, created_at=now, status=DataCopy.Status.DONE,
+            file=MARK.encode(),
+        )  # fmt: skip
+        passkey = Authenticator.objects.create(user=cast.alice, type=Authenticator.Type.WEBAUTHN, data={"name": MARK})
         session = UserSession.objects.create(user=cast.alice, ip="203.0.113.7", session_key=MARK, user_agent=MARK)
         SocialAccount.objects.create(user=cast.alice, provider="google", uid=MARK)
         audit.note("key_created", organization=cast.acme, user=cast.alice, detail={"name": MARK})
