@@ -14,6 +14,7 @@ from unfold.admin import ModelAdmin, TabularInline
 
 from billing.admin_parts import LookOnly
 from gateway import admin_experiments as admin_experiments  # registers what it shows
+from gateway import admin_incidents as admin_incidents
 from gateway.admin_credentials import CredentialInline
 from gateway.admin_health import HealthAdmin
 from gateway.admin_routing import FallbackInline, warn_of

@@ -111,7 +111,7 @@ def _tiles(request: HttpRequest) -> list[Tile]:
 
 def _money_tiles() -> list[Tile]:
     money = platform_figures.money()
-    owed = f"mais {brl(money.promo_nanos)} em bônus; {num(money.wallets)} carteiras"
+    owed = f"mais {brl(money.promo_nanos)} em bônus; {num(money.wallets)} {'carteira' if money.wallets == 1 else 'carteiras'}"
     if money.owed_by_customers_nanos:
         owed += f"; {brl(money.owed_by_customers_nanos)} a receber"
     count = f"{num(money.top_ups_today)} {'recarga' if money.top_ups_today == 1 else 'recargas'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +21,7 @@ from billing.money import format_brl
 from billing.promotions import Ending, next_to_end
 from invoices.top_up_notes import policy_at, waits_for_data
 from tokia import clock, overview, showcase
+from tokia.status_report import open_incident, read_report
 from tokia.templatetags.tokia import tax_id
 
 
@@ -104,7 +106,12 @@ def banner_for(membership: Membership, wallet: Wallet | None) -> Banner | None:
                 "Recarregar",
                 is_urgent=True,
             )
-        if available < threshold_of(wallet):
+    if (incident := open_incident(read_report())) is not None:
+        since = dt.datetime.fromisoformat(incident["starts_at"]).astimezone(clock.SAO_PAULO)
+        text = f"{incident['title']}, desde {since:%d/%m %H:%M}."
+        return Banner(text, "triangle-alert", "bg-warning/10 text-warning", "/status/", "Ver o status")
+    if wallet is not None and (wallet.paid_used_nanos or wallet.promo_used_nanos):
+        if (available := wallet.available_nanos) < threshold_of(wallet):
             text = f"Saldo baixo: {format_brl(available)}."
             return Banner(text, "triangle-alert", "bg-warning/10 text-warning", url, "Recarregar" if url else "")
     if waits_for_data(organization):

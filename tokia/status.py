@@ -91,6 +91,7 @@ def _shown(report: dict[str, Any] | None) -> dict[str, Any]:
         "overhead": [_ms(report.get("gateway", {}).get(f"overhead_{part}_ms")) for part in ("p50", "p95")],
         "groups": [(label, [show_item(item) for item in items]) for label, items in groups if items],
         "unmeasured": report.get("unmeasured", []),
+        "incidents": [_incident(incident) for incident in report.get("incidents", [])],
         "chart_widths": {"hours": _width(24), "days": _width(30)},
         "bar_width": BAR_WIDTH,
         "bar_height": BAR_HEIGHT,

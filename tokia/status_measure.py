@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import connection
 
 from billing.models import Charge
+from gateway import incidents
 from gateway.circuit import CLOSED
 from gateway.circuit_reports import read_circuits
 from gateway.models import Deployment, Provider, Route
@@ -75,6 +76,7 @@ def measure() -> dict[str, Any]:
         "measured_at": now.isoformat(),
         "components": components(measured),
         "gateway": _overhead(now),
+        "incidents": incidents.told(),
         "providers": [item for item in providers if item["is_measured"]],
         "models": [item for item in models if item["is_measured"]],
         "unmeasured": [item["name"] for item in (*providers, *models) if not item["is_measured"]],

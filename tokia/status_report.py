@@ -83,7 +83,23 @@ def headline(report: Report | None) -> tuple[str, str]:
     if down:
         return DOWN, f"{_joined(down)} fora do ar" + (f"; lentidão em {_joined(slow)}" if slow else "")
     slow = slow or [item["name"] for item in report.get("models", ()) if item["state"] in (SLOW, DOWN)]
-    return (SLOW, f"Lentidão em {_joined(slow)}") if slow else (OK, "Todos os sistemas operando")
+    if slow:
+        return SLOW, f"Lentidão em {_joined(slow)}"
+    incident = open_incident(report)
+    if incident is not None:  # what measurements do not see, a person may
+        return DOWN if incident["impact"] == "down" else SLOW, incident["title"]
+    return OK, "Todos os sistemas operando"
+
+
+def open_incident(report: Report | None) -> dict[str, Any] | None:
+    """The newest one that customers notice now; none of a planned maintenance that has not begun, or is over."""
+    now = clock.now()
+    for incident in (report or {}).get("incidents", ()):
+        ends_at = dt.datetime.fromisoformat(incident["ends_at"]) if incident.get("ends_at") else None
+        begins = dt.datetime.fromisoformat(incident["starts_at"])
+        if incident["status"] != "resolved" and begins <= now and (ends_at is None or now < ends_at):
+            return dict(incident)
+    return None
 
 
 def _joined(names: list[str]) -> str:

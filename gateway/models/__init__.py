@@ -1,6 +1,7 @@
 """Re-exports; nothing is defined here."""
 
 from gateway.models.catalog import Credential, Deployment, Provider, Route
+from gateway.models.incidents import Incident, IncidentUpdate
 from gateway.models.own_keys import OwnKeyHealth
 from gateway.models.routing import (
     CredentialHealth,
@@ -31,6 +32,8 @@ __all__ = [
     "Feedback",
     "FileChunk",
     "IdempotentCall",
+    "Incident",
+    "IncidentUpdate",
     "OwnKey",
     "OwnKeyHealth",
     "Provider",
