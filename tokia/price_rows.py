@@ -66,4 +66,4 @@ def price_rows(offer: Offer, rates: ComparisonRates) -> Iterator[PriceRow]:
 
 
 def _told(is_from_page: bool, source: str) -> str:
-    return "página de preços do provedor" if is_from_page else source
+    return "página de preços do provedor" if is_from_page else f"conjunto público de preços {source}"
