@@ -110,10 +110,10 @@ def banner_for(membership: Membership, wallet: Wallet | None) -> Banner | None:
         since = dt.datetime.fromisoformat(incident["starts_at"]).astimezone(clock.SAO_PAULO)
         text = f"{incident['title']}, desde {since:%d/%m %H:%M}."
         return Banner(text, "triangle-alert", "bg-warning/10 text-warning", "/status/", "Ver o status")
-    if wallet is not None and (wallet.paid_used_nanos or wallet.promo_used_nanos):
-        if (available := wallet.available_nanos) < threshold_of(wallet):
-            text = f"Saldo baixo: {format_brl(available)}."
-            return Banner(text, "triangle-alert", "bg-warning/10 text-warning", url, "Recarregar" if url else "")
+    has_used = wallet is not None and (wallet.paid_used_nanos or wallet.promo_used_nanos)
+    if wallet is not None and has_used and wallet.available_nanos < threshold_of(wallet):
+        text = f"Saldo baixo: {format_brl(wallet.available_nanos)}."
+        return Banner(text, "triangle-alert", "bg-warning/10 text-warning", url, "Recarregar" if url else "")
     if waits_for_data(organization):
         fiscal = "/app/configuracoes/empresa/" if may(membership, "organization.fiscal") else ""
         text = "Complete os dados da empresa: uma nota fiscal espera por eles."

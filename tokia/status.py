@@ -23,6 +23,13 @@ MAX_AGE_SECONDS = 30
 BADGES = {OK: ("success", "Normal"), SLOW: ("warning", "Lento"), DOWN: ("error", "Fora do ar"), UNKNOWN: ("neutral", "Sem medição")}
 BAR_WIDTH, BAR_GAP, BAR_HEIGHT = 10, 4, 32
 FULL_BPS, GOOD_BPS, FAIR_BPS = 10_000, 9_900, 9_000
+INCIDENT_WORDS = {
+    "investigating": ("error", "Investigando"),
+    "identified": ("warning", "Identificado"),
+    "monitoring": ("info", "Monitorando"),
+    "resolved": ("success", "Resolvido"),
+}
+IMPACT_WORDS = {"slow": "Lentidão ou falhas em parte", "down": "Fora do ar", "maintenance": "Manutenção programada"}
 
 
 class CookielessMiddleware:
@@ -146,3 +153,25 @@ def _width(bars: int) -> int:
 def _ms(value: float | None) -> str:
     """`0,84 ms`; the gateway's own time is too short for whole milliseconds."""
     return "—" if value is None else f"{value:.2f}\u00a0ms".replace(".", ",")
+
+
+def _incident(incident: dict[str, Any]) -> dict[str, Any]:
+    """Texts as instants again, states as words."""
+
+    def instant(text: str | None) -> dt.datetime | None:
+        return dt.datetime.fromisoformat(text) if text else None
+
+    kind, word = INCIDENT_WORDS[incident["status"]]
+    is_planned = incident["impact"] == "maintenance" and incident["status"] == "investigating"
+    updates = [
+        {"word": INCIDENT_WORDS[update["status"]][1], "text": update["text"], "at": instant(update["at"])}
+        for update in incident["updates"]
+    ]
+    if is_planned:
+        kind, word = "info", "Programada"
+        updates = [{**update, "word": "Programada"} for update in updates]
+    return {
+        **incident, "badge": (kind, word), "impact_word": IMPACT_WORDS[incident["impact"]], "updates": updates,
+        "starts_at": instant(incident["starts_at"]), "ends_at": instant(incident["ends_at"]),
+        "resolved_at": instant(incident["resolved_at"]),
+    }  # fmt: skip
