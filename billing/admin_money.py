@@ -65,13 +65,26 @@ class LotInline(LookOnlyInline):
         return exact(ledger.lot_remaining(lot))
 
 
+class OwingFilter(admin.SimpleListFilter):
+    """Wallets that were used beyond what was in them."""
+
+    title = "a receber"
+    parameter_name = "devedoras"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("sim", "Com valor a receber")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Wallet]) -> QuerySet[Wallet]:
+        return queryset.filter(overdraft_nanos__gt=0) if self.value() == "sim" else queryset
+
+
 @admin.register(Wallet)
 class WalletAdmin(LookOnly):
     """Only the ledger writes a wallet; a person credits or debits it by an entry with a reason."""
 
     list_display = ("organization", "available", "held", "promo", "overdraft", "volume_plan", "created_at")
     list_select_related = ("organization", "volume_plan")
-    list_filter = ("volume_plan",)
+    list_filter = ("volume_plan", OwingFilter)
     search_fields = ("organization__name", "organization__trade_name", "organization__tax_id")
     ordering = ("-id",)
     fields = readonly_fields = (

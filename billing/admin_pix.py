@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from django.contrib import admin, messages
+from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.utils.html import format_html
@@ -34,10 +35,25 @@ def entry_of(end_to_end_id: str) -> LedgerEntry | None:
     return LedgerEntry.objects.filter(reference=f"pix:{end_to_end_id}").first()
 
 
+class PaidFilter(admin.SimpleListFilter):
+    """Charges that were paid, but not with their amount."""
+
+    title = "pago"
+    parameter_name = "pago"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("diferente", "De valor diferente")]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        if self.value() != "diferente":
+            return queryset
+        return queryset.filter(status=Charge.Status.PAID).exclude(received_nanos=F("amount_nanos"))
+
+
 @admin.register(Charge)
 class ChargeAdmin(LookOnly):
     list_display = ("txid", "organization", "amount", "received", "state", "created_at", "paid_at", "asked_at")
-    list_filter = ("status",)
+    list_filter = ("status", PaidFilter)
     list_select_related = ("wallet__organization",)
     search_fields = ("=txid", "wallet__organization__name", "wallet__organization__tax_id")
     search_help_text = "txid, empresa, CNPJ ou E2E"

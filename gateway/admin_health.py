@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -34,8 +35,10 @@ COLOURS = {
 
 
 class HealthAdmin(ModelAdmin):  # type: ignore[misc]
-    """Reads circuits and vitals once per page."""
+    """Reads circuits and vitals once per page. Whoever inherits says whose they are."""
 
+    deployments_of: Callable[[Any], list[Deployment]]  # of a row of its list
+    vitals_of: Callable[[Any], VitalsRow | None]
     _vitals: Mapping[tuple[str, str], VitalsRow] = {}
     _circuits: Mapping[tuple[int, int], CircuitState] = {}
 
@@ -61,12 +64,6 @@ class HealthAdmin(ModelAdmin):  # type: ignore[misc]
 
     def has_repair_permission(self, request: HttpRequest, object_id: object = None) -> bool:
         return may_change(request, self)
-
-    def deployments_of(self, row: object) -> list[Deployment]:
-        raise NotImplementedError
-
-    def vitals_of(self, row: object) -> VitalsRow | None:
-        raise NotImplementedError
 
     @admin.display(description="circuito")
     def circuit(self, row: object) -> SafeString | str:

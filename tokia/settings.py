@@ -494,6 +494,9 @@ UNFOLD = {
     "DASHBOARD_CALLBACK": "tokia.admin_home.dashboard",
     "STYLES": ["tokia.admin_home.stylesheet"],
     "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "SIDEBAR": {"navigation": "tokia.admin_menu.navigation", "command_search": True},
+    "COMMAND": {"search_callback": "tokia.admin_search.search"},
     "COLORS": {
         "primary": {
             "50": "#edfaf6",
