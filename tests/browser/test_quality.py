@@ -1,4 +1,5 @@
-"""Every page that a person can come to, on a wide light and on a narrow dark screen: axe, weight, headings, sideways scroll.
+"""Every page that a person can come to, on a wide light and on a narrow dark screen: axe, weight, headings, sideways scroll,
+and a layout that stays where it is while it loads.
 
 The pages are found by following links, one of each address of the resolver.
 """
@@ -6,6 +7,7 @@ The pages are found by following links, one of each address of the resolver.
 from __future__ import annotations
 
 import gzip
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -29,6 +31,13 @@ NO_PAGE = re.compile(r"\.(csv|json|xml|yaml|txt|pdf|zip|ofx|md|png)$|^webhooks|^
 LEVELS = "[...document.querySelectorAll('h1, h2, h3, h4')].filter(e => e.checkVisibility()).map(e => +e.tagName[1])"
 WEIGHED = "[...document.querySelectorAll('script[src], link[rel=stylesheet]')].map(e => e.src || e.href)"
 LINKS = "[...document.querySelectorAll('a[href]')].map(e => e.href)"
+SHIFTS = """() => new Promise((resolve) => {
+  let sum = 0;
+  new PerformanceObserver((list) => { for (const one of list.getEntries()) if (!one.hadRecentInput) sum += one.value; })
+    .observe({ type: "layout-shift", buffered: true });
+  setTimeout(() => resolve(sum), 30);
+})"""
+SHIFT_MAX = 0.1  # "good" of the Web Vitals
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -59,13 +68,15 @@ class Inspector:
         if answer is None or answer.status >= 400:
             self.faults.append(f"{path}: answered {answer and answer.status}")
             return []
+        if (shift := page.evaluate(SHIFTS)) > SHIFT_MAX:
+            self.faults.append(f"{path}: the layout moves by {shift:.2f} while it loads")
         self._look(page, f"{name}-claro-1440")
         page.set_viewport_size(PHONE)  # type: ignore[arg-type]
         page.emulate_media(color_scheme="dark")
         self._look(page, f"{name}-escuro-390")
         self._weigh(page, path)
         levels = page.evaluate(LEVELS)
-        if levels.count(1) != 1 or any(after > before + 1 for before, after in zip(levels, levels[1:], strict=False)):
+        if levels.count(1) != 1 or any(after > before + 1 for before, after in itertools.pairwise(levels)):
             self.faults.append(f"{path}: headings {levels}")
         here = urlsplit(page.url)
         found = (urlsplit(urljoin(page.url, link)) for link in page.evaluate(LINKS))
