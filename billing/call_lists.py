@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,16 +14,22 @@ from django.db.models import QuerySet
 from accounts.models import Organization
 from billing import usage_sums
 from billing.models import UsageRecord
+from billing.money import from_brl
 from billing.periods import Period
 from billing.usage_sums import UsageFilter
 from tokia.clock import SAO_PAULO, instant_of
 
-SITUATIONS = {
+SITUATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "sucesso": ("Sucesso", {"outcome": UsageRecord.Outcome.COMPLETED}),
     "interrompida": ("Interrompida pelo provedor", {"outcome": UsageRecord.Outcome.CUT}),
     "cancelada": ("Cancelada por você", {"outcome": UsageRecord.Outcome.CANCELLED}),
     "falhou": ("Falhou, não cobrada", {"outcome": UsageRecord.Outcome.FAILED}),
+    "erro-do-cliente": ("Erro da chamada (4xx)", {"outcome": UsageRecord.Outcome.FAILED, "status_code__lt": 500}),
+    "limite": ("Limite de requisições (429)", {"outcome": UsageRecord.Outcome.FAILED, "status_code": 429}),
+    "erro-do-provedor": ("Erro do provedor (5xx)", {"outcome": UsageRecord.Outcome.FAILED, "status_code__gte": 500}),
 }
+FAILED_SITUATIONS = ("falhou", "erro-do-cliente", "limite", "erro-do-provedor")
+AMOUNT = re.compile(r"\d{1,9}(?:[.,]\d{1,9})?", re.ASCII)
 # How a call went, beside its outcome.
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "nova-tentativa": ("Com nova tentativa", {"attempts__1__isnull": False}),
@@ -42,6 +49,7 @@ class CallFilter:
     situation: str = ""
     way: str = ""
     call_id: uuid.UUID | None = None
+    cost_min_nanos: int | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -50,7 +58,7 @@ class CallFilter:
     @property
     def is_known_by_days(self) -> bool:
         """`UsageDay` counts exactly what it matches."""
-        return not (self.tag or self.way or self.call_id) and self.situation in ("", "falhou")
+        return not (self.tag or self.way or self.call_id or self.cost_min_nanos) and self.situation in ("", "falhou")
 
     def as_json(self) -> dict[str, Any]:
         given = {name: getattr(self, name) for name in self.__slots__}
@@ -75,7 +83,13 @@ def read_filter(query: Mapping[str, str]) -> CallFilter:
         situation=query.get("situacao", "") if query.get("situacao", "") in SITUATIONS else "",
         way=query.get("caminho", "") if query.get("caminho", "") in WAYS else "",
         call_id=(id_of(wanted) or uuid.UUID(int=0)) if wanted else None,
+        cost_min_nanos=_nanos(query.get("custo", "").strip()),
     )
+
+
+def _nanos(text: str) -> int | None:
+    """Reais as a person types them, "0,05"; what can't be read does not filter."""
+    return from_brl(text.replace(",", ".")) or None if AMOUNT.fullmatch(text) else None
 
 
 def _number(text: str) -> int | None:
@@ -98,6 +112,8 @@ def find_calls(organization: Organization, only: CallFilter) -> QuerySet[UsageRe
         found = found.filter(**SITUATIONS[only.situation][1])
     if only.way:
         found = found.filter(**WAYS[only.way][1])
+    if only.cost_min_nanos:
+        found = found.filter(net_nanos__gte=only.cost_min_nanos)
     return found.filter(pk=only.call_id) if only.call_id else found
 
 
@@ -110,7 +126,7 @@ def known_days(organization: Organization, only: CallFilter, period: Period) -> 
     if only.tag:
         known = UsageFilter(route_name=only.route_name, tag=only.tag)
     return usage_sums.days_with(
-        organization, only=known, first_on=period.first_on, last_on=period.last_on, is_failed=only.situation == "falhou"
+        organization, only=known, first_on=period.first_on, last_on=period.last_on, is_failed=only.situation in FAILED_SITUATIONS
     )
 
 

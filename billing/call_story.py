@@ -47,6 +47,7 @@ FAILURES = {
     "content_filter": "recusado pela política de conteúdo",
     "service_restarting": "reinício do gateway",
 }
+WIDTH = 1_000
 CIRCUITS = {"open": "circuito aberto", "half_open": "circuito em teste"}
 # By what the model was chosen, where it was not simply named; a virtual model is named itself.
 RULES = {
@@ -98,6 +99,42 @@ class Passed:
     name: str
     reason: str
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of a call's time, as a bar of WIDTH: from `x` on, `width` wide."""
+
+    label: str
+    kind: str  # "failed", "waiting" (until the first token), "answering"
+    ms: int
+    x: int
+    width: int
+
+
+def spans_of(record: UsageRecord) -> list[Span]:
+    """Attempts one after the other, the one that answered in two: until its first token, and from there to the end. Empty where
+    nobody was asked."""
+    stretches: list[tuple[str, str, int]] = []
+    for attempt in attempts_of(record):
+        name = f"{attempt.number}. {attempt.provider}"
+        if not attempt.is_good:
+            stretches.append((f"{name}: falhou", "failed", attempt.ms))
+        elif not attempt.first_token_ms or attempt.first_token_ms > attempt.ms:
+            stretches.append(
+                (f"{name}: resposta", "answering", max(attempt.ms, record.latency_ms - sum(ms for _, _, ms in stretches)))
+            )
+        else:
+            stretches.append((f"{name}: até o 1º token", "waiting", attempt.first_token_ms))
+            rest = record.latency_ms - sum(ms for _, _, ms in stretches)
+            stretches.append((f"{name}: do 1º token ao fim", "answering", max(attempt.ms - attempt.first_token_ms, rest)))
+    whole = sum(ms for _, _, ms in stretches) or 1
+    spans, before = [], 0
+    for label, kind, ms in stretches:
+        x = before * WIDTH // whole
+        spans.append(Span(label, kind, ms, x, max(4, (before + ms) * WIDTH // whole - x)))
+        before += ms
+    return spans
 
 
 def attempts_of(record: UsageRecord) -> list[Asked]:

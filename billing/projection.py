@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from billing.money import BRL
 from billing.usage_sums import EVERYTHING, UsageFilter, usage_by
 from tokia import clock
 
@@ -19,6 +20,11 @@ class Projection:
 
     low_nanos: int
     high_nanos: int
+
+    @property
+    def is_one(self) -> bool:
+        """The paces are as good as the same: to the centavo."""
+        return self.high_nanos - self.low_nanos < BRL // 100
 
 
 def project_month(*, only: UsageFilter = EVERYTHING) -> Projection | None:

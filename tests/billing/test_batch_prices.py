@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from billing import costs, exchange, pricebooks
 from billing.models import ExchangeRate, Price, PriceVersion
 from billing.money import to_brl
+from billing.price_lines import price_lines
 from billing.pricebooks import PriceLine, PriceRefused
 from billing.pricing import PriceList, UnitPrice, Usage, cost_of, price_ceiling, price_usage
-from billing.usage_views import price_lines
 from tests.make import make_call, make_price, make_wallet
 
 GPT = PriceLine(route_name="openai/gpt-5", provider_name="openai", upstream_model="gpt-5", markup=Decimal("1.8"))

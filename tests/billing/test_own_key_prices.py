@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from billing import costs, exchange, holds, pricebooks
 from billing.models import ExchangeRate, Price, PriceVersion, UsageRecord
 from billing.money import to_brl
+from billing.price_lines import price_lines
 from billing.pricebooks import PriceLine
 from billing.pricing import PriceList, UnitPrice, Usage, cost_of, price_ceiling, price_usage
-from billing.usage_views import price_lines
 from tests.make import make_call, make_price, make_wallet
 from tokia import clock
 

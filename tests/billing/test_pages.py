@@ -233,9 +233,9 @@ def test_usage_is_grouped_with_a_total(cast: Cast, group: str) -> None:
 
 
 def test_calls_are_filtered_and_paged_by_id(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
-    from billing import usage_views
+    from billing import request_views
 
-    monkeypatch.setattr(usage_views, "PAGE_SIZE", 2)
+    monkeypatch.setattr(request_views, "PAGE_SIZE", 2)
     ids = [settle_one(cast, route=f"test/m{number % 2}") for number in range(5)]
     ids.sort(reverse=True)
     client, seen = as_(cast.bob), []

@@ -95,7 +95,7 @@ def test_it_says_that_the_cache_is_free(cast: Cast, wallet: Wallet) -> None:
 def test_it_asks_only_the_fee_where_the_own_key_served_and_its_lines_add_up(cast: Cast, wallet: Wallet) -> None:
     version = make_price(route="test/model", units={"input": "10", "output": "30"})
     version.prices.all()
-    from billing.usage_views import price_lines
+    from billing.price_lines import price_lines
 
     record = settle(
         wallet, usage=Usage(input_tokens=1_000, output_tokens=500), gross_nanos=0, is_own_key=True, price_version_id=version.pk,

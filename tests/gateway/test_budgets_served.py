@@ -312,7 +312,7 @@ def test_tags_are_recorded_whichever_way_they_come(world: World, gateways: list[
 
 def test_prices_are_adjusted_for_the_organization(world: World, gateways: list[Gateway], tenant: Tenant) -> None:
     from accounts.models import LimitProfile, Organization
-    from billing.usage_views import price_lines
+    from billing.price_lines import price_lines
 
     shared = LimitProfile.objects.create(name=f"m{next(_names)}", requests_per_minute=9_999, tokens_per_minute=9**9, margin_bps=333)
     Organization.objects.filter(pk=tenant.wallet.organization_id).update(limit_profile=shared)
