@@ -45,24 +45,30 @@ elif ! said=$(install_node_packages); then
 fi
 [ $# = 0 ] || exec .venv/bin/python -m pytest ${choice:+-m "$choice"} "$@"
 
-# Three parts side by side, each with servers of its own, since most tests wait: two with the gateway's, and the rest, whose chaos and
-# browser come last, when the others are nearly over. What the first says is seen at once, the others speak at the end.
+# Lint and types, and three parts of the suites, side by side, since most tests wait; each part has servers of its own: two with the
+# gateway's, and the rest, whose chaos and browser come last, when the others are nearly over. What the first says is seen at once, the
+# others speak at the end.
+checked=$(mktemp)
 second=$(mktemp)
 rest=$(mktemp)
-.venv/bin/python -m pytest ${choice:+-m "$choice"} tests/gateway tests/corpus tests/sandbox tests/api tests/home tests/house \
+make --no-print-directory check > "$checked" 2>&1 &
+check=$!
+.venv/bin/python -m pytest ${choice:+-m "$choice"} tests/gateway tests/corpus tests/sandbox tests/api tests/docs tests/home tests/house \
     tests/accounts tests/tokia --ignore-glob='tests/gateway/test_[a-h]*' > "$second" 2>&1 &
 other=$!
 .venv/bin/python -m pytest ${choice:+-m "$choice"} --ignore=tests/gateway --ignore=tests/corpus --ignore=tests/sandbox \
-    --ignore=tests/api --ignore=tests/home --ignore=tests/house --ignore=tests/accounts --ignore=tests/tokia --ignore=tests/invoices \
-    > "$rest" 2>&1 &
+    --ignore=tests/api --ignore=tests/docs --ignore=tests/home --ignore=tests/house --ignore=tests/accounts --ignore=tests/tokia \
+    --ignore=tests/invoices --ignore=tests/walks > "$rest" 2>&1 &
 last=$!
-trap 'kill "$other" "$last" 2> /dev/null; cat "$second" "$rest"; rm -f "$second" "$rest"; exit 130' INT TERM HUP
+trap 'kill "$check" "$other" "$last" 2> /dev/null; cat "$checked" "$second" "$rest"; rm -f "$checked" "$second" "$rest"; exit 130' INT TERM HUP
 code=0
-.venv/bin/python -m pytest ${choice:+-m "$choice"} tests/gateway tests/invoices --ignore-glob='tests/gateway/test_[i-z]*' || code=$?
+.venv/bin/python -m pytest ${choice:+-m "$choice"} tests/gateway tests/invoices tests/walks --ignore-glob='tests/gateway/test_[i-z]*' || code=$?
 echo "The other parts …"
+wait "$check" || code=$?
+cat "$checked"
 wait "$other" || code=$?
 cat "$second"
 wait "$last" || code=$?
 cat "$rest"
-rm -f "$second" "$rest"
+rm -f "$checked" "$second" "$rest"
 exit "$code"
