@@ -44,3 +44,9 @@ def tell_phone(digits: str) -> str:
     if digits.isdigit() and digits.startswith("55") and len(digits) in (12, 13):
         return f"+55 ({digits[2:4]}) {digits[4:-4]}-{digits[-4:]}"
     return digits
+
+
+@register.filter
+def sem_sinal(nanos: int) -> int:
+    """Where words say which way: `R$ 10,00 a menos`."""
+    return abs(nanos)
