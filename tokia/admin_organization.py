@@ -36,7 +36,7 @@ class EnterForm(forms.Form):
 
     def __init__(self, *args: Any, members: list[Membership], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        field = cast(forms.ModelChoiceField[Membership], self.fields["member"])
+        field = cast("forms.ModelChoiceField[Membership]", self.fields["member"])
         field.queryset = Membership.everywhere.filter(pk__in=[member.pk for member in members]).select_related("user")
         field.empty_label = None
         self.initial["member"] = members[0].pk if members else None

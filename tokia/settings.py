@@ -495,7 +495,7 @@ UNFOLD = {
     "STYLES": ["tokia.admin_home.stylesheet"],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
-    "SIDEBAR": {"navigation": "tokia.admin_menu.navigation", "command_search": True},
+    "SIDEBAR": {"navigation": "tokia.admin_menu.navigation", "show_search": True, "command_search": True},
     "COMMAND": {"search_callback": "tokia.admin_search.search"},
     "COLORS": {
         "primary": {
