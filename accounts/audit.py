@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from accounts.models import AuditEvent, Organization, User
@@ -46,6 +46,8 @@ KINDS: dict[str, str] = {
     "key_created": "Criou uma chave",
     "key_changed": "Mudou uma chave",
     "key_rotated": "Trocou o segredo de uma chave",
+    "key_paused": "Pausou uma chave",
+    "key_resumed": "Reativou uma chave",
     "key_revoked": "Revogou uma chave",
     "own_key_added": "Guardou a chave de um provedor",
     "own_key_changed": "Mudou o uso da chave de um provedor",
@@ -90,14 +92,26 @@ _MASK = "••••"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a request comes from. `acted_by`: the e-mail of our own person who sees as somebody else."""
+    """Where a request comes from, and in whose name. `acted_by`: the e-mail of our own person who sees as somebody else.
+
+    `user_of` is asked when something is noted: who is signed in changes within a request. `key`: the API key that asked.
+    """
 
     ip: str = ""
     user_agent: str = ""
     acted_by: str = ""
+    user_of: Callable[[], User | None] | None = None
+    key: str = ""
 
 
 _origin: ContextVar[Origin | None] = ContextVar("origin", default=None)
+
+
+@contextmanager
+def acting_key(user: User, *, key: str) -> Iterator[None]:
+    """What is noted inside was asked by this key, in the name of the person who made it."""
+    with origin(replace(_origin.get() or Origin(), user_of=lambda: user, key=key)):
+        yield
 
 
 @contextmanager
@@ -122,6 +136,8 @@ def note(
     told = clean(detail or {})
     if where.acted_by:
         told["acted_by"] = where.acted_by
+    if where.key:
+        told["via"] = where.key
     return AuditEvent.everywhere.create(
         organization=organization,
         user=user,
@@ -131,6 +147,12 @@ def note(
         user_agent=describe_browser(where.user_agent),
         created_at=clock.now(),
     )
+
+
+def act(kind: str, *, organization: Organization, detail: Mapping[str, Any] | None = None) -> AuditEvent:
+    """As `note`, for verbs: whoever the request at work is of did it; nobody where a task or a command did."""
+    user_of = (_origin.get() or Origin()).user_of
+    return note(kind, organization=organization, user=user_of() if user_of else None, detail=detail)
 
 
 def note_everywhere(kind: str, *, user: User, detail: Mapping[str, Any] | None = None, ip: str = "") -> None:

@@ -9,6 +9,7 @@ from typing import Any, cast
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.db.models import Q
 from django.db.models.functions import Lower
 from django.http import HttpRequest
@@ -21,6 +22,7 @@ from accounts.signup import Identity, check_city
 from accounts.tax_ids import parse_cnpj, parse_cpf
 from tokia import clock
 
+INVITED_AT_ONCE_MAX = 20
 ROUTE = re.compile(r"[a-z0-9][a-z0-9.-]*/[a-z0-9][a-z0-9._:-]*", re.ASCII)
 STATES = [
     "AC", "AL", "AP", "AM", "BA", "CE", "DF", "ES", "GO", "MA", "MT", "MS", "MG", "PA",
@@ -236,13 +238,29 @@ class KeyChangeForm(KeyForm):
 
 
 class InviteForm(forms.Form):
-    email = forms.EmailField(label="E-mail")
+    """One invitation per address; addresses are parted by commas, spaces or lines."""
+
+    emails = forms.CharField(label="E-mails", max_length=4_000, widget=forms.Textarea(attrs={"rows": 2}))
     role = forms.ChoiceField(label="Papel", choices=Role.choices, initial=Role.DEVELOPER)
 
     def __init__(self, *args: Any, by: Membership, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["role"].choices = role_choices(by)  # type: ignore[attr-defined]
-        self.fields["email"].widget.attrs.update({"autocomplete": "off", "placeholder": "pessoa@empresa.com.br"})
+        self.fields["emails"].widget.attrs.update({"autocomplete": "off", "placeholder": "ana@empresa.com.br, bia@empresa.com.br"})
+
+    def clean_emails(self) -> list[str]:
+        typed = [part.lower() for part in re.split(r"[\s,;]+", str(self.cleaned_data["emails"])) if part]
+        emails = list(dict.fromkeys(typed))
+        if not emails:
+            raise ValidationError("Escreva pelo menos um e-mail.")
+        if len(emails) > INVITED_AT_ONCE_MAX:
+            raise ValidationError(f"Convide até {INVITED_AT_ONCE_MAX} pessoas de cada vez.")
+        for email in emails:
+            try:
+                validate_email(email)
+            except ValidationError:
+                raise ValidationError(f"“{email[:80]}” não é um e-mail. Nenhum convite foi enviado.") from None
+        return emails
 
 
 def role_choices(by: Membership) -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ from typing import TypedDict, Unpack
 
 from django.db import transaction
 
+from accounts import audit
 from accounts.errors import NotAllowed, ProjectArchived, TooMany
 from accounts.models import ApiKey, Organization, Project, User
 from accounts.scopes import CALL, check_scopes
@@ -103,7 +104,13 @@ def mint_key(
         stores_responses=stores_responses,
         cache_seconds=cache_seconds,
     )
+    audit.act("key_created", organization=organization, detail=_told(key) | {"scopes": key.scopes})
     return key, secret
+
+
+def _told(key: ApiKey) -> dict[str, str]:
+    """How the audit log names a key: as people see it in the list."""
+    return {"name": key.name, "key": f"{key.prefix}…{key.suffix}"}
 
 
 def check_project(organization: Organization, project: Project | None) -> None:
@@ -142,6 +149,8 @@ def change_key(key: ApiKey, **changes: Unpack[KeyChanges]) -> bool:
     active = ApiKey.everywhere.filter(pk=key.pk, status=ApiKey.Status.ACTIVE)
     changed = active.update(**changes) if changes else active.count()
     key.refresh_from_db()
+    if changed and changes:
+        audit.act("key_changed", organization=key.organization, detail=_told(key) | {"changed": sorted(changes)})
     return changed == 1
 
 
@@ -169,10 +178,14 @@ def rotate_key(key: ApiKey, *, by: User) -> str:
     if not changed:
         raise NotAllowed("Esta chave foi revogada. Crie outra.")
     key.refresh_from_db()
+    audit.act("key_rotated", organization=key.organization, detail=_told(key))
     return secret
 
 
 def revoke_key(key: ApiKey) -> None:
     """For ever. Every gateway refuses it within two seconds: the row's trigger moves the callers' snapshot version."""
-    ApiKey.everywhere.filter(pk=key.pk, status=ApiKey.Status.ACTIVE).update(status=ApiKey.Status.REVOKED, revoked_at=clock.now())
+    active = ApiKey.everywhere.filter(pk=key.pk, status=ApiKey.Status.ACTIVE)
+    revoked = active.update(status=ApiKey.Status.REVOKED, revoked_at=clock.now())
     key.refresh_from_db()
+    if revoked:
+        audit.act("key_revoked", organization=key.organization, detail=_told(key))

@@ -12,10 +12,12 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 
-from accounts import session_keys
+from accounts import audit, session_keys
 from accounts.errors import AlreadyMember, InvitationGone, LastOwner, NotAllowed, TooMany
+from accounts.keys import revoke_key
 from accounts.models import ApiKey, Invitation, Membership, Organization, Role, User
 from accounts.roles import may
+from accounts.scopes import CALL
 from tokia import clock
 
 SESSION_KEY = "organization"
@@ -79,6 +81,8 @@ def invite(by: Membership, *, email: str, role: str) -> tuple[Invitation, str]:
         invited_by=by.user,
         expires_at=clock.now() + dt.timedelta(days=INVITATION_DAYS),
     )
+    told = {"email": email, "role": invitation.get_role_display()}
+    audit.note("member_invited", organization=by.organization, user=by.user, detail=told)
     return invitation, token
 
 
@@ -115,11 +119,14 @@ def accept(user: User, *, token: str) -> Membership:
     )
     invitation.accepted_at = clock.now()
     invitation.save(update_fields=["accepted_at"])
+    audit.note("member_joined", organization=membership.organization, user=user, detail={"role": membership.get_role_display()})
     return membership
 
 
 def cancel_invitation(invitation: Invitation) -> None:
-    Invitation.everywhere.filter(pk=invitation.pk, accepted_at=None, cancelled_at=None).update(cancelled_at=clock.now())
+    waiting = Invitation.everywhere.filter(pk=invitation.pk, accepted_at=None, cancelled_at=None)
+    if waiting.update(cancelled_at=clock.now()):
+        audit.act("invitation_cancelled", organization=invitation.organization, detail={"email": invitation.email})
 
 
 @transaction.atomic
@@ -131,25 +138,35 @@ def change_role(by: Membership, *, membership: Membership, role: str) -> None:
     _may_touch(by, role)
     if membership.role == Role.OWNER and role != Role.OWNER:
         _keep_an_owner(membership)
+    told = {"email": membership.user.email, "from": membership.get_role_display()}
     membership.role = role
     membership.save(update_fields=["role"])
+    audit.note("role_changed", organization=by.organization, user=by.user, detail=told | {"to": membership.get_role_display()})
     if not may(membership, session_keys.PERMISSION):
         session_keys.close_session_keys(membership)
 
 
 @transaction.atomic
-def remove(by: Membership, *, membership: Membership, revoke_keys: bool) -> None:
-    """Out of the organization, with or without the keys that the person created. Raises NotAllowed and LastOwner."""
+def remove(by: Membership, *, membership: Membership, revoke_keys: bool, heir: Membership | None = None) -> None:
+    """Out of the organization. The keys that the person created are revoked, or go on; with an `heir`, those that only call go on
+    as theirs, and those that manage, which act in their maker's name, are revoked. Raises NotAllowed and LastOwner."""
     _lock(by.organization)
     membership = Membership.everywhere.get(pk=membership.pk, organization=by.organization)
     _may_touch(by, membership.role)
     if membership.role == Role.OWNER:
         _keep_an_owner(membership)
-    if revoke_keys:
-        ApiKey.everywhere.filter(organization=by.organization, created_by=membership.user, status=ApiKey.Status.ACTIVE).update(
-            status=ApiKey.Status.REVOKED, revoked_at=clock.now()
-        )
+    keys = "revogadas" if revoke_keys else "mantidas"
     session_keys.close_session_keys(membership)
+    own = ApiKey.everywhere.filter(organization=by.organization, created_by=membership.user, status=ApiKey.Status.ACTIVE)
+    if heir is not None:
+        heir = Membership.everywhere.select_related("user").get(pk=heir.pk, organization=by.organization)
+        own.filter(scopes=[CALL], kind=ApiKey.Kind.MADE).update(created_by=heir.user)
+        revoke_keys, keys = True, f"passadas a {heir.user.email}"
+    if revoke_keys:
+        for key in own:
+            revoke_key(key)
+    told = {"email": membership.user.email, "role": membership.get_role_display(), "keys": keys}
+    audit.note("member_removed", organization=by.organization, user=by.user, detail=told)
     membership.delete()
 
 

@@ -50,7 +50,12 @@ class OriginMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         seen_as = request.session.get("impersonation")
         acted_by = str(seen_as.get("staff_email", "")) if isinstance(seen_as, dict) else ""
-        found = Origin(ip=peer_of(request), user_agent=request.headers.get("User-Agent", ""), acted_by=acted_by)
+        found = Origin(
+            ip=peer_of(request),
+            user_agent=request.headers.get("User-Agent", ""),
+            acted_by=acted_by,
+            user_of=lambda: request.user if isinstance(request.user, User) else None,
+        )
         with origin(found):
             return self.get_response(request)
 

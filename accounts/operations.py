@@ -26,7 +26,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import idempotency
+from accounts import audit, idempotency
 from accounts.authentication import ApiCaller, caller_in
 from accounts.models import Organization
 from accounts.scopes import SCOPES
@@ -110,6 +110,8 @@ class Resource(APIView):  # type: ignore[misc]
         self.turn = take_turn(caller.name if caller else address, limit=settings.API_REQUESTS_PER_MINUTE)
         if caller is not None:
             self.running.enter_context(tenant(caller.organization))
+            if caller.key is not None:
+                self.running.enter_context(audit.acting_key(caller.user, key=str(caller.key)))
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)

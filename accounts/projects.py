@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from django.db import transaction
 
+from accounts import audit
 from accounts.errors import AccountsError, NameTaken, TooMany
 from accounts.keys import change_key
 from accounts.models import ApiKey, Organization, Project, User
@@ -22,7 +23,9 @@ def create_project(organization: Organization, *, by: User | None, name: str) ->
     _lock(organization)
     name = _free_name(organization, name)
     _check_room(organization)
-    return Project.everywhere.create(organization=organization, name=name, created_by=by)
+    project = Project.everywhere.create(organization=organization, name=name, created_by=by)
+    audit.act("project_created", organization=organization, detail={"name": name})
+    return project
 
 
 @transaction.atomic
@@ -37,6 +40,8 @@ def archive_project(project: Project) -> bool:
     """Its keys are refused within two seconds, until it is restored. False where it was archived before."""
     archived = Project.everywhere.filter(pk=project.pk, archived_at=None).update(archived_at=clock.now())
     project.refresh_from_db()
+    if archived:
+        audit.act("project_archived", organization=project.organization, detail={"name": project.name})
     return archived == 1
 
 
@@ -51,6 +56,7 @@ def restore_project(project: Project) -> bool:
     _check_room(project.organization)
     Project.everywhere.filter(pk=project.pk).update(archived_at=None)
     project.refresh_from_db()
+    audit.act("project_restored", organization=project.organization, detail={"name": project.name})
     return True
 
 

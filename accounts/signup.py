@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from django.db import transaction
 
+from accounts import audit
 from accounts.cities import city_of, nearest_city, tell_city
 from accounts.errors import TooMany, UnknownCity
 from accounts.models import Membership, Organization, Role, User
@@ -38,7 +39,9 @@ def open_organization(user: User, *, identity: Identity) -> Membership:
         raise TooMany(f"Uma pessoa pode ser dona de até {ORGANIZATIONS_MAX} empresas.")
     organization = Organization()
     _write(organization, identity)
-    return Membership.everywhere.create(organization=organization, user=user, role=Role.OWNER)
+    membership = Membership.everywhere.create(organization=organization, user=user, role=Role.OWNER)
+    audit.note("organization_opened", organization=organization, user=user)
+    return membership
 
 
 def identify(organization: Organization, *, identity: Identity) -> None:
@@ -46,7 +49,14 @@ def identify(organization: Organization, *, identity: Identity) -> None:
 
     Raises InvalidTaxId, UnknownCity.
     """
+    names = ("name", "trade_name", "tax_id", "tax_id_kind", "invoice_email", "municipal_registration", "address")
+    before = {name: getattr(organization, name) for name in names}
     _write(organization, identity)
+    changed = [
+        str(Organization._meta.get_field(name).verbose_name) for name in names if getattr(organization, name) != before[name]
+    ]
+    if changed:
+        audit.act("fiscal_data_changed", organization=organization, detail={"changed": changed})
 
 
 def check_city(name: str, state: str) -> None:

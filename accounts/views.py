@@ -6,16 +6,17 @@ from typing import cast
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts import members
+from accounts import members, second_factor
 from accounts.errors import AccountsError, ConfirmationMissing, InvalidTaxId, InvitationGone
 from accounts.forms import IdentityForm, InviteForm, role_choices
 from accounts.lookups import LookupAway
-from accounts.models import Invitation, Membership, User
+from accounts.models import ApiKey, Invitation, Membership, User
 from accounts.postal import look_up_cep
 from accounts.registry import look_up_company
 from accounts.roles import MemberRequest, requires
@@ -96,18 +97,25 @@ def look_up_address(request: HttpRequest) -> HttpResponse:
 def team(request: MemberRequest) -> HttpResponse:
     form = InviteForm(request.POST or None, by=request.membership)
     if request.method == "POST" and form.is_valid():
-        try:
-            _invite(request, email=form.cleaned_data["email"], role=form.cleaned_data["role"])
-        except AccountsError as error:
-            form.add_error(None, error.message)
-        else:
+        refusals = []
+        for email in form.cleaned_data["emails"]:
+            try:
+                _invite(request, email=email, role=form.cleaned_data["role"])
+            except AccountsError as error:
+                refusals.append(error.message)
+        if not refusals:
             return redirect("team")
+        for refusal in dict.fromkeys(refusals):
+            form.add_error(None, refusal)
+    keys = ApiKey.objects.filter(status=ApiKey.Status.ACTIVE, kind=ApiKey.Kind.MADE).order_by()
     pending = Invitation.objects.filter(accepted_at=None, cancelled_at=None, expires_at__gt=clock.now()).order_by("-id")
     context = {
         "nav": "equipe",
         "title": "Equipe",
         "form": form,
         "members": Membership.objects.select_related("user").order_by("id"),
+        "with_factor": second_factor.users_with_second_factor(request.membership.organization),
+        "key_counts": dict(keys.values_list("created_by").annotate(count=Count("pk"))),
         "pending": pending,
         "roles": role_choices(request.membership),
     }
@@ -167,7 +175,16 @@ def remove_member(request: MemberRequest, membership_id: int) -> HttpResponse:
     try:
         if request.POST.get("typed", "").strip() != membership.user.email:
             raise ConfirmationMissing("O e-mail digitado é outro. Ninguém foi removido.")
-        members.remove(request.membership, membership=membership, revoke_keys="revoke_keys" in request.POST)
+        what, heir = request.POST.get("keys", ""), None
+        if what not in ("keep", "transfer", "revoke"):
+            raise ConfirmationMissing("Diga o que acontece com as chaves desta pessoa. Ninguém foi removido.")
+        if what == "transfer":
+            typed = request.POST.get("heir", "")
+            others = Membership.objects.exclude(pk=membership.pk)
+            heir = others.filter(pk=int(typed)).first() if typed.isascii() and typed.isdigit() and len(typed) < 19 else None
+            if heir is None:
+                raise ConfirmationMissing("Escolha quem fica com as chaves. Ninguém foi removido.")
+        members.remove(request.membership, membership=membership, revoke_keys=what == "revoke", heir=heir)
     except AccountsError as error:
         messages.error(request, error.message)
     else:

@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
 
+from accounts import audit
 from accounts.models import Membership, Organization, Role
 from billing.errors import BillingError
 from billing.events import KINDS
@@ -67,6 +68,7 @@ def change_choice(
         organization=organization,
         defaults={"roles": chosen, "extra_emails": emails, "muted_kinds": muted, "watches_unusual": watches_unusual},
     )
+    audit.act("alerts_changed", organization=organization, detail={"role": chosen, "count": len(emails)})
     return choice
 
 

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.db.models import QuerySet
 
+from accounts import audit
 from accounts.models import ApiKey, Membership, Organization, Project, User
 from billing.errors import BudgetRefused
 from billing.ledger import call_function, call_table
 from billing.models import Budget, BudgetSpend
-from billing.money import BRL, CENTAVO
+from billing.money import BRL, CENTAVO, format_brl
 from billing.windows import Cover, renews_on, window_start
 from tokia import clock
 
@@ -89,7 +90,13 @@ def set_budget(
     budget.save()
     count_spends(organization)
     _forget_alerts(budget)
+    _note("budget_set", budget)
     return budget
+
+
+def _note(kind: str, budget: Budget) -> None:
+    told = {"scope": budget.get_scope_display(), "window": budget.get_window_display(), "limit": format_brl(budget.limit_nanos)}
+    audit.act(kind, organization=budget.organization, detail=told | {"budget": budget.pk})
 
 
 @transaction.atomic
@@ -101,6 +108,8 @@ def change_budget(budget: Budget, *, limit_nanos: int, is_hard: bool, alert_perc
     )
     budget.refresh_from_db()
     _forget_alerts(budget)
+    if changed:
+        _note("budget_set", budget)
     return changed == 1
 
 
@@ -116,6 +125,8 @@ def stop_budget(budget: Budget) -> bool:
     """Out of force for ever; calls under way still count in it. False where it was stopped before."""
     stopped = Budget.everywhere.filter(pk=budget.pk, is_active=True).update(is_active=False)
     budget.refresh_from_db()
+    if stopped:
+        _note("budget_ended", budget)
     return stopped == 1
 
 

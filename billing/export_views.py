@@ -12,6 +12,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
+from accounts import audit
 from accounts.roles import MemberRequest, may, refuse, requires
 from billing import exports
 from billing.call_lists import read_filter
@@ -43,6 +44,7 @@ def _open(request: MemberRequest) -> HttpResponseBase:
     wanted = _read_wanted(request)
     organization = request.membership.organization
     if exports.is_short(organization, wanted):
+        audit.act("export_asked", organization=organization, detail={"table": wanted.name})
         return stream(wanted.name, exports.write_file(organization, wanted), content_type=CSV)
     try:
         export = exports.open_export(organization, wanted, by=request.user)

@@ -24,6 +24,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
+from accounts import audit
 from accounts.models import Organization, User
 from billing.errors import TooManyExports
 from billing.export_tables import Wanted, count_rows, write_rows
@@ -66,6 +67,7 @@ def open_export(organization: Organization, wanted: Wanted, *, by: User | None) 
         if mine.count() >= settings.EXPORTS_OPEN_MAX:
             raise TooManyExports(f"Há {settings.EXPORTS_OPEN_MAX} exportações em andamento. Espere uma delas terminar.")
         rows, is_exact = count_rows(organization, wanted)
+        audit.act("export_asked", organization=organization, detail={"table": wanted.name})
         return Export.everywhere.create(
             id=clock.new_id(), organization=organization, kind=wanted.kind, form=wanted.form, filters=wanted.as_json(),
             rows_total=rows if is_exact else 0, requested_by=by,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from urllib.parse import urlsplit
 
 from django.db import transaction
 from django.db.models import Q
 
+from accounts import audit
 from accounts.models import Organization, User
 from billing.errors import BillingError
 from billing.events import LEVELS
@@ -53,7 +55,13 @@ def create_hook(
             organization=organization, url=url, types=types, name=name, created_by=by,
             secret=sealed(secret, organization_id=organization.pk),
         )  # fmt: skip
+        audit.act("hook_created", organization=organization, detail=_told(hook))
     return hook, secret
+
+
+def _told(hook: Hook) -> dict[str, str]:
+    """How the audit log names it: of the address only the host, for paths and queries carry secrets."""
+    return {"name": hook.name, "url": urlsplit(hook.url).hostname or ""}
 
 
 def change_hook(
@@ -82,11 +90,13 @@ def change_hook(
     if changes:
         Hook.everywhere.filter(pk=hook.pk).update(**changes)
         hook.refresh_from_db()
+        audit.act("hook_changed", organization=hook.organization, detail=_told(hook))
     return hook
 
 
 def remove_hook(hook: Hook) -> None:
     """Gone, with all that was sent there."""
+    audit.act("hook_removed", organization=hook.organization, detail=_told(hook))
     hook.delete()
 
 
@@ -98,6 +108,7 @@ def rotate_secret(hook: Hook) -> str:
         locked.previous_secret, locked.previous_ends_at = bytes(locked.secret), clock.now() + ROTATION
         locked.secret = sealed(secret, organization_id=locked.organization_id)
         locked.save(update_fields=["secret", "previous_secret", "previous_ends_at"])
+        audit.act("hook_secret_changed", organization=locked.organization, detail=_told(locked))
     hook.refresh_from_db()
     return secret
 

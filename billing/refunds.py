@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.db.models import F, Q
 
+from accounts import audit
 from billing import ledger, refund_books
 from billing.cards import refunds as card_refunds
 from billing.errors import PspUnavailable
@@ -74,6 +75,8 @@ def refund_lot(
         lot, refund_id=refund_id, amount_nanos=amount_nanos, by=by, reason=reason or ("" if is_staff else CUSTOMER_REASON),
         check=check, **payment,
     )  # fmt: skip
+    told = {"amount": format_brl(amount_nanos), "lot": lot.pk, "reason": reason}
+    audit.act("refund_asked", organization=lot.wallet.organization, detail=told)
     return ask_again(refund) if refund.status == Refund.Status.HELD and refund.asked_at is None else refund
 
 

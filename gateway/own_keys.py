@@ -12,6 +12,7 @@ from django.core.cache import cache
 from django.db import transaction
 from django.db.models import QuerySet
 
+from accounts import audit
 from accounts.models import Organization, User
 from billing.pricebooks import own_key_percents
 from gateway.credential_probes import close_circuits
@@ -63,6 +64,7 @@ def store_own_key(
             secret=seal(secret.encode(), organization_id=organization.pk),
         )  # fmt: skip
         OwnKeyHealth.everywhere.create(own_key=own_key, checked_at=clock.now() if probe.verdict == TAKEN else None)
+        audit.act("own_key_added", organization=organization, detail={"provider": provider.name, "name": label})
     return own_key
 
 
@@ -75,11 +77,15 @@ def change_use(own_key: OwnKey, *, use: str) -> None:
     """Raises ValueError for a use that there is not."""
     OwnKey.everywhere.filter(pk=own_key.pk).update(use=OwnKey.Use(use))
     own_key.refresh_from_db()
+    told = {"provider": own_key.provider.name, "name": own_key.label, "use": own_key.get_use_display()}
+    audit.act("own_key_changed", organization=own_key.organization, detail=told)
 
 
 def remove_own_key(own_key: OwnKey) -> None:
     """For ever. Every gateway stops using it within two seconds; a call that is under way ends with it."""
-    OwnKey.everywhere.filter(pk=own_key.pk).delete()
+    if OwnKey.everywhere.filter(pk=own_key.pk).delete()[0]:
+        told = {"provider": own_key.provider.name, "name": own_key.label}
+        audit.act("own_key_removed", organization=own_key.organization, detail=told)
 
 
 def check_own_key(own_key: OwnKey) -> Probe:

@@ -64,7 +64,7 @@ def ask_to_close(by: Membership, *, typed: str, gives_up: bool) -> None:
     if organization.closes_at is not None:
         return
     wallet = Wallet.everywhere.filter(organization=organization).first()
-    if Refund.everywhere.filter(lot__wallet__organization=organization, status__in=_UNDER_WAY).exists():
+    if Refund.objects.filter(lot__wallet__organization=organization, status__in=_UNDER_WAY).exists():
         raise BalanceLeft("Há uma devolução em andamento. Espere ela terminar para encerrar.")
     given_up = wallet.available_nanos if wallet else 0
     if wallet is not None and given_up > 0:

@@ -17,6 +17,7 @@ from django.db import transaction
 from django.db.models import Sum
 from django.urls import reverse
 
+from accounts import audit
 from billing import events
 from billing.cards.declines import AUTHENTICATION, FOR_GOOD
 from billing.cards.errors import AutoTopUpRefused, CardRefused
@@ -58,6 +59,7 @@ def set_up(
             "next_try_at": None, "changed_by": by[:150],
         },
     )  # fmt: skip
+    audit.act("auto_top_up_changed", organization=wallet.organization, detail={"use": "ligada", "amount": _reais(amount_nanos)})
     return auto
 
 
@@ -94,6 +96,7 @@ def switch_off(wallet: Wallet, *, by: str, reason: str = "") -> bool:
 def _off(auto: AutoTopUp, *, by: str, reason: str) -> None:
     auto.is_on, auto.next_try_at, auto.paused_reason, auto.changed_by = False, None, reason[:200], by[:150]
     auto.save()
+    audit.act("auto_top_up_changed", organization=auto.wallet.organization, detail={"use": "desligada", "why": reason})
     if reason:
         events.tell(
             auto.wallet.organization, "auto_top_up.off", reference=f"auto_top_up.off:{auto.pk}:{clock.new_id()}",

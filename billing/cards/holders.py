@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import transaction
 from django.urls import reverse
 
+from accounts import audit
 from accounts.models import Organization, User
 from billing.cards import auto_top_ups, stripe_client
 from billing.cards.errors import CardRefused, StripeRefused, TooManyDeclines
@@ -158,6 +159,7 @@ def _mark_removed(card: Card, *, by: str) -> None:
         )
         if not removed:
             return
+        audit.act("card_removed", organization=card.organization, detail={"name": str(card)})
         left = Card.everywhere.filter(organization=card.organization, status=Card.Status.ACTIVE)
         if not left.filter(is_default=True).exists() and (next_card := left.order_by("-id").first()) is not None:
             Card.everywhere.filter(pk=next_card.pk).update(is_default=True)

@@ -47,7 +47,7 @@ def test_it_is_append_only_and_loses_only_what_points_at_a_person() -> None:
             rows.update(**change)
     with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
         rows.delete()
-    with pytest.raises(DatabaseError, match="append-only|permission denied"), transaction.atomic(), connection.cursor() as cursor:
+    with pytest.raises(DatabaseError, match=r"append-only|permission denied"), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("TRUNCATE accounts_auditevent")
     gone = {"detail": {}, "ip": None, "user_agent": "", "redacted_at": clock.now()}
     assert rows.update(**gone) == 1

@@ -116,6 +116,33 @@ def test_it_revokes_the_keys_of_who_leaves_only_if_asked(cast: Cast, revoke_keys
     assert status == {"de bob": "revoked" if revoke_keys else "active", "de alice": "active"}
 
 
+def test_it_passes_the_keys_of_who_leaves_to_somebody_else(cast: Cast, client: Client) -> None:
+    """Those that only call; what manages acts in its maker's name, and ends with them."""
+    mint_key(cast.acme, user=cast.bob, name="chama")
+    mint_key(cast.acme, user=cast.bob, name="administra", scopes=["call", "usage.read"])
+    bob = place_of(cast.bob)
+    client.force_login(cast.alice)
+    form = {"typed": cast.bob.email, "keys": "transfer"}
+    for heir in ("", str(bob.pk), str(place_of(cast.charlie).pk)):  # nobody, themselves, a stranger
+        client.post(f"/app/equipe/{bob.pk}/remover/", form | {"heir": heir})
+        assert Membership.everywhere.filter(pk=bob.pk).exists()
+    client.post(f"/app/equipe/{bob.pk}/remover/", form | {"heir": str(place_of(cast.carol).pk)})
+    assert not Membership.everywhere.filter(pk=bob.pk).exists()
+    calls, manages = ApiKey.everywhere.get(name="chama"), ApiKey.everywhere.get(name="administra")
+    assert (calls.status, calls.created_by) == ("active", cast.carol)
+    assert (manages.status, manages.created_by) == ("revoked", cast.bob)
+
+
+def test_it_invites_several_at_once_or_nobody(cast: Cast, client: Client) -> None:
+    client.force_login(cast.alice)
+    page = client.post("/app/equipe/", {"emails": "dora@acme.com.br, nada", "role": "developer"}).content.decode()
+    assert "“nada” não é um e-mail" in page and not mail.outbox
+    client.post("/app/equipe/", {"emails": "Dora@acme.com.br, eva@acme.com.br\ndora@acme.com.br", "role": "finance"})
+    assert sorted(message.to[0] for message in mail.outbox) == ["dora@acme.com.br", "eva@acme.com.br"]
+    page = client.get("/app/equipe/").content.decode()
+    assert "Duas etapas" in page and "Desligada" in page
+
+
 def test_it_works_in_the_organization_that_was_chosen(cast: Cast, client: Client) -> None:
     Membership.everywhere.create(organization=cast.globex, user=cast.alice, role=Role.FINANCE)
     client.force_login(cast.alice)
@@ -129,7 +156,7 @@ def test_it_works_in_the_organization_that_was_chosen(cast: Cast, client: Client
 
 def test_it_walks_from_invitation_to_member(cast: Cast, client: Client) -> None:
     client.force_login(cast.alice)
-    client.post("/app/equipe/", {"email": "dora@acme.com.br", "role": "developer"})
+    client.post("/app/equipe/", {"emails": "dora@acme.com.br", "role": "developer"})
     found = re.search(r"/app/convite/([\w-]+)/", str(mail.outbox[0].body))
     assert found
     address = found[0]
