@@ -70,6 +70,7 @@ def test_it_is_all_done_by_the_keyboard(stack: Stack, visit: Callable[[str], Vis
     page.keyboard.press("Enter")
     tab_to(page, "Criar chave")
     page.keyboard.press("Enter")
+    page.wait_for_url("**/nova/")
     tab_to(page, "^Nome")
     page.keyboard.type("sem mouse")
     page.keyboard.press("Enter")

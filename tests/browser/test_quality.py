@@ -83,7 +83,7 @@ class Inspector:
         return [link.path for link in found if (link.scheme, link.netloc) == (here.scheme, here.netloc)]
 
     def _look(self, page: Page, name: str) -> None:
-        page.screenshot(path=SHOTS / f"pagina-{name}.png", full_page=True)
+        page.screenshot(path=SHOTS / f"pagina-{name}.png", full_page=True, timeout=60_000)
         if (overflow := page.evaluate(OVERFLOW)) > 0:
             self.faults.append(f"{name}: scrolls sideways by {overflow} px")
         found = Axe().run(page, options={"runOnly": RULES, "resultTypes": ["violations"]}).response["violations"]
