@@ -3,6 +3,7 @@
 from billing import (
     admin_budgets,
     admin_cards,
+    admin_comparison,
     admin_exchange,
     admin_hooks,
     admin_limits,
@@ -19,6 +20,7 @@ from billing import (
 __all__ = [
     "admin_budgets",
     "admin_cards",
+    "admin_comparison",
     "admin_exchange",
     "admin_hooks",
     "admin_limits",

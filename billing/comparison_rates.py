@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 
 from django.conf import settings
@@ -69,8 +69,16 @@ def enter_parameter(
     *, name: str, value: Decimal, valid_from: dt.date, source: str, source_url: str = "", by: str, checked_on: dt.date | None = None
 ) -> ComparisonParameter:
     """A number from a day on; what held before stays in the history. Raises ParameterRefused."""
-    today = clock.today_in_brazil()
-    checked_on = checked_on or today
+    checked_on = checked_on or clock.today_in_brazil()
+    check_parameter(name=name, value=value, source=source, checked_on=checked_on)
+    return ComparisonParameter.objects.create(
+        name=name, value=value, unit=UNITS[name], valid_from=valid_from, checked_on=checked_on,
+        source=source.strip()[:200], source_url=source_url[:300], entered_by=by[:150],
+    )  # fmt: skip
+
+
+def check_parameter(*, name: str, value: Decimal, source: str, checked_on: dt.date) -> None:
+    """Raises ParameterRefused for what can't be entered."""
     if name not in UNITS:
         raise ParameterRefused("Este parâmetro não existe.")
     if value < 0 or (UNITS[name] == ComparisonParameter.Unit.PERCENT and value > PERCENT_MAX):
@@ -79,12 +87,19 @@ def enter_parameter(
         raise ParameterRefused("Informe no máximo duas casas decimais.")
     if len(source.strip()) < exchange.REASON_LENGTH_MIN:
         raise ParameterRefused("Escreva de onde vem o número: a lei, a página ou a tabela.")
-    if checked_on > today:
+    if checked_on > clock.today_in_brazil():
         raise ParameterRefused("A fonte não pode ter sido conferida no futuro.")
-    return ComparisonParameter.objects.create(
-        name=name, value=value, unit=UNITS[name], valid_from=valid_from, checked_on=checked_on,
-        source=source.strip()[:200], source_url=source_url[:300], entered_by=by[:150],
-    )  # fmt: skip
+
+
+def look_again(ids: Collection[int], *, by: str) -> list[ComparisonParameter]:
+    """Those of them that are in force, entered again as they are: somebody looked at their sources today."""
+    chosen = [row for row in parameters_in_force().values() if row.pk in ids]
+    return [
+        enter_parameter(
+            name=row.name, value=row.value, valid_from=row.valid_from, source=row.source, source_url=row.source_url, by=by
+        )
+        for row in chosen
+    ]
 
 
 def seed_parameters() -> int:

@@ -37,6 +37,7 @@ PLACES: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
         ("Aprovações", "billing.priceapproval", "approval", ""),
         ("Custos dos provedores", "billing.providercost", "payments", ""),
         ("Câmbio", "billing.exchangerate", "currency_exchange", ""),
+        ("Câmbio e encargos", "billing.comparisonparameter", "calculate", ""),
         ("Alarmes de câmbio", "billing.ratealarm", "alarm", ""),
         ("Planos de volume", "billing.volumeplan", "stairs", ""),
         ("Contratos de volume", "billing.contract", "contract", ""),

@@ -16,6 +16,7 @@ from django.core.cache import cache
 from django.db.models import Count, F, Min, QuerySet
 
 from accounts.models import Organization
+from billing import comparison_rates
 from billing.models import (
     Charge,
     Difference,
@@ -166,6 +167,10 @@ def _rate_alarms() -> Found:
     return _of(RateAlarm.objects.filter(seen_at=None), since="created_at")
 
 
+def _old_sources() -> Found:
+    return len(comparison_rates.old_parameters()) + len(comparison_rates.missing_parameters()), None
+
+
 def _sick_providers() -> Found:
     slugs = open_circuits()
     return _of(Provider.objects.filter(slug__in=slugs, is_active=True)) if slugs else (0, None)
@@ -231,6 +236,8 @@ QUESTIONS: tuple[Question, ...] = (
     Question("approvals", "billing.view_priceapproval", "aprovação de preços", "aprovações de preços",
              _list("billing/priceapproval", "status__exact=asked"), _approvals),
     Question("rates", "billing.view_ratealarm", "alarme de câmbio", "alarmes de câmbio", _list("billing/ratealarm"), _rate_alarms),
+    Question("sources", "billing.view_comparisonparameter", "fonte da comparação a conferir", "fontes da comparação a conferir",
+             _list("billing/comparisonparameter"), _old_sources),
     Question("runs", "billing.view_reconciliationrun", "conciliação que não conseguiu comparar",
              "conciliações que não conseguiram comparar", _list("billing/reconciliationrun"), _failed_runs),
     Question("overdrafts", "billing.view_wallet", "carteira com valor a receber", "carteiras com valor a receber",
