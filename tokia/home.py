@@ -1,19 +1,18 @@
-"""Pages that span apps: the overview, and the admin's badge."""
+"""Pages that span apps: the overview, and what its parts ask."""
 
 from __future__ import annotations
 
 import datetime as dt
 from typing import Any
 
-from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.models import ApiKey, Organization
 from accounts.roles import MemberRequest, may, requires
-from billing import approvals, differences, discounts, rate_watch
+from billing import discounts
 from billing.event_texts import tell_all
 from billing.events import open_alerts
 from billing.models import Lot, UsageRecord
@@ -21,7 +20,6 @@ from billing.promotions import welcome_offered_to
 from billing.referral_link import follow_code
 from billing.units import media_of, tell_media
 from billing.usage_chart import chart_by
-from invoices import attention
 from tokia import clock, overview
 from tokia.templatetags.tokia import brl_fino, num
 
@@ -148,27 +146,3 @@ def dismiss_checklist(request: MemberRequest) -> HttpResponse:
 def balance(request: MemberRequest) -> HttpResponse:
     """The chip in the header and, out of band, the card in the sidebar; on the overview also the one of narrow screens."""
     return render(request, "home/_balance.html", {"is_partial": True, "nav": "painel" if request.GET.get("painel") else ""})
-
-
-def admin_environment(request: HttpRequest) -> list[str]:
-    return ["PRODUÇÃO", "danger"] if settings.IS_PRODUCTION else ["Demonstração", "warning"]
-
-
-def admin_attention(request: HttpRequest) -> dict[str, list[dict[str, str]]]:
-    """What waits for a person, as badges on top of every page of the admin: each for who may look at it."""
-    waiting = (
-        ("billing.view_priceapproval", approvals.waiting, ("aprovação de preços", "aprovações de preços"),
-         "/admin/billing/priceapproval/?status__exact=asked"),
-        ("billing.view_difference", differences.open_count, ("diferença em aberto", "diferenças em aberto"),
-         "/admin/billing/difference/?status__exact=open"),
-        ("invoices.view_invoice", attention.waiting_count, ("nota precisa de alguém", "notas precisam de alguém"),
-         "/admin/invoices/invoice/?fila=todas"),
-        ("billing.view_ratealarm", rate_watch.unseen, ("alarme de câmbio", "alarmes de câmbio"), "/admin/billing/ratealarm/"),
-    )  # fmt: skip
-    shown = []
-    for permission, count, (one, more), url in waiting:
-        if request.user.has_perm(permission) and (number := count()):
-            shown.append({"text": f"{number} {one if number == 1 else more}", "url": url})
-    if request.user.has_perm("invoices.view_certificate") and (alarm := attention.certificate_alarm()):
-        shown.append({"text": alarm, "url": "/admin/invoices/certificate/"})
-    return {"attention": shown}
