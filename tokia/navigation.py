@@ -12,6 +12,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.urls import is_valid_path
 
+from accounts import flags
 from accounts.models import Membership, Organization
 from accounts.roles import may
 from billing import spending
@@ -32,34 +33,45 @@ class Item:
     icon: str
     url: str
     permission: str
+    flag: str = ""  # of `accounts.flags`
 
 
-MENU: tuple[tuple[Item, ...], ...] = (
-    (
+@dataclass(frozen=True, slots=True)
+class Group:
+    label: str  # empty: the first needs none
+    items: tuple[Item, ...]
+
+
+MENU: tuple[Group, ...] = (
+    Group("", (
         Item("painel", "Painel", "layout-dashboard", "/app/", "usage.read"),
-        Item("playground", "Playground", "terminal", "/app/playground/", "keys.manage"),
+        Item("playground", "Playground", "terminal", "/app/playground/", "keys.manage", flag="playground"),
         Item("modelos", "Modelos", "boxes", "/modelos/", "usage.read"),
-    ),
-    (
+    )),
+    Group("Construir", (
         Item("chaves", "Chaves", "key-round", "/app/chaves/", "keys.manage"),
         Item("projetos", "Projetos", "box", "/app/projetos/", "usage.read"),
         Item("chaves-de-provedores", "Chaves de provedores", "plug", "/app/chaves-de-provedores/", "own_keys.read"),
-        Item("uso", "Uso", "chart-column", "/app/uso/", "usage.read"),
-        Item("desconto", "Desconto por volume", "trending-up", "/app/desconto/", "usage.read"),
-        Item("requisicoes", "Requisições", "list", "/app/requisicoes/", "usage.read"),
         Item("experimentos", "Experimentos", "layers", "/app/experimentos/", "usage.read"),
+        Item("webhooks", "Webhooks", "send", "/app/webhooks/", "hooks.manage"),
+    )),
+    Group("Acompanhar", (
+        Item("uso", "Uso", "chart-column", "/app/uso/", "usage.read"),
+        Item("requisicoes", "Requisições", "list", "/app/requisicoes/", "usage.read"),
+        Item("orcamentos", "Orçamentos", "gauge", "/app/orcamentos/", "usage.read"),
+        Item("avisos", "Avisos", "circle-alert", "/app/avisos/", "usage.read"),
+    )),
+    Group("Dinheiro", (
         Item("recarregar", "Recarregar", "qr-code", "/app/recarregar/", "billing.top_up"),
         Item("extrato", "Extrato", "receipt-text", "/app/extrato/", "billing.statement"),
-        Item("orcamentos", "Orçamentos", "gauge", "/app/orcamentos/", "usage.read"),
         Item("notas", "Notas fiscais", "file-text", "/app/notas/", "billing.statement"),
-    ),
-    (
-        Item("avisos", "Avisos", "circle-alert", "/app/avisos/", "usage.read"),
-        Item("webhooks", "Webhooks", "send", "/app/webhooks/", "hooks.manage"),
+        Item("desconto", "Desconto por volume", "trending-up", "/app/desconto/", "usage.read"),
+    )),
+    Group("Conta", (
         Item("equipe", "Equipe", "users", "/app/equipe/", "team.manage"),
         Item("configuracoes", "Configurações", "settings", "/app/configuracoes/empresa/", "organization.fiscal"),
-    ),
-)
+    )),
+)  # fmt: skip
 TOP_UP_URL = "/app/recarregar/"
 
 
@@ -79,12 +91,43 @@ def _is_served(url: str) -> bool:
     return bool(is_valid_path(url))
 
 
-def menu_for(membership: Membership | None) -> list[list[Item]]:
+def _is_open(item: Item, membership: Membership) -> bool:
+    if not may(membership, item.permission) or not _is_served(item.url):
+        return False
+    return not item.flag or flags.is_on(item.flag, organization=membership.organization)
+
+
+def menu_for(membership: Membership | None) -> list[Group]:
     """The menu without what the role can't open; empty for people without an organization."""
     if membership is None:
         return []
-    groups = [[item for item in group if may(membership, item.permission) and _is_served(item.url)] for group in MENU]
-    return [group for group in groups if group]
+    groups = [
+        Group(group.label, tuple(item for item in group.items if may(membership, item.permission) and _is_served(item.url)))
+        for group in MENU
+    ]
+    return [group for group in groups if group.items]
+
+
+@dataclass(frozen=True, slots=True)
+class Help:
+    label: str
+    icon: str
+    url: str
+
+    @property
+    def is_outside(self) -> bool:
+        return not self.url.startswith("/")
+
+
+def help_links() -> list[Help]:
+    """The help menu; a way of support that is not set up is left out."""
+    links = [Help("Documentação", "book-open", "/docs/")] if _is_served("/docs/") else []
+    links.append(Help("Status dos sistemas", "activity", "/status/"))
+    if settings.SUPPORT_WHATSAPP:
+        links.append(Help("WhatsApp", "message-circle", f"https://wa.me/{settings.SUPPORT_WHATSAPP}"))
+    if settings.SUPPORT_EMAIL:
+        links.append(Help("E-mail", "mail", f"mailto:{settings.SUPPORT_EMAIL}"))
+    return links
 
 
 def banner_for(membership: Membership, wallet: Wallet | None) -> Banner | None:
@@ -112,7 +155,8 @@ def banner_for(membership: Membership, wallet: Wallet | None) -> Banner | None:
         return Banner(text, "triangle-alert", "bg-warning/10 text-warning", "/status/", "Ver o status")
     has_used = wallet is not None and (wallet.paid_used_nanos or wallet.promo_used_nanos)
     if wallet is not None and has_used and wallet.available_nanos < threshold_of(wallet):
-        text = f"Saldo baixo: {format_brl(wallet.available_nanos)}."
+        left = overview.lasts(available_nanos=wallet.available_nanos)
+        text = f"Saldo baixo: {format_brl(wallet.available_nanos)}{f', cerca de {left} no ritmo atual' if left else ''}."
         return Banner(text, "triangle-alert", "bg-warning/10 text-warning", url, "Recarregar" if url else "")
     if waits_for_data(organization):
         fiscal = "/app/configuracoes/empresa/" if may(membership, "organization.fiscal") else ""
@@ -122,6 +166,8 @@ def banner_for(membership: Membership, wallet: Wallet | None) -> Banner | None:
         fiscal = "/app/configuracoes/empresa/" if may(membership, "organization.fiscal") else ""
         text = "Complete o CNPJ para receber a nota fiscal."
         return Banner(text, "info", "bg-info/10 text-info", fiscal, "Completar" if fiscal else "")
+    if not settings.IS_PRODUCTION:
+        return Banner("Demonstração: pagamentos e notas são simulados.", "info", "bg-base-200")
     return None
 
 
@@ -164,6 +210,7 @@ def page_context(request: HttpRequest) -> dict[str, Any]:
 
     return context | {
         "menu": menu_for(membership),
+        "help_links": cache(help_links),
         "memberships": cache(lambda: list(Membership.everywhere.filter(user=membership.user).select_related("organization"))),
         "available_nanos": nanos("available_nanos"),
         "held_nanos": nanos("held_nanos"),
