@@ -24,7 +24,10 @@ NOT_ANSWERED = re.compile(
 INNER = {"insufficient_quota"}
 # What our own lists of kinds name and an upstream says.
 FROM_UPSTREAMS = {"content_policy_violation"}
-ERRORS = ("accounts/errors.py", "billing/errors.py", "billing/pix/errors.py", "billing/cards/errors.py", "invoices/errors.py")
+ERRORS = (
+    "accounts/errors.py", "billing/errors.py", "billing/pix/errors.py", "billing/cards/errors.py", "invoices/errors.py",
+    "tokia/outbound.py",
+)  # fmt: skip
 # In those, what only our own staff meets, in the admin.
 STAFF_ONLY = {"pix_resolved", "price_missing"}
 
@@ -58,6 +61,7 @@ def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+@cache
 def gateway_codes() -> set[str]:
     found = set(FROM_UPSTREAMS)
     for path in (ROOT / "gateway").rglob("*.py"):
@@ -66,6 +70,7 @@ def gateway_codes() -> set[str]:
     return found - INNER
 
 
+@cache
 def api_codes() -> set[str]:
     """Of the doors of `/api/v1`, of what they import of ours, and of the apps' own errors."""
     doors = [path for app in ("accounts", "billing", "invoices", "tokia") for path in (ROOT / app).glob("api*.py")]
