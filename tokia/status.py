@@ -18,7 +18,10 @@ from tokia.status_measure import DOWN, OK, SLOW, UNKNOWN
 from tokia.status_report import LATE, headline, read_report
 from tokia.templatetags.tokia import pct, tax_id
 
-PATHS = ("/status/", "/status.json", "/precos.json", "/precos.csv")
+PATHS = (
+    "/status/", "/status.json", "/precos.json", "/precos.csv", "/sitemap.xml", "/robots.txt", "/llms.txt", "/openapi.yaml",
+    "/postman.json",
+)  # fmt: skip
 MAX_AGE_SECONDS = 30
 BADGES = {OK: ("success", "Normal"), SLOW: ("warning", "Lento"), DOWN: ("error", "Fora do ar"), UNKNOWN: ("neutral", "Sem medição")}
 BAR_WIDTH, BAR_GAP, BAR_HEIGHT = 10, 4, 32
@@ -53,6 +56,7 @@ def status(request: HttpRequest) -> HttpResponse:
     state, words = headline(report)
     context = {
         "title": "Status",
+        "canonical_path": "/status/",
         "nav": "status",
         "is_demo": not settings.IS_PRODUCTION,
         "receiver_name": settings.RECEIVER_NAME,

@@ -91,7 +91,9 @@ def test_scheduled_versions_are_told_with_what_changes(client: Client, rate: Non
         ("input", "up", "12.060900000", "13.000000000"), ("search", "down", "0.050000000", "0.040000000"),
     ]  # fmt: skip
     page = client.get("/precos/").content.decode()
-    assert "R$\u00a013,0000/1M" in page and f"A partir de {version.effective_at:%d/%m/%Y}" in page
+    assert version.effective_at is not None
+    on = version.effective_at.astimezone(clock.SAO_PAULO)
+    assert "R$\u00a013,0000/1M" in page and f"A partir de {on:%d/%m/%Y}" in page
     assert "acme/nowhere" not in page and "acme/off" not in page
 
 
