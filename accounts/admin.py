@@ -6,6 +6,9 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
+from allauth.usersessions.models import UserSession
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.models import Group
@@ -19,12 +22,16 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+import accounts.admin_flags  # noqa: F401 - its pages
 from accounts.keys import revoke_key
 from accounts.members import cancel_invitation
 from accounts.models import ApiKey, Invitation, LimitProfile, Membership, Organization, Project, User
 from accounts.suspension import reactivate, suspend
 
 admin.site.unregister(EmailAddress)  # an address is confirmed by its owner
+# How people sign in is theirs: allauth's own pages would show and change it, in English.
+for _theirs in (Authenticator, UserSession, SocialAccount, SocialApp, SocialToken):
+    admin.site.unregister(_theirs)
 admin.site.unregister(Group)  # roles are fixed (accounts.roles); staff have Django's own permissions
 
 

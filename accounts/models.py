@@ -251,6 +251,7 @@ class ApiKey(models.Model):
     cache_seconds = models.PositiveIntegerField("guarda respostas iguais por (s)", null=True, blank=True)
     created_at = models.DateTimeField("criada em", auto_now_add=True)
     revoked_at = models.DateTimeField("revogada em", null=True, blank=True)
+    paused_at = models.DateTimeField("pausada em", null=True, blank=True)  # it refuses until somebody resumes it
 
     objects = TenantManager["ApiKey"]()
     everywhere: ClassVar[models.Manager[ApiKey]] = models.Manager()
@@ -403,3 +404,7 @@ class SnapshotVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.subject} {self.number}"
+
+
+from accounts.flag_rows import FeatureFlag as FeatureFlag  # noqa: E402 - a file of its own; Django finds models here
+from accounts.flag_rows import FeatureFlagChange as FeatureFlagChange  # noqa: E402

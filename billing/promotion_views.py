@@ -10,6 +10,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
+from accounts.flags import gated, is_on
 from accounts.roles import MemberRequest, requires
 from billing.codes import use_code
 from billing.coupons import CodeRefused
@@ -48,7 +49,7 @@ def code(request: MemberRequest) -> HttpResponseBase:
         "wallet": wallet,
         "ends": next_to_end(wallet) if wallet.promo_nanos else None,
         "redemptions": CouponRedemption.objects.select_related("coupon").order_by("-id"),
-        "referral_is_on": rules().referral_is_on,
+        "referral_is_on": rules().referral_is_on and is_on("referrals", organization=organization),
     }
     return render(request, "billing/code.html", context, status=status)
 
@@ -68,6 +69,7 @@ def _tell(used: CouponRedemption | Referral) -> str:
 @never_cache
 @require_safe
 @requires("billing.top_up")
+@gated("referrals")
 def referral(request: MemberRequest) -> HttpResponseBase:
     """ "Indique e ganhe": the organization's link, and what came of it. Whom it brought is not named."""
     organization = request.membership.organization

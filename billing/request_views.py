@@ -13,6 +13,7 @@ from django.urls import is_valid_path
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
+from accounts.flags import is_on
 from accounts.models import ApiKey
 from accounts.roles import MemberRequest, may, requires
 from billing import call_story
@@ -135,4 +136,5 @@ def request_detail(request: MemberRequest, call_id: uuid.UUID) -> HttpResponseBa
 
 def _playground_url(request: MemberRequest) -> str:
     url = "/app/playground/"
-    return url if may(request.membership, "keys.manage") and is_valid_path(url) else ""
+    is_open = may(request.membership, "keys.manage") and is_on("playground", organization=request.membership.organization)
+    return url if is_open and is_valid_path(url) else ""

@@ -12,6 +12,7 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
+from accounts.flags import gated
 from accounts.roles import MemberRequest, requires
 from accounts.session_keys import open_session_key
 from accounts.throttle import take_turn
@@ -28,6 +29,7 @@ TABS = (("curl", "curl"), ("python", "Python"), ("node", "Node"))
 
 @require_safe
 @requires("keys.manage")
+@gated("playground")
 @csp_update({"connect-src": [origin_of(settings.GATEWAY_URL).decode()]})  # no other page calls it
 def page(request: MemberRequest) -> HttpResponseBase:
     models = playground.playables(request.membership.organization)
@@ -51,6 +53,7 @@ def page(request: MemberRequest) -> HttpResponseBase:
 @require_POST
 @never_cache
 @requires("keys.manage")
+@gated("playground")
 def open_key(request: MemberRequest) -> HttpResponseBase:
     """The only answer that ever holds the secret. Nothing keeps it: the page has it in memory, `never_cache` says no-store."""
     try:
@@ -68,6 +71,7 @@ def open_key(request: MemberRequest) -> HttpResponseBase:
 @require_safe
 @never_cache
 @requires("keys.manage")
+@gated("playground")
 def cost(request: MemberRequest, call_id: uuid.UUID) -> HttpResponseBase:
     """What a call came to that was stopped before it could tell. 404 until it is settled."""
     record = UsageRecord.objects.filter(pk=call_id).first()

@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from accounts.flags import is_on
 from accounts.models import Membership
 from accounts.roles import may
 from billing import recounts
@@ -103,4 +104,6 @@ def _may_read_usage(request: HttpRequest) -> bool:
 def can_play(request: HttpRequest) -> bool:
     """Strangers are led through the sign-in to the playground; who can't use it is not sent there."""
     membership: Any = getattr(request, "membership", None)
-    return membership is None or may(membership, "keys.manage")
+    if membership is None:
+        return is_on("playground")
+    return may(membership, "keys.manage") and is_on("playground", organization=membership.organization)
