@@ -231,8 +231,8 @@ function start() {
   if (linked) {
     writeOptions(linked);
     if (Array.isArray(linked.models)) writeModels(linked.models.filter((name) => typeof name === "string"));
-    history.replaceState(null, "", location.pathname + location.search);
   }
+  history.replaceState(null, "", location.pathname); // an address fills the page once: reloaded, it is as the person left it
 
   form.addEventListener("submit", (event) => { event.preventDefault(); event.stopPropagation(); send(); });
   form.addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); send(); } });
