@@ -10,6 +10,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any, cast
 
+from django.conf import settings
 from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from hijack.views import AcquireUserView, ReleaseUserView
@@ -18,6 +19,7 @@ from accounts import audit
 from accounts.errors import NotAllowed
 from accounts.members import SESSION_KEY as ORGANIZATION_KEY
 from accounts.models import Membership, Organization, User
+from accounts.second_factor import used_second_factor
 from tokia import clock
 
 STATE = "impersonation"
@@ -102,6 +104,8 @@ def start(request: HttpRequest, *, membership: Membership, reason: str) -> HttpR
     staff = cast(User, request.user)
     if impersonation_of(request) is not None or not may_enter(hijacker=staff, hijacked=membership.user):
         raise NotAllowed("Você não pode entrar como esta pessoa.")
+    if settings.STAFF_NEEDS_MFA and not used_second_factor(request):  # the admin's door asks for it, too
+        raise NotAllowed("Confirme a verificação em duas etapas antes de entrar como alguém.")
     if not reason.strip():
         raise NotAllowed("Diga o motivo: ele fica no registro da empresa.")
     staff = User.objects.get(pk=staff.pk)

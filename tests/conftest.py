@@ -54,6 +54,12 @@ def cheap_passwords(settings: Settings) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
+@pytest.fixture(autouse=True)
+def nothing_kept_of_before() -> None:
+    """What the admin's badge keeps for some seconds is another test's."""
+    cache.delete("admin:attention")
+
+
 @pytest.fixture
 def committed_db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """A database in which commits are real, for tests with threads, processes or several connections.

@@ -38,7 +38,7 @@ from tokia import clock, machine_health
 from tokia.status_measure import open_circuits
 
 KEY = "admin:attention"
-KEPT_SECONDS = 10
+KEPT_SECONDS = 5
 NOTICE_PATIENCE = dt.timedelta(minutes=5)  # the bank is asked again every minute
 REFUND_PATIENCE = dt.timedelta(minutes=10)
 MAIL_PATIENCE = dt.timedelta(minutes=15)

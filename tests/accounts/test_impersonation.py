@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
+from pytest_django import Settings
 
 from accounts import impersonation
 from accounts.models import ApiKey, AuditEvent, Membership, Organization, User
@@ -96,7 +97,8 @@ def test_it_keeps_how_our_person_signed_in_for_the_way_back(cast: Cast) -> None:
     [
         ("post", "/app/chaves/nova/"), ("post", "/app/recarregar/"), ("post", "/app/webhooks/novo/"), ("post", "/app/equipe/"),
         ("post", "/app/configuracoes/empresa/"), ("post", "/app/empresas/trocar/"), ("post", "/conta/sair/"),
-        ("put", "/api/v1/keys"), ("delete", "/api/v1/keys/1"), ("patch", "/app/"), ("post", "/nenhuma-pagina/"),
+        ("post", "/app/playground/chave/"), ("put", "/api/v1/keys"), ("delete", "/api/v1/keys/1"), ("patch", "/app/"),
+        ("post", "/nenhuma-pagina/"),
         ("get", "/conta/senha/trocar/"), ("get", "/conta/confirmar/"),
     ],
 )  # fmt: skip
@@ -204,6 +206,14 @@ def test_it_takes_a_reason_and_a_member_of_that_organization(cast: Cast) -> None
     client.force_login(make_staff(LOOKS, impersonation.PERMISSION))
     assert enter(client, cast.acme, reason="  ").status_code == 200
     assert enter(client, cast.acme, member=Membership.everywhere.get(user=cast.charlie)).status_code == 200
+    assert impersonation.STATE not in client.session and events(cast.acme) == []
+
+
+def test_it_takes_a_second_factor_that_was_used_where_staff_need_one(cast: Cast, settings: Settings) -> None:
+    settings.STAFF_NEEDS_MFA = True
+    client = Client()
+    client.force_login(make_staff(LOOKS, impersonation.PERMISSION))
+    assert enter(client, cast.acme).status_code == 302
     assert impersonation.STATE not in client.session and events(cast.acme) == []
 
 
