@@ -19,7 +19,7 @@ from tokia.manners import ID_MAX, ApiError, Flag, Integer, PageQuery, Shape, Tex
 
 ROUTES_MAX = 500
 CACHE_SECONDS_MAX = 86_400
-STATUSES = ("active", "expired", "revoked")
+STATUSES = ("active", "paused", "expired", "revoked")
 
 
 class KeyPatch(Shape):
@@ -80,6 +80,8 @@ class KeyAnswer(Shape):
     }  # fmt: skip
 
     def get_status(self, key: ApiKey) -> str:
+        if key.status == ApiKey.Status.ACTIVE and key.paused_at is not None:
+            return "paused"
         if key.status == ApiKey.Status.ACTIVE and key.expires_at is not None and key.expires_at <= clock.now():
             return "expired"
         return str(key.status)
@@ -130,9 +132,11 @@ class KeysResource(Resource):
         now = clock.now()
         match call.query.get("status"):
             case "active":
-                keys = keys.filter(Q(expires_at=None) | Q(expires_at__gt=now), status=ApiKey.Status.ACTIVE)
+                keys = keys.filter(Q(expires_at=None) | Q(expires_at__gt=now), status=ApiKey.Status.ACTIVE, paused_at=None)
+            case "paused":
+                keys = keys.filter(status=ApiKey.Status.ACTIVE, paused_at__isnull=False)
             case "expired":
-                keys = keys.filter(status=ApiKey.Status.ACTIVE, expires_at__lte=now)
+                keys = keys.filter(status=ApiKey.Status.ACTIVE, expires_at__lte=now, paused_at=None)
             case "revoked":
                 keys = keys.filter(status=ApiKey.Status.REVOKED)
         if "project_id" in call.query:

@@ -96,6 +96,8 @@ def caller_of(key: ApiKey) -> ApiCaller:
         raise ApiError(401, "Esta chave de API foi revogada.", code="invalid_api_key")
     if key.expires_at is not None and key.expires_at <= clock.now():
         raise ApiError(401, "Esta chave de API expirou.", code="invalid_api_key")
+    if key.paused_at is not None:
+        raise ApiError(403, "Esta chave de API está pausada. Reative-a em Chaves, no painel.", code="key_paused")
     if key.organization.is_suspended:
         raise ApiError(403, "A conta desta empresa está suspensa. Fale com o suporte.", code="organization_suspended")
     if key.project is not None and key.project.archived_at is not None:

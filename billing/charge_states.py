@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass, field
 
-from billing.models import Charge, Refund
+from billing.models import Charge, PixNotice, Refund, UnmatchedPix
 from billing.money import format_brl, from_brl
 from tokia import clock
 
-CHARGE_GOES_ON = ("opening", "awaiting")
+CHARGE_GOES_ON = ("opening", "awaiting", "confirming")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Payment:
 
 @dataclass(frozen=True, slots=True)
 class ChargeState:
-    """`name`: opening, awaiting, paid, other_amount, twice, expired, failed."""
+    """`name`: opening, awaiting, confirming, under_review, paid, other_amount, twice, returned, expired, failed."""
 
     name: str
     kind: str  # success, warning, error, info: the colour, never alone
@@ -32,7 +32,7 @@ class ChargeState:
 
     @property
     def is_paid(self) -> bool:
-        return self.name in ("paid", "other_amount", "twice")
+        return self.name in ("paid", "other_amount", "twice", "returned")
 
 
 def state_of(charge: Charge) -> ChargeState:
@@ -42,6 +42,9 @@ def state_of(charge: Charge) -> ChargeState:
         return _paid(charge)
     if status == Charge.Status.FAILED:
         return ChargeState("failed", "error", "Não conseguimos gerar este PIX", "O banco recusou a cobrança. Nada foi cobrado.")
+    told = _told_by_bank(charge)
+    if told is not None:
+        return told
     if status == Charge.Status.EXPIRED or charge.expires_at <= clock.now():
         return ChargeState(
             "expired", "warning", "Este código expirou", "Nada foi cobrado. Se você já pagou, o saldo entra mesmo assim."
@@ -51,6 +54,16 @@ def state_of(charge: Charge) -> ChargeState:
     return ChargeState("awaiting", "info", "Aguardando pagamento", "Esta página se atualiza sozinha.")
 
 
+def _told_by_bank(charge: Charge) -> ChargeState | None:
+    """What the bank said of an unpaid charge and nobody has booked: a rumour to be confirmed, or money that a person looks at."""
+    if PixNotice.objects.filter(txid=charge.txid, status=PixNotice.Status.DUE).exists():
+        return ChargeState("confirming", "info", "Pagamento identificado", "Liberando o saldo…")
+    if UnmatchedPix.objects.filter(txid=charge.txid, status=UnmatchedPix.Status.OPEN).exists():
+        text = "Costuma levar até 15 minutos. Seu dinheiro não se perde."
+        return ChargeState("under_review", "warning", "Estamos conferindo este pagamento", text)
+    return None
+
+
 def _paid(charge: Charge) -> ChargeState:
     payments = tuple(
         Payment(pix["endToEndId"], from_brl(pix["valor"]), dt.datetime.fromisoformat(pix["horario"])) for pix in charge.payments
@@ -58,7 +71,12 @@ def _paid(charge: Charge) -> ChargeState:
     ids = [payment.end_to_end_id for payment in payments]
     refunds = tuple(Refund.objects.filter(end_to_end_id__in=ids).order_by("created_at"))
     received = format_brl(charge.received_nanos)
-    if len(payments) > 1:
+    done = [refund for refund in refunds if refund.status == Refund.Status.DONE]
+    if done and sum(refund.amount_nanos for refund in done) >= charge.received_nanos:
+        at = max(refund.done_at for refund in done if refund.done_at).astimezone(clock.SAO_PAULO)
+        name, title = "returned", "Pagamento devolvido"
+        text = f"Devolvido em {at:%d/%m} às {at:%H:%M} para a conta de origem."
+    elif len(payments) > 1:
         name, title = "twice", "Este PIX foi pago duas vezes" if len(payments) == 2 else "Este PIX foi pago mais de uma vez"
         text = f"Creditamos todos os pagamentos, {received} no total. O que sobrou pode ser devolvido com um clique."
     elif charge.received_nanos != charge.amount_nanos:

@@ -5,40 +5,33 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from django import forms
 from django.contrib import messages
 from django.db import transaction
 from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.errors import AccountsError
-from accounts.forms import KeyChangeForm, KeyForm
-from accounts.keys import change_key, mint_key, revoke_key, rotate_key
+from accounts.forms import KeyChangeForm
+from accounts.key_pauses import pause_key, resume_key
+from accounts.keys import change_key, check_key, mint_key, revoke_key, rotate_key
 from accounts.models import ApiKey
 from accounts.roles import MemberRequest, may, requires
 from accounts.scopes import CALL
-from billing.budget_forms import read_limit, reais_input
+from accounts.throttle import take_turn
 from billing.budgets import BudgetState, set_budget, states_of
+from billing.key_forms import NewKeyForm
+from billing.key_trials import Trial, try_key
 from billing.models import Budget
 from billing.spending import Spent, spent_by_key
 from tokia import clock
 from tokia.errors import TokiaError
+from tokia.manners import ApiError
 
-
-class NewKeyForm(KeyForm):
-    """A new key with, if wanted, what it may spend in a month."""
-
-    monthly_limit = forms.CharField(
-        label="Limite de gasto por mês (R$)", max_length=20, required=False, widget=reais_input(),
-        help_text="Vazio: sem limite. Renova no dia 1º, à 0h de Brasília. Em Orçamentos há também por dia e por semana.",
-    )  # fmt: skip
-
-    def clean_monthly_limit(self) -> int | None:
-        typed = self.cleaned_data["monthly_limit"]
-        return read_limit(typed) if typed else None
+TRIALS_PER_MINUTE = 10  # by person
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +49,8 @@ class KeyRow:
         """The badge: its kind and its words."""
         if self.key.status == ApiKey.Status.REVOKED:
             return "neutral", "Revogada"
+        if self.key.paused_at:
+            return "warning", "Pausada"
         if self.key.expires_at and self.key.expires_at <= clock.now():
             return "warning", "Expirada"
         if self.key.project and self.key.project.archived_at:
@@ -126,10 +121,10 @@ def _mint(request: MemberRequest, form: NewKeyForm) -> tuple[ApiKey, str]:
         stores_responses=typed["stores_responses"],
         cache_seconds=typed["cache_seconds"],
     )
-    if typed["monthly_limit"] is not None:
+    if typed["spend_limit"] is not None:
         set_budget(
-            ours, by=request.user, scope=Budget.Scope.KEY, subject_id=key.pk, window=Budget.Window.MONTH,
-            limit_nanos=typed["monthly_limit"],
+            ours, by=request.user, scope=Budget.Scope.KEY, subject_id=key.pk, window=typed["limit_window"],
+            limit_nanos=typed["spend_limit"],
         )  # fmt: skip
     return key, secret
 
@@ -189,3 +184,41 @@ def revoke(request: MemberRequest, key_id: int) -> HttpResponse:
         revoke_key(key)
         messages.success(request, f"Chave “{key.name}” revogada. As chamadas com ela param em até 2 segundos.")
     return redirect("keys")
+
+
+@requires("keys.manage")
+@require_POST
+def pause(request: MemberRequest, key_id: int) -> HttpResponse:
+    """Stop a key or let it serve again, as the form says."""
+    key = get_object_or_404(ApiKey.objects.filter(_keys_of(request)), pk=key_id)
+    is_paused = request.POST.get("pausar") == "1"
+    if not (pause_key(key) if is_paused else resume_key(key)):
+        messages.error(request, f"A chave “{key.name}” foi revogada.")
+    elif is_paused:
+        messages.success(request, f"Chave “{key.name}” pausada. As chamadas com ela param em até 2 segundos.")
+    else:
+        messages.success(request, f"Chave “{key.name}” reativada. Ela volta a valer em até 2 segundos.")
+    return redirect("keys")
+
+
+@sensitive_post_parameters("chave")
+@requires("keys.manage")
+@require_POST
+@never_cache
+def try_now(request: MemberRequest) -> HttpResponse:
+    """ "Testar agora": the page that shows a secret hands it back for one small call. It is kept nowhere, and told to nobody."""
+    secret = request.POST.get("chave", "")
+    digest = check_key(secret)
+    get_object_or_404(ApiKey.objects.filter(_keys_of(request)), key_hash=digest or b"")
+    model = request.POST.get("modelo", "")[:100]
+    try:
+        take_turn(f"key-trial:{request.user.pk}", limit=TRIALS_PER_MINUTE)
+    except ApiError as error:
+        trial = Trial(model, 429, failure=error.message)
+    else:
+        trial = try_key(secret, model=model)
+    context = {"nav": "chaves", "trial": trial, "can_top_up": may(request.membership, "billing.top_up")}
+    part = render(request, "billing/_key_trial.html" if request.headers.get("HX-Request") else "billing/key_trial.html", context)
+    if trial.is_good:
+        part["HX-Trigger"] = "saldo-mudou"
+    return part

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -15,6 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.roles import MemberRequest, requires
+from billing import payment_links
 from billing.cards import stripe_client
 from billing.charge_states import CHARGE_GOES_ON, ChargeState, state_of
 from billing.forms import OTHER, PaidForm, TopUpForm, allowed_chips
@@ -149,9 +151,23 @@ def _ask_bank(found: Charge, *, end_to_end_id: str) -> str:
 def _whole_box(request: HttpRequest, context: dict[str, Any], *, status: int = 200) -> HttpResponse:
     response = render(request, "billing/_charge.html", context, status=status)
     response["HX-Retarget"], response["HX-Reswap"] = "#cobranca", "outerHTML"
-    if context["state"].name in ("paid", "other_amount", "twice"):
+    if context["state"].name in ("paid", "other_amount", "twice", "returned"):
         response["HX-Trigger"] = "saldo-mudou"
     return response
+
+
+def _shared(found: Charge, *, show_code: bool) -> dict[str, str]:
+    """What is sent to whoever pays, and to our support when a payment is missing."""
+    amount, identifier = format_brl(found.amount_nanos), charges.identifier_of(found)
+    link = payment_links.link_of(found) if show_code else ""
+    until = f"{found.expires_at.astimezone(clock.SAO_PAULO):%d/%m às %H:%M}"
+    number = settings.SUPPORT_WHATSAPP
+    missing = f"Paguei o PIX de {amount}, identificador {identifier}, e o saldo não entrou."
+    return {
+        "payment_link": link,
+        "share_text": f"PIX de {amount} para a Tokia, vale até {until}: {link}\n\nOu copia e cola:\n{found.brcode}",
+        "support_url": f"https://wa.me/{number}?{urlencode({'text': missing})}" if number else "",
+    }
 
 
 def _charge_context(found: Charge) -> dict[str, Any]:
@@ -167,7 +183,7 @@ def _charge_context(found: Charge) -> dict[str, Any]:
         "after_nanos": found.wallet.available_nanos + found.amount_nanos - min(found.wallet.overdraft_nanos, found.amount_nanos),
         "poll_seconds": FAST_POLL_SECONDS if is_young else SLOW_POLL_SECONDS,
         "qr": mark_safe(brcode.qr_svg(found.brcode)) if show_code else "",  # noqa: S308 - drawn here, from module positions only
-        "share_text": f"PIX de {format_brl(found.amount_nanos)} para a Tokia (copia e cola):\n{found.brcode}",
+        **_shared(found, show_code=show_code),
         "identifier": charges.identifier_of(found),
         "receiver_name": settings.RECEIVER_NAME,
         "receiver_tax_id": settings.RECEIVER_TAX_ID,

@@ -51,6 +51,12 @@ def check_caller(caller: Caller, exchange: Exchange | None = None) -> Caller:
         raise Unauthorized("Esta chave de API foi revogada.", "This API key was revoked.")
     if caller.expires_at is not None and caller.expires_at <= time.time():
         raise Unauthorized("Esta chave de API expirou.", "This API key has expired.")
+    if caller.is_paused:
+        raise Forbidden(
+            "Esta chave de API está pausada. Reative-a em Chaves, no painel, ou use outra.",
+            "This API key is paused. Resume it on the dashboard's keys page, or use another one.",
+            code="key_paused",
+        )
     if caller.is_suspended:
         raise Forbidden(
             "A conta desta empresa está suspensa. Fale com o suporte.",
@@ -202,6 +208,7 @@ def _caller(key: ApiKey, wallet_id: int, *, own_keys: tuple[ServedOwnKey, ...] =
         is_session=key.kind == ApiKey.Kind.PLAYGROUND,
         project_id=key.project_id,
         is_archived=key.project is not None and key.project.archived_at is not None,
+        is_paused=key.paused_at is not None,
         margin_bps=profile.margin_bps if profile else 0,
         covers=tuple(
             covering(budgets, api_key_id=key.pk, project_id=key.project_id, member_id=key.created_by_id) if budgets else ()

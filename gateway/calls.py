@@ -58,6 +58,7 @@ class Caller:
     is_session: bool = False  # the key of a page of ours, by `accounts.session_keys`
     project_id: int | None = None
     is_archived: bool = False  # its project is
+    is_paused: bool = False  # until somebody resumes it
     margin_bps: int = 0  # on every price, in hundredths of a percent
     covers: tuple[Cover, ...] = ()  # the budgets that all of its calls are taken from
     tag_covers: tuple[Cover, ...] = ()  # those of its organization that calls with a tag are taken from

@@ -26,7 +26,7 @@ def test_it_shows_a_new_key_once_with_filled_snippets(client: Client, settings: 
     assert found
     secret = found[0]
     assert "no-store" in response["Cache-Control"]
-    assert page.count(secret) == 6  # field, .env (twice), three snippets
+    assert page.count(secret) == 7  # field, .env (twice), three snippets, the trial
     assert f"{settings.GATEWAY_URL}/v1" in page
     digest = check_key(secret)
     key = find_key(digest) if digest else None

@@ -102,9 +102,9 @@ def test_a_key_is_made_with_project_limits_scopes_and_a_budget(client: Client, c
     site = create_project(cast.acme, by=None, name="Site")
     client.force_login(cast.alice)
     page = text(client, f"/app/chaves/nova/?projeto={site.pk}")
-    assert f'<option value="{site.pk}" selected>' in page and "Limite de gasto por mês" in page and "Ver orçamentos" in page
+    assert f'<option value="{site.pk}" selected>' in page and "Limite de gasto" in page and "Ver orçamentos" in page
     data = {
-        "name": "robô", "project": site.pk, "monthly_limit": "150,00", "requests_per_minute": "60", "tokens_per_minute": "90000",
+        "name": "robô", "project": site.pk, "spend_limit": "150,00", "requests_per_minute": "60", "tokens_per_minute": "90000",
         "concurrent_calls": "4", "scopes": ["usage.read", "call"], "scopes_shown": "True",
     }  # fmt: skip
     assert "Copie agora." in client.post("/app/chaves/nova/", data).content.decode()
@@ -139,8 +139,8 @@ def test_a_key_is_made_with_project_limits_scopes_and_a_budget(client: Client, c
 def test_a_key_is_not_made_without_its_budget(client: Client, cast: Cast) -> None:
     client.force_login(cast.alice)
     for wrong in (
-        {"monthly_limit": "0"},
-        {"monthly_limit": "abc"},
+        {"spend_limit": "0"},
+        {"spend_limit": "abc"},
         {"tokens_per_minute": "0"},
         {"concurrent_calls": "-1"},
         {"project": "77"},

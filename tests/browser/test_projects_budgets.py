@@ -31,7 +31,7 @@ def test_a_key_meets_its_budget_and_its_projects_archive(stack: Stack, visit: Ca
     page.get_by_role("link", name="Criar chave").first.click()
     expect(page.locator("select[name=project]")).to_have_value(project_url.rstrip("/").rsplit("/", 1)[1])
     page.locator("input[name=name]").fill("loja")
-    page.locator("input[name=monthly_limit]").fill("0,01")
+    page.locator("input[name=spend_limit]").fill("0,01")
     visitor.shoot("key-with-budget")
     page.get_by_role("button", name="Criar chave").click()
     secret = page.locator("#chave").input_value()

@@ -62,7 +62,7 @@ OPEN = {
     "conta/entrar/desistiu/", "conta/entrar/erro/", "conta/cadastro/terminar/",
     "conta/senha/esqueci/", "conta/senha/esqueci/enviado/", "conta/senha/pronta/",
     r"^conta/senha/nova/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$",
-    "app/recarregar/automatica/desligar/<str:token>/", "webhooks/stripe/",
+    "app/recarregar/automatica/desligar/<str:token>/", "pagar/<str:token>/", "pagar/<str:token>/situacao/", "webhooks/stripe/",
     "webhooks/pix/<str:secret>/pix", "webhooks/pix/<str:secret>", "webhooks/focus/",
 }  # fmt: skip
 # Charlie sees his own there, never Acme's; nobody is sent to sign in.

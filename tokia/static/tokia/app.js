@@ -119,10 +119,10 @@
     if (button) button.disabled = field.value.trim() !== field.dataset.typed;
   }
 
-  // data-shown-for="name=value": shown while the radio `name` of the same form has that value.
+  // data-shown-for="name=value": shown while the radio or select `name` of the same form has that value.
   function showFor(element) {
     const [name, value] = element.dataset.shownFor.split("=");
-    const chosen = element.closest("form")?.querySelector(`[name="${name}"]:checked`);
+    const chosen = element.closest("form")?.querySelector(`select[name="${name}"], [name="${name}"]:checked`);
     element.hidden = chosen?.value !== value;
   }
 
@@ -194,7 +194,7 @@
       way.classList.toggle("btn-disabled", !field.checked);
       way.toggleAttribute("inert", !field.checked);
     }
-    if (field.type === "radio") for (const part of field.form?.querySelectorAll("[data-shown-for]") ?? []) showFor(part);
+    if (field.type === "radio" || field.tagName === "SELECT") for (const part of field.form?.querySelectorAll("[data-shown-for]") ?? []) showFor(part);
   });
 
   document.addEventListener("submit", (event) => {
