@@ -128,7 +128,7 @@ def _write(parser: MarkdownIt, tokens: Sequence[Token]) -> str:
     """Runs of tokens by the library's own writer; code, tables, headings' links and notes by ours."""
     parts: list[str] = []
     run: list[Token] = []
-    place, number = 0, 0
+    place, number, tables = 0, 0, 0
 
     def flush() -> None:
         if run:
@@ -145,10 +145,13 @@ def _write(parser: MarkdownIt, tokens: Sequence[Token]) -> str:
                 fences.append(tokens[place])
             parts.append(_write_code(fences, number))
             number += 1
-        elif token.type in ("table_open", "table_close"):
+        elif token.type == "table_open":
             flush()
-            parts.append('<div class="docs-table" tabindex="0" role="region" aria-label="Tabela"><table>' if token.nesting == 1
-                         else "</table></div>\n")  # fmt: skip
+            tables += 1
+            parts.append(f'<div class="docs-table" tabindex="0" role="region" aria-label="Tabela {tables}"><table>')
+        elif token.type == "table_close":
+            flush()
+            parts.append("</table></div>\n")
         elif token.type == "heading_close":
             opened = next(before for before in reversed(tokens[:place]) if before.type == "heading_open")
             id_ = escape(str(opened.attrGet("id")))

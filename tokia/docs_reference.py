@@ -11,6 +11,7 @@ from tokia.docs_markdown import slugify
 
 METHODS = ("get", "post", "put", "patch", "delete")
 KINDS = {"string": "texto", "integer": "inteiro", "number": "número", "boolean": "sim ou não", "object": "objeto", "array": "lista"}
+MANY = {"texto": "textos", "inteiro": "inteiros", "número": "números", "objeto": "objetos", "dia": "dias"}
 DEPTH_MAX = 3  # of objects in objects that a table shows
 Schema = dict[str, Any]
 
@@ -122,13 +123,14 @@ def resolve(described: Schema, schema: Schema) -> Schema:
 
 
 def kind_of(described: Schema, schema: Schema) -> str:
-    """In words: "texto", "lista de objeto", "inteiro ou nada"."""
+    """In words: "texto", "lista de objetos", "inteiro ou nada"."""
     schema = resolve(described, schema)
     kinds = schema.get("type", "")
     names = [kinds] if isinstance(kinds, str) else list(kinds)
     shown = [KINDS.get(name, name) for name in names if name and name != "null"]
     if "items" in schema:
-        shown = [f"lista de {kind_of(described, schema['items'])}"]
+        kind = kind_of(described, schema["items"])
+        shown = [f"lista de {MANY.get(kind, kind)}"]
     if "enum" in schema:
         shown = ["um de " + ", ".join(f"`{value}`" for value in schema["enum"] if value not in (None, ""))]
     if schema.get("format") in ("date", "date-time", "uuid"):
