@@ -64,7 +64,8 @@ def _addresses() -> Iterator[tuple[str, dt.date | None]]:
     priced_on = effective_at.astimezone(clock.SAO_PAULO).date() if effective_at else None
     yield from ((path, None) for path in PAGES)
     yield from ((page.url, None) for page in docs.pages().values())
-    yield from ((offer.url, priced_on) for offer in (*shop.offers, *shop.virtual))
+    yield from ((offer.url, priced_on) for offer in shop.offers)
+    yield from ((virtual.url, priced_on) for virtual in shop.virtual)
 
 
 @require_safe

@@ -77,7 +77,7 @@ def _example(content: Json) -> Any:
 def _form_field(name: str, schema: Json) -> Json:
     described = schema["properties"][name]
     is_file = "binary" in (described.get("format"), described.get("items", {}).get("format"))
-    value = {"src": []} if is_file else {"value": str(described.get("enum", [""])[0])}
+    value: Json = {"src": []} if is_file else {"value": str(described.get("enum", [""])[0])}
     is_off = name not in schema.get("required", ())
     return {"key": name, "type": "file" if is_file else "text", **value, "disabled": is_off}
 
