@@ -55,7 +55,7 @@ def whole_document() -> dict[str, Any]:
     }
 
 
-class _PlainDumper(yaml.SafeDumper):
+class _PlainDumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
     """Without anchors: not every reader of OpenAPI follows them."""
 
     def ignore_aliases(self, data: Any) -> bool:
