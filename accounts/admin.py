@@ -70,10 +70,11 @@ class LookOnly(ModelAdmin):  # type: ignore[misc]
 
 
 def ask_reason(
-    admin_: ModelAdmin, request: HttpRequest, object_: Any, *, title: str, button: str, act: Callable[[str], None]
+    admin_: ModelAdmin, request: HttpRequest, object_: Any, *, title: str, button: str, act: Callable[[str], None], told: str = ""
 ) -> HttpResponse:
-    """The page between a button and its act. The reason goes to the object's history, with who acted."""
+    """The page between a button and its act. The reason goes to the object's history, with who acted; `told`: who else reads it."""
     form = ReasonForm(request.POST or None)
+    form.fields["reason"].help_text = told
     back = reverse(f"admin:{object_._meta.label_lower.replace('.', '_')}_change", args=[object_.pk])
     if request.method == "POST" and form.is_valid():
         reason = form.cleaned_data["reason"]
@@ -93,6 +94,15 @@ def link(label: str, name: str, **query: object) -> SafeString | str:
         return label
     parameters = "&".join(f"{key}={value}" for key, value in query.items())
     return format_html('<a class="text-primary-600 underline" href="{}?{}">{}</a>', address, parameters, label)
+
+
+def _sheet_link(organization: Organization) -> SafeString | str:
+    """To everything of it on one page; the roof serves that page."""
+    try:
+        address = reverse("organization_sheet", args=[organization.pk])
+    except NoReverseMatch:
+        return "Ficha"
+    return format_html('<a class="text-primary-600 underline font-semibold" href="{}">Ficha completa</a>', address)
 
 
 def _limits_link(organization: Organization) -> SafeString | str:
@@ -195,6 +205,7 @@ class OrganizationAdmin(ModelAdmin):  # type: ignore[misc]
     def links(self, organization: Organization) -> SafeString:
         query = {"organization__id__exact": organization.pk}
         pairs = [
+            (_sheet_link(organization),),
             (link("Carteira", "billing_wallet_changelist", **query),),
             (link("Chaves", "accounts_apikey_changelist", **query),),
             (link("Uso", "billing_usagerecord_changelist", **query),),
@@ -229,6 +240,7 @@ class OrganizationAdmin(ModelAdmin):  # type: ignore[misc]
         return ask_reason(
             self, request, organization, title=f"Suspender {organization}", button="Suspender empresa",
             act=lambda reason: suspend(organization, reason=reason),
+            told="O cliente lê no painel: “Conta suspensa: as chamadas estão recusando. Motivo: …”.",
         )  # fmt: skip
 
     @action(description="Reativar", url_path="reativar", permissions=["reactivate"])  # type: ignore[untyped-decorator]
