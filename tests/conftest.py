@@ -22,6 +22,7 @@ from psycopg import sql
 from pytest_django import DjangoDbBlocker, Settings
 
 from billing.reconcile import find_violations
+from tests import examples as _  # noqa: F401 - loads the profile of hypothesis
 from tests.stores import stores
 from tokia.processes import free_port, spawn
 
@@ -43,7 +44,7 @@ def django_db_setup(django_db_blocker: DjangoDbBlocker) -> None:
     """Migrate the private database as its owner, in a process of its own: this one works as the application's role."""
     migrated = subprocess.run(
         [sys.executable, "manage.py", "migrate", "--verbosity=0"],
-        cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=120, check=False,
+        cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert migrated.returncode == 0, migrated.stdout + migrated.stderr
 

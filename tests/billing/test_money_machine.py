@@ -27,13 +27,14 @@ from billing.ledger import call_table
 from billing.models import Budget, BudgetSpend, LedgerEntry, Lot, MonthSpend, Wallet
 from billing.money import BRL
 from billing.reconcile import find_violations
+from tests.examples import IS_LONG
 from tests.make import make_call, make_organization, make_session, make_volume_plan, make_wallet
 from tokia import clock
 
 pytestmark = pytest.mark.django_db
 TIERS = ((3 * BRL, 500), (10 * BRL, 1_137), (25 * BRL, 2_000))
 SEEDS = [int(number) for number in os.environ.get("MONEY_SEEDS", "20261122").split(",")]
-EXAMPLES = 200 if os.environ.get("TORTURE") == "long" else 20
+EXAMPLES = 200 if IS_LONG else 20
 AMOUNTS = st.one_of(st.integers(1, 8 * BRL), st.sampled_from([1, BRL, 3 * BRL, 3 * BRL + 1, 25 * BRL]))
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from billing.money import BRL
 from billing.pricing import Tier, net_between, net_of, next_tier, tier_at
+from tests.examples import examples
 
 DEFAULT = [Tier(500 * BRL, 500), Tier(2_000 * BRL, 800), Tier(5_000 * BRL, 1_200), Tier(10_000 * BRL, 1_500)]
 plans = st.dictionaries(st.integers(0, 10**15), st.integers(0, 10_000), max_size=6).map(
@@ -57,7 +58,7 @@ def test_it_says_how_far_the_next_tier_is() -> None:
 
 
 @pytest.mark.django_db
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plans, st.integers(0, 2**62))
 def test_the_database_computes_the_same(tiers: list[Tier], gross: int) -> None:
     with connection.cursor() as cursor:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gateway.errors import GatewayError
 from tests.corpus.cases import Case, Kind, read_cases
 from tests.corpus.targets import TARGETS, Target
+from tests.examples import examples
 
 VALUES: list[Any] = [
     None, True, -1, 10**18, 10**400, 1.5e300, "", "x", "\x00\u2028", [], [None], [[]], {}, {"a": {"b": []}}, [{}], [7], ["x"],
@@ -117,7 +118,7 @@ _LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False,
 _VALUE = st.recursive(_LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=3), max_leaves=8)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(target=st.sampled_from(TARGETS), case=st.sampled_from(read_cases()), place=st.integers(0, 40), value=_VALUE)
 def test_it_stumbles_over_no_case_with_a_part_exchanged(target: Target, case: Case, place: int, value: Any) -> None:
     try:

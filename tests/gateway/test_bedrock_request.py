@@ -16,6 +16,7 @@ from gateway.dialects.bedrock_messages import tool_id
 from gateway.dialects.bedrock_request import translate_chat
 from gateway.errors import BadRequest
 from gateway.parsing import parse_chat
+from tests.examples import examples
 from tokia.sandbox.llm_anthropic_rules import sign_thinking
 from tokia.sandbox.llm_bedrock_rules import refuse_bad_converse
 from tokia.sandbox.llm_bedrock_types import find_slip
@@ -388,7 +389,7 @@ fields = st.dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(messages=st.lists(turns, min_size=1, max_size=4), asked=fields, model=st.sampled_from([OLD, NEW, NOVA_2, GPT, LLAMA]))
 def test_whatever_comes_is_translated_or_refused(messages: list[Any], asked: dict[str, Any], model: str) -> None:
     raw = json.dumps({"model": "x/y", "messages": messages, **asked}).encode()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gateway.calls import ServedDeployment
 from gateway.circuit import CLOSED, HALF_OPEN, OPEN, Circuits
 from gateway.circuit_rules import DEFAULT, JITTER, PROBE_SECONDS
+from tests.examples import examples
 from tests.gateway.circuit_cast import ERRORS, OUTAGES, Clock, make_deployment
 
 EVENTS = st.lists(
@@ -21,7 +22,7 @@ EVENTS = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(EVENTS)
 def test_there_is_never_more_than_one_probe(events: list[tuple[str, float]]) -> None:
     clock, deployment = Clock(), make_deployment()

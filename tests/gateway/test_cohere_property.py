@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gateway.dialects.cohere_request import translate_chat
 from gateway.errors import BadRequest
 from gateway.parsing import parse_chat
+from tests.examples import examples
 from tests.gateway.test_cohere_dialect import MODEL, ROUTE
 from tokia.sandbox import llm_cohere_types
 from tokia.sandbox.llm_cohere_rules import refuse_bad_chat
@@ -94,7 +95,7 @@ FIELDS = st.fixed_dictionaries(
 SEEING_THINKER = replace(ROUTE, is_reasoning=True, capabilities=("vision",))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(FIELDS, st.booleans())
 def test_what_it_says_is_what_cohere_takes(fields: dict[str, Any], is_able: bool) -> None:
     call = parse_chat(json.dumps({"model": "cohere/x", **fields}).encode())
@@ -110,7 +111,7 @@ def test_what_it_says_is_what_cohere_takes(fields: dict[str, Any], is_able: bool
     assert list(dropped) == sorted(set(dropped))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.dictionaries(st.sampled_from([
     "temperature", "top_p", "p", "top_k", "k", "frequency_penalty", "presence_penalty", "tools", "seed", "stop", "tool_choice",
     "response_format", "reasoning_effort", "thinking", "documents", "citation_options", "safety_mode", "logprobs", "top_logprobs",

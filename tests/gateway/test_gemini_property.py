@@ -15,6 +15,7 @@ from gateway.dialects.gemini_request import translate_chat
 from gateway.dialects.gemini_signatures import name_call
 from gateway.errors import BadRequest
 from gateway.parsing import parse_chat
+from tests.examples import examples
 from tokia.sandbox import llm_gemini_types
 from tokia.sandbox.llm_gemini_rules import refuse_bad_request, sign_call
 
@@ -107,7 +108,7 @@ def _types() -> None:
     llm_gemini_types.load()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.one_of(systems, users, plain, tool_steps()), min_size=1, max_size=6), parameters, st.sampled_from(MODELS))
 def test_what_it_lets_through_is_taken(steps: list[list[dict[str, Any]]], fields: dict[str, Any], model: str) -> None:
     messages = [message for step in steps for message in step]
@@ -140,7 +141,7 @@ OPEN_FIELDS = (
 )  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     st.dictionaries(st.sampled_from(OPEN_FIELDS), anything, max_size=4), anything, anything, st.sampled_from(MODELS), st.booleans()
 )

@@ -18,6 +18,7 @@ from gateway.dialects.base import UpstreamRequest
 from gateway.dialects.openai_hosts import COMMON, HABITS, habits_of
 from gateway.errors import BadRequest, UpstreamError
 from gateway.parsing import parse_chat, parse_embeddings
+from tests.examples import examples
 from tests.gateway.test_parsing import DEPLOYMENT, ROUTE
 
 
@@ -389,7 +390,7 @@ junk = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(slug=st.sampled_from(sorted(HABITS)), delta=junk, call=junk, finish=junk, beside=junk)
 def test_no_host_can_crash_us_or_be_crashed_into(slug: str, delta: Any, call: Any, finish: Any, beside: Any) -> None:
     body = {

@@ -15,6 +15,7 @@ from gateway.calls import ServedDeployment, ServedRoute
 from gateway.dialects import openai
 from gateway.errors import BadRequest
 from gateway.parsing import FORBIDDEN_FIELDS, parse_chat, parse_embeddings
+from tests.examples import examples
 
 DEPLOYMENT = ServedDeployment(
     id=1, provider_slug="groq", provider_name="Groq", dialect="openai", base_url="https://x.test/v1", upstream_model="up-stream",
@@ -109,7 +110,7 @@ json_values = st.recursive(
 own_names = st.text(min_size=1, max_size=10).map(lambda text: f"x_{text}")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.dictionaries(own_names, json_values, max_size=5), st.booleans(), st.sampled_from([None, 1, 4]))
 def test_it_passes_unknown_fields_untouched_to_the_upstream(extra: dict[str, Any], is_stream: bool, indent: int | None) -> None:
     asked = {**extra, **GOOD, "messages": [{"role": "user", "content": "“olá” 😀 \u2028", "x": extra}], "stream": is_stream}
@@ -173,7 +174,7 @@ def _write(value: Any, *, is_ascii: bool, escapes_quotes: bool) -> str:
 
 
 @given(VALUES, st.booleans(), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_a_key_that_comes_twice_is_seen_however_the_body_is_written(value: Any, is_ascii: bool, escapes_quotes: bool) -> None:
     written = _write(value, is_ascii=is_ascii, escapes_quotes=escapes_quotes)
     seen: list[bool] = []

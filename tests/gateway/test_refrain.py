@@ -19,6 +19,7 @@ from gateway.relay import Relay
 from gateway.surfaces import chat
 from gateway.upstream import Exchange
 from gateway.wire import Connection, WireError, whole_chunk
+from tests.examples import examples
 
 TEXTS = st.one_of(
     st.text(max_size=12),
@@ -110,7 +111,7 @@ def read_all(dialect: Any, chunks: list[bytes], *, is_short: bool) -> tuple[byte
     ("dialect", "streams"), [(openai, openai_streams()), (anthropic, anthropic_streams())], ids=["openai", "anthropic"]
 )
 def test_the_short_way_tells_what_the_long_way_tells(dialect: Any, streams: st.SearchStrategy[list[bytes]]) -> None:
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=examples(150), deadline=None)
     @given(streams, st.data())
     def compare(chunks: list[bytes], data: st.DataObject) -> None:
         if data.draw(st.booleans()):  # cut anywhere
@@ -172,7 +173,7 @@ class Transport:
     def pause_reading(self) -> None: ...
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     bodies=st.lists(st.one_of(st.binary(min_size=1, max_size=40), st.just(b"\r\n"), st.just(b"0\r\n\r\n")), min_size=1, max_size=8),
     cuts=st.lists(st.integers(0, 400), max_size=8),

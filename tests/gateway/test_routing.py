@@ -16,6 +16,7 @@ from billing.pricing import PriceList, UnitPrice
 from gateway.calls import NO_PREFERENCES, LatencyBudget, Preferences, ServedDeployment, ServedOwnKey, ServedRoute, Skipped
 from gateway.routing import REASONS, arrange, blend, choose_weighted, hash_draw, is_dearer, with_own_keys
 from gateway.vitals import UNMEASURED, Measured
+from tests.examples import examples
 
 SLUGS = ("openai", "azure", "groq", "together")
 
@@ -183,7 +184,7 @@ times = st.builds(
 worlds = st.builds(Told, st.dictionaries(st.integers(1, 40), times), st.sets(st.integers(1, 40)), st.sets(st.integers(1, 5)))
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(deployments_, wishes, worlds, st.booleans(), st.integers())
 def test_the_excluded_unpriced_disallowed_or_over_budget_are_never_chosen(
     found: list[ServedDeployment], wish: Preferences, told: Told, is_priced: bool, seed: int

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.sse import LINE_BYTES_MAX, Event, LineTooLong, SseParser
+from tests.examples import examples
 
 texts = st.text(alphabet=st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=30)
 line_ends = st.sampled_from([b"\n", b"\r", b"\r\n"])
@@ -45,7 +46,7 @@ def parse(pieces: list[bytes]) -> list[Event]:
     return events + parser.close()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(streams(), st.lists(st.integers(0, 400), max_size=12))
 def test_it_gives_the_same_events_however_the_bytes_are_cut(stream: tuple[bytes, list[Event]], cuts: list[int]) -> None:
     raw, events = stream

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-import os
 from dataclasses import dataclass, field
 
 import psycopg
@@ -20,6 +19,7 @@ from invoices import drafting
 from invoices.cutover import eras_of
 from invoices.drafting import COVERED, draft_due_months, draft_month, draft_top_up, draft_top_ups, half_up, waiting_lots
 from invoices.models import Invoice, InvoiceLine, InvoicePolicy, Issuer
+from tests.examples import IS_LONG
 from tests.invoices.months import MONTHLY, TOP_UP, Past, make_issuer, moment, month_ago
 from tests.make import make_organization
 from tests.stores import stores
@@ -27,7 +27,7 @@ from tokia import clock
 from tokia.clock import Month
 
 _tax_ids = itertools.count(1)
-EXAMPLES = 150 if os.environ.get("TORTURE") == "long" else 14
+EXAMPLES = 150 if IS_LONG else 14
 
 
 @pytest.fixture(autouse=True)
