@@ -71,5 +71,5 @@ def choices(request: MemberRequest) -> HttpResponse:
             messages.success(request, "Avisos salvos.")
             return redirect("alert_choices")
     status = HTTPStatus.BAD_REQUEST if form.errors else HTTPStatus.OK
-    context = {"nav": NAV, "title": "Configurar avisos", "form": form, "lists": [form["roles"], form["mailed_kinds"]]}
+    context = {"nav": "configuracoes", "title": "Configurar avisos", "form": form, "lists": [form["roles"], form["mailed_kinds"]]}
     return render(request, "billing/alert_choices.html", context, status=status)

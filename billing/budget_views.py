@@ -44,7 +44,7 @@ def limits(request: MemberRequest) -> HttpResponse:
     """What bounds the organization, beside its budgets: how fast it may call, how much it may top up at a time."""
     ours = request.membership.organization
     context = {
-        "nav": "orcamentos",
+        "nav": "configuracoes",
         "title": "Limites da empresa",
         "limits": [limit for limit in effective_limits(ours) if not limit.is_inner],
         "keys": key_limits(ours),

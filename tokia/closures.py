@@ -96,10 +96,7 @@ def cancel(by: Membership) -> bool:
     _check_owner(by)
     if organization.closes_at is None or organization.closed_at is not None:
         return False
-    given_up = LedgerEntry.objects.filter(
-        reference__startswith=f"given-up:{organization.pk}:", created_at__gte=organization.closing_asked_at, reversed_by=None
-    )
-    for entry in given_up:
+    for entry in LedgerEntry.objects.filter(reference__startswith=f"given-up:{organization.pk}:", reversed_by=None):
         ledger.reverse_entry(entry, reason="A empresa desistiu de encerrar", actor=by.user.email)
     organization.closing_asked_at = organization.closes_at = None
     organization.save(update_fields=["closing_asked_at", "closes_at"])
