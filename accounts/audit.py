@@ -157,7 +157,7 @@ def act(kind: str, *, organization: Organization, detail: Mapping[str, Any] | No
 
 def note_everywhere(kind: str, *, user: User, detail: Mapping[str, Any] | None = None, ip: str = "") -> None:
     """What concerns a person, told in the log of each organization where they work: their owners answer for who gets in."""
-    homes = list(Organization.objects.filter(memberships__user=user).order_by("id"))
+    homes: list[Organization | None] = [*Organization.objects.filter(memberships__user=user).order_by("id")]
     for organization in homes or [None]:
         note(kind, organization=organization, user=user, detail=detail, ip=ip)
 

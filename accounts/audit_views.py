@@ -192,4 +192,6 @@ def _words(value: Any) -> str:
 def _who(event: AuditEvent) -> str:
     if event.user is None:
         return "Tokia"
-    return "Conta excluída" if event.user.closed_at else event.user.email
+    if event.user.closed_at:
+        return "Conta excluída"
+    return f"Equipe Tokia ({event.user.email})" if event.user.is_staff else event.user.email

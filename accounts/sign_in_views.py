@@ -118,7 +118,7 @@ def disconnect(request: HttpRequest, provider: str) -> HttpResponseBase:
     return cast(HttpResponseBase, _disconnect(request, account, provider))
 
 
-@reauthentication_required
+@reauthentication_required  # type: ignore[untyped-decorator]
 def _disconnect(request: HttpRequest, account: SocialAccount, provider: str) -> HttpResponse:
     user = cast(User, request.user)
     others = SocialAccount.objects.filter(user=user).exclude(pk=account.pk).exists()

@@ -52,9 +52,8 @@ def identify(organization: Organization, *, identity: Identity) -> None:
     names = ("name", "trade_name", "tax_id", "tax_id_kind", "invoice_email", "municipal_registration", "address")
     before = {name: getattr(organization, name) for name in names}
     _write(organization, identity)
-    changed = [
-        str(Organization._meta.get_field(name).verbose_name) for name in names if getattr(organization, name) != before[name]
-    ]
+    told = {field.name: str(getattr(field, "verbose_name", field.name)) for field in Organization._meta.get_fields()}
+    changed = [told[name] for name in names if getattr(organization, name) != before[name]]
     if changed:
         audit.act("fiscal_data_changed", organization=organization, detail={"changed": changed})
 

@@ -41,7 +41,7 @@ def own_privacy(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @login_required
-@reauthentication_required
+@reauthentication_required  # type: ignore[untyped-decorator]
 def ask_for_own_copy(request: HttpRequest) -> HttpResponse:
     data_copies.ask_for_own(cast(User, request.user))
     messages.success(request, "Estamos preparando a cópia. Ela aparece aqui em instantes.")
@@ -69,7 +69,7 @@ def download_copy(request: HttpRequest, copy_id: UUID) -> HttpResponse:
 
 @require_POST
 @login_required
-@reauthentication_required
+@reauthentication_required  # type: ignore[untyped-decorator]
 def close_account(request: HttpRequest) -> HttpResponse:
     try:
         closing.ask_to_close(cast(User, request.user), typed=request.POST.get("typed", ""))
@@ -118,7 +118,7 @@ def ask_for_organization_copy(request: MemberRequest) -> HttpResponse:
     return cast(HttpResponse, _ask_for_organization_copy(request))
 
 
-@reauthentication_required
+@reauthentication_required  # type: ignore[untyped-decorator]
 def _ask_for_organization_copy(request: MemberRequest) -> HttpResponse:
     try:
         data_copies.ask_for_organization(request.membership)
@@ -135,7 +135,7 @@ def close_organization(request: MemberRequest) -> HttpResponse:
     return cast(HttpResponse, _close_organization(request))
 
 
-@reauthentication_required
+@reauthentication_required  # type: ignore[untyped-decorator]
 def _close_organization(request: MemberRequest) -> HttpResponse:
     try:
         closures.ask_to_close(request.membership, typed=request.POST.get("typed", ""), gives_up="gives_up" in request.POST)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.db import DatabaseError, connection, transaction
 
@@ -42,14 +44,15 @@ def test_it_is_append_only_and_loses_only_what_points_at_a_person() -> None:
     cast = make_cast()
     event = audit.note("key_created", organization=cast.acme, user=cast.alice, detail={"name": "x"}, ip="203.0.113.9")
     rows = AuditEvent.everywhere.filter(pk=event.pk)
-    for change in ({"kind": "signed_in"}, {"detail": {}}, {"ip": None}, {"redacted_at": clock.now()}):
+    changes: tuple[dict[str, Any], ...] = ({"kind": "signed_in"}, {"detail": {}}, {"ip": None}, {"redacted_at": clock.now()})
+    for change in changes:
         with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
             rows.update(**change)
     with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
         rows.delete()
     with pytest.raises(DatabaseError, match=r"append-only|permission denied"), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("TRUNCATE accounts_auditevent")
-    gone = {"detail": {}, "ip": None, "user_agent": "", "redacted_at": clock.now()}
+    gone: dict[str, Any] = {"detail": {}, "ip": None, "user_agent": "", "redacted_at": clock.now()}
     assert rows.update(**gone) == 1
     with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
         rows.update(**gone)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -18,6 +21,7 @@ from accounts import second_factor
 from accounts.errors import NotAllowed
 from accounts.models import AuditEvent, Membership, User
 from tests.cast import PASSWORD, Cast, make_cast
+from tests.house.sources import ROOT
 
 pytestmark = pytest.mark.django_db
 
@@ -35,7 +39,7 @@ def sign_in(user: User, client: Client | None = None) -> Client:
 
 
 def code_of(secret: str) -> str:
-    return format_hotp_value(hotp_value(secret, int(time.time()) // 30))
+    return str(format_hotp_value(hotp_value(secret, int(time.time()) // 30)))
 
 
 def set_up_codes(client: Client) -> str:
@@ -72,8 +76,8 @@ def test_it_walks_from_a_password_to_codes_and_recovery(cast: Cast, django_captu
     found = other.post("/conta/entrar/", {"login": cast.alice.email, "password": PASSWORD})
     assert found["Location"].startswith("/conta/2fa/")
     assert other.get("/app/").status_code == 302  # not in yet
-    page = other.get("/conta/2fa/").content.decode()
-    assert "Segunda etapa" in page and "Sign" not in page
+    shown = other.get("/conta/2fa/").content.decode()
+    assert "Segunda etapa" in shown and "Sign" not in shown
     assert "Código incorreto." in other.post("/conta/2fa/", {"code": "000000"}).content.decode()
     assert other.post("/conta/2fa/", {"code": recovery[0]})["Location"] == "/app/"
     again = sign_in(cast.alice)
@@ -155,3 +159,11 @@ def test_it_says_how_often_a_password_was_wrong(cast: Cast) -> None:
     Client().post("/conta/entrar/", {"login": "ninguem@acme.com.br", "password": "errada"})
     event = AuditEvent.everywhere.get(kind="sign_in_failed")
     assert event.user == cast.alice and event.organization == cast.acme and event.ip == "127.0.0.1"
+
+
+def test_it_refuses_to_start_in_production_without_it() -> None:
+    """Before anything else that production needs is looked at."""
+    told = {"TOKIA_ENV": "production", "STAFF_NEEDS_MFA": "false", "PATH": os.environ["PATH"]}
+    argv = [sys.executable, "-c", "import tokia.settings"]
+    started = subprocess.run(argv, cwd=ROOT, env=told, capture_output=True, text=True)
+    assert "STAFF_NEEDS_MFA stays on in production" in started.stderr
