@@ -371,8 +371,11 @@ def version_in_force(at: dt.datetime | None = None, *, book: PriceBook | None = 
 def price_lists(at: dt.datetime | None = None) -> dict[str, PriceList]:
     """Every route's prices in force at an instant (now, if empty), by route name. No published version: empty."""
     version = version_in_force(at)
-    if version is None:
-        return {}
+    return {} if version is None else lists_of(version)
+
+
+def lists_of(version: PriceVersion) -> dict[str, PriceList]:
+    """The same of one version, in force or not: a draft's are what would be asked if it were."""
     rate = version.exchange_rate.rate if version.exchange_rate else None
     units: dict[str, dict[str, UnitPrice]] = defaultdict(dict)
     for price in Price.objects.filter(version=version):

@@ -1,4 +1,4 @@
-"""Rules, fallbacks and what callers think of answers, in the admin; and "Explicar rota": what would happen to a call.
+"""Rules, fallbacks and what callers think of answers, in the admin; the simulator is `gateway.admin_explain`.
 
 All of it is in force in every gateway within two seconds of being saved.
 """
@@ -10,18 +10,13 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action
 
-from accounts.models import Organization
 from billing import pricebooks
-from billing.admin_parts import LookOnly, dress
-from gateway.errors import GatewayError
+from billing.admin_parts import LookOnly
+from gateway.admin_explain import explain_page
 from gateway.models import FailureKind, Fallback, Feedback, Route, RoutingRule, RuleStep
-from gateway.simulation import Question, explain_route
-
-SORTS = [("", "pela regra"), ("price", "menor preço"), ("latency", "menor latência"), ("throughput", "maior velocidade")]
 
 
 # ── Rules ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -76,7 +71,7 @@ class RoutingRuleAdmin(ModelAdmin):  # type: ignore[misc]
         super().save_related(request, form, formsets, change)
         warn_of(request, [step.route for step in form.instance.steps.select_related("route")])
 
-    @action(description="Explicar rota", url_path="explicar", permissions=["view"])  # type: ignore[untyped-decorator]
+    @action(description="Simulador de rotas", url_path="explicar", permissions=["view"])  # type: ignore[untyped-decorator]
     def explain(self, request: HttpRequest) -> HttpResponse:
         return explain_page(self, request)
 
@@ -136,59 +131,3 @@ class FeedbackAdmin(LookOnly):
     search_fields = ["call_id", "organization__name"]
     fields = ["call_id", "organization", "score", "created_at"]
     readonly_fields = fields
-
-
-# ── Explain ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-class QuestionForm(forms.Form):
-    model = forms.CharField(
-        label="Modelo pedido",
-        max_length=200,
-        widget=forms.TextInput({"list": "nomes"}),
-        help_text="Um modelo, um apelido, ou um virtual (tokia/balanced).",
-    )
-    organization = forms.IntegerField(
-        label="Empresa (número)", required=False, help_text="Com as chaves próprias e os experimentos dela."
-    )
-    characters = forms.IntegerField(label="Tamanho do texto (caracteres)", initial=400, min_value=0, max_value=20_000_000)
-    output_tokens = forms.IntegerField(label="Tokens de saída", initial=500, min_value=1, max_value=1_000_000)
-    tools = forms.IntegerField(label="Ferramentas", initial=0, min_value=0, max_value=128)
-    budget_ms = forms.IntegerField(label="Orçamento de latência (ms)", required=False, min_value=1, max_value=600_000)
-    session = forms.CharField(label="Sessão", required=False, max_length=200)
-    sort = forms.ChoiceField(label="Ordenar por", choices=SORTS, required=False)
-    is_strict = forms.BooleanField(label="Orçamento estrito", required=False)
-    has_media = forms.BooleanField(label="Com imagem ou arquivo", required=False)
-    has_code = forms.BooleanField(label="Com código", required=False)
-    is_portuguese = forms.BooleanField(label="Em português", required=False, initial=True)
-    denies_training = forms.BooleanField(label="Sem uso para treino", required=False)
-    needs_zero_retention = forms.BooleanField(label="Com retenção zero", required=False)
-
-    def clean_organization(self) -> Organization | None:
-        number = self.cleaned_data["organization"]
-        if number is None:
-            return None
-        found = Organization.objects.filter(pk=number).first()
-        if found is None:
-            raise forms.ValidationError("Não há empresa com este número.")
-        return found
-
-    def question(self) -> Question:
-        given = {name: value for name, value in self.cleaned_data.items() if value is not None}
-        return Question(**given)
-
-
-def explain_page(admin_: ModelAdmin, request: HttpRequest) -> HttpResponse:
-    """A GET form: an answer has an address, and nothing is changed."""
-    form = QuestionForm(request.GET if "model" in request.GET else None)
-    dress(form)
-    explanation, refusal = None, ""
-    if form.is_bound and form.is_valid():
-        try:
-            explanation = explain_route(form.question())
-        except GatewayError as error:
-            refusal = f"{error.status} {error.code}: {error.message}"
-    context = {
-        **admin_.admin_site.each_context(request),
-        "title": "Explicar rota", "opts": admin_.opts, "form": form, "explanation": explanation, "refusal": refusal,
-        "names": [*RoutingRule.objects.values_list("name", flat=True), *Route.objects.values_list("name", flat=True)],
-    }  # fmt: skip
-    return render(request, "admin/gateway/explain.html", context)

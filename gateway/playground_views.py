@@ -27,10 +27,10 @@ PRESETS = (("resumo", "Resumo"), ("extracao", "Extração JSON"), ("classificaca
 TABS = (("curl", "curl"), ("python", "Python"), ("node", "Node"))
 
 
+@csp_update({"connect-src": [origin_of(settings.GATEWAY_URL).decode()]})  # no other page calls it
 @require_safe
 @requires("keys.manage")
 @gated("playground")
-@csp_update({"connect-src": [origin_of(settings.GATEWAY_URL).decode()]})  # no other page calls it
 def page(request: MemberRequest) -> HttpResponseBase:
     models = playground.playables(request.membership.organization)
     asked = request.GET.get("modelo", "")

@@ -245,5 +245,5 @@ def test_it_explains_with_an_organizations_own_keys(staff: Client, routes: dict[
 
 
 def test_it_opens_empty_and_lists_feedback_without_its_words(staff: Client) -> None:
-    assert "Explicar" in staff.get(EXPLAIN, follow=True).content.decode()
+    assert "Simular" in staff.get(EXPLAIN, follow=True).content.decode()
     assert staff.get(reverse("admin:gateway_feedback_changelist")).status_code == 200
