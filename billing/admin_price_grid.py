@@ -40,6 +40,7 @@ class Row:
 
     price: Price  # as it would be
     cells: Cells  # as typed
+    saved: Cells
     change: PriceChange  # against what is in force
     margin: price_margins.LineMargin
     cost_nanos: int
@@ -48,6 +49,11 @@ class Row:
     is_unsaved: bool
     is_picked: bool
     is_first: bool  # of its model
+
+    @property
+    def key(self) -> str:
+        """In the names of fields: a number would be written 1.234 in a template."""
+        return str(self.price.pk)
 
     @property
     def dollars(self) -> str:
@@ -133,14 +139,15 @@ class Grid:
         wants_changed = self.query.get("mostrar") == "mudou"
         errors = {error.price_id: error for error in self.reading.errors}
         rows: list[Row] = []
-        for price, margin in zip(self.reading.prices, self.judged(), strict=True):
+        for saved, price, margin in zip(self.saved, self.reading.prices, self.judged(), strict=True):
             change = changes[price.route_name, price.unit]
             is_hidden = (provider and price.provider_name != provider) or (words and words not in price.route_name.lower())
             if is_hidden or (wants_changed and change.kind == "same" and price.pk not in self.typed):
                 continue
             rows.append(
                 Row(
-                    price=price, cells=self.typed.get(price.pk, cells_of(price)), change=change, margin=margin,
+                    price=price, cells=self.typed.get(price.pk, cells_of(saved)), saved=cells_of(saved), change=change,
+                    margin=margin,
                     cost_nanos=cost_of_line(price, self.rate), effect_nanos=effect.by_line.get((price.route_name, price.unit), 0),
                     error=errors.get(price.pk), is_unsaved=price.pk in self.reading.changed, is_picked=str(price.pk) in self.picked,
                     is_first=not rows or rows[-1].price.route_name != price.route_name,
@@ -296,6 +303,7 @@ def _show(
         "notice_days": settings.PRICE_NOTICE_DAYS, "least_margin": settings.PRICE_MARGIN_MIN_PERCENT,
         "has_dearer": counted[1] + counted[3],
         "providers": sorted({price.provider_name for price in grid.saved if price.provider_name}), "query": request.GET,
+        "sim_route": request.POST.get("sim-route") or (shown[0].price.route_name if shown else ""),
         "routes": sorted({price.route_name for price in grid.saved}), "simulated": grid.simulate(), "form": request.POST,
         "quantities": [(name, label, request.POST.get(f"sim-{name}", "")) for name, label in SIMULATED],
         "reason": grid.reason, "digest": request.POST.get("digest") or price_margins.digest_of(grid.saved),

@@ -22,6 +22,8 @@ function touch(input) {
   input.classList.toggle("is-touched", input.value.trim() !== input.dataset.saved);
 }
 
+rows.flat().forEach(touch); // what was checked and not saved yet
+
 const touched = () => rows.flat().filter((input) => input.classList.contains("is-touched")).length;
 
 form?.addEventListener("input", (event) => {
