@@ -73,6 +73,12 @@ if (all) {
   });
 }
 
+// The admin's own script writes a chosen file's name into a text field that it expects around it: here is none for it.
+const keepFile = (event) => {
+  if (event.target.type === "file") event.stopPropagation();
+};
+grid?.addEventListener("change", keepFile, true);
+
 form?.addEventListener("submit", () => {
   isLeaving = true;
 });
