@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from tokia.production import find_refusal
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -515,36 +517,5 @@ UNFOLD = {
 }
 
 # ── Production refuses to start unsafely ─────────────────────────────────────────────────────────────────────────────
-if IS_PRODUCTION:
-    _missing = [
-        name
-        for name in (
-            "SECRET_KEY", "ENCRYPTION_KEYS", "PSP_BASE_URL", "PSP_CLIENT_ID", "PSP_CERT_FILE", "PSP_PIX_KEY", "PSP_WEBHOOK_SECRET",
-        )
-        if not globals()[name]
-    ]  # fmt: skip
-    if not env.str("EMAIL_URL", ""):
-        _missing.append("EMAIL_URL")
-    if not STAFF_NEEDS_MFA:
-        raise ImproperlyConfigured("STAFF_NEEDS_MFA stays on in production: the administration moves money.")
-    if any(
-        bool(id_) != bool(secret)
-        for id_, secret in ((GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET), (GITHUB_CLIENT_ID, GITHUB_CLIENT_SECRET))
-    ):
-        raise ImproperlyConfigured("GOOGLE_CLIENT_ID and GITHUB_CLIENT_ID each go with their secret.")
-    if _missing:
-        raise ImproperlyConfigured(f"Production needs: {', '.join(_missing)}.")
-    if DEBUG or SANDBOX_URL or CRASHPOINT or OUTBOUND_LOOPBACK:
-        raise ImproperlyConfigured("DEBUG, SANDBOX_URL, CRASHPOINT and OUTBOUND_LOOPBACK have no place in production.")
-    if len(SECRET_KEY) < 50 or len(PSP_WEBHOOK_SECRET) < 32:
-        raise ImproperlyConfigured("SECRET_KEY needs 50 characters or more, PSP_WEBHOOK_SECRET 32.")
-    if FOCUS_WEBHOOK_SECRET and len(FOCUS_WEBHOOK_SECRET) < 32:
-        raise ImproperlyConfigured("FOCUS_WEBHOOK_SECRET needs 32 characters or more.")
-    if STRIPE_SECRET_KEY and (not STRIPE_SECRET_KEY.startswith(("sk_live_", "rk_live_")) or STRIPE_API_URL):
-        raise ImproperlyConfigured("STRIPE_SECRET_KEY is a live key in production, and STRIPE_API_URL is empty: Stripe's own.")
-    if STRIPE_SECRET_KEY and not (STRIPE_WEBHOOK_SECRETS and all(len(secret) >= 32 for secret in STRIPE_WEBHOOK_SECRETS)):
-        raise ImproperlyConfigured("STRIPE_WEBHOOK_SECRETS: each of 32 characters or more, as Stripe gives them.")
-    if not all(url.startswith("https://") for url in (WEB_URL, GATEWAY_URL, PSP_BASE_URL, PSP_TOKEN_URL)):
-        raise ImproperlyConfigured("WEB_URL, GATEWAY_URL and the bank's addresses are https in production.")
-    if not all(url.startswith("https://") for url in (SEFIN_URL, ADN_URL, PARAM_URL, FOCUS_URL, CEP_URL) if url):
-        raise ImproperlyConfigured("SEFIN_URL, ADN_URL, PARAM_URL, FOCUS_URL and CEP_URL are https in production, or empty.")
+if IS_PRODUCTION and (_refusal := find_refusal({**globals(), "EMAIL_URL": env.str("EMAIL_URL", "")})):
+    raise ImproperlyConfigured(_refusal)
