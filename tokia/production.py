@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 NEEDED = (
-    "SECRET_KEY", "ENCRYPTION_KEYS", "PSP_BASE_URL", "PSP_CLIENT_ID", "PSP_CERT_FILE", "PSP_PIX_KEY", "PSP_WEBHOOK_SECRET", "EMAIL_URL",
+    "SECRET_KEY", "ENCRYPTION_KEYS", "PSP_BASE_URL", "PSP_CLIENT_ID", "PSP_CERT_FILE", "PSP_PIX_KEY", "PSP_WEBHOOK_SECRET",
+    "EMAIL_URL",
 )  # fmt: skip
 
 
