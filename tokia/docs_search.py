@@ -56,22 +56,19 @@ def _bare_entries() -> tuple[tuple[str, str, str], ...]:
 
 
 def find(query: str) -> list[Found]:
-    """The best first: every word has to be somewhere in the passage or its headings."""
+    """The best first, of the passages that hold the most of the words."""
     words = bare(query[:QUERY_CHARACTERS_MAX]).split()[:WORDS_MAX]
-    if not words:
-        return []
-    ranked: list[tuple[int, int, Entry]] = []
-    for entry, (title, heading, text) in zip(entries(), _bare_entries(), strict=True):
-        points = 0
-        for word in words:
-            worth = (IN_TITLE if word in title else 0) + (IN_HEADING if word in heading else 0) + (IN_TEXT if word in text else 0)
-            if not worth:
-                break
-            points += worth
-        else:
-            ranked.append((-points - (IN_HEADING if " ".join(words) in (title, heading) else 0), len(ranked), entry))
-    ranked.sort(key=lambda row: row[:2])
-    return [Found(entry, excerpt_of(entry.text, words)) for _, _, entry in ranked[:RESULTS_MAX]]
+    ranked: list[tuple[int, int, int, Entry]] = []
+    for place, (entry, (title, heading, text)) in enumerate(zip(entries(), _bare_entries(), strict=True)):
+        worths = [
+            (IN_TITLE if word in title else 0) + (IN_HEADING if word in heading else 0) + (IN_TEXT if word in text else 0)
+            for word in words
+        ]
+        points = sum(worths) + (IN_HEADING if " ".join(words) in (title, heading) else 0)
+        if found := sum(worth > 0 for worth in worths):
+            ranked.append((-found, -points, place, entry))
+    ranked.sort(key=lambda row: row[:3])
+    return [Found(entry, excerpt_of(entry.text, words)) for found, _, _, entry in ranked[:RESULTS_MAX] if found == ranked[0][0]]
 
 
 def excerpt_of(text: str, words: list[str]) -> str:

@@ -48,19 +48,19 @@ async function load() {
 }
 
 function rank(entries, words) {
+  const phrase = words.join(" ");
   const ranked = [];
   for (const entry of entries) {
     const [title, heading, text] = entry.bare;
-    let points = 0;
-    for (const word of words) {
-      const worth = (title.includes(word) ? IN_TITLE : 0) + (heading.includes(word) ? IN_HEADING : 0) + (text.includes(word) ? IN_TEXT : 0);
-      if (!worth) { points = 0; break; }
-      points += worth;
-    }
-    const phrase = words.join(" ");
-    if (points) ranked.push([points + (phrase === title || phrase === heading ? IN_HEADING : 0), entry]);
+    const worths = words.map((word) => (
+      (title.includes(word) ? IN_TITLE : 0) + (heading.includes(word) ? IN_HEADING : 0) + (text.includes(word) ? IN_TEXT : 0)
+    ));
+    const found = worths.filter(Boolean).length;
+    const points = worths.reduce((sum, worth) => sum + worth, 0) + (phrase === title || phrase === heading ? IN_HEADING : 0);
+    if (found) ranked.push({ entry, found, points });
   }
-  return ranked.sort((one, other) => other[0] - one[0]).slice(0, RESULTS_MAX).map(([, entry]) => entry);
+  ranked.sort((one, other) => other.found - one.found || other.points - one.points);
+  return ranked.slice(0, RESULTS_MAX).filter(({ found }) => found === ranked[0].found).map(({ entry }) => entry);
 }
 
 function show(entries) {
