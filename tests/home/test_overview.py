@@ -218,7 +218,7 @@ def test_it_tells_prices_that_are_to_come(client: Client, cast: Cast) -> None:
     PriceNotice.everywhere.create(version=later, organization=cast.acme, changes=[change] * 5)
     client.force_login(cast.bob)
     page = client.get("/app/").content.decode()
-    assert "Preços novos nos modelos que você usa" in page and "R$\u00a012,50/1M" in page and "e mais 1" in page
+    assert "Preços novos nos modelos que você usa" in page and "R$\u00a012,5000/1M" in page and "e mais 1" in page
     client.force_login(cast.charlie)
     assert "Preços novos" not in client.get("/app/").content.decode()
 
