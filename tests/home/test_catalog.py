@@ -132,13 +132,13 @@ def test_it_keeps_what_is_ticked_while_filters_change(shop: None, client: Client
 @pytest.mark.django_db
 def test_a_visitor_costs_a_handful_of_queries(shop: None, client: Client, django_assert_max_num_queries: Any) -> None:
     for path, most in (
-        ("/modelos/", 4),
-        ("/modelos/acme/small/", 8),
+        ("/modelos/", 5),
+        ("/modelos/acme/small/", 9),
         ("/precos/", 6),
-        ("/modelos/comparar/?m=acme/small&m=zeta/big", 6),
+        ("/modelos/comparar/?m=acme/small&m=zeta/big", 7),
     ):
         client.get(path)
-        with django_assert_max_num_queries(most):  # the shop's two, the fee of own keys, the rates, the history
+        with django_assert_max_num_queries(most):  # the shop's two, the fee of own keys, the rates, the history, the flags
             client.get(path)
 
 
@@ -302,3 +302,9 @@ def test_a_provider_that_trains_says_so(shop: None, client: Client) -> None:
     Provider.objects.filter(pk=make_provider().pk).update(trains_on_data=True)
     Provider.objects.filter(deployments__route__name="acme/small").update(trains_on_data=True, has_zero_retention=False)
     assert "pode usar o conteúdo para treino" in page_of(client, "/modelos/acme/small/")
+
+
+@pytest.mark.django_db
+def test_nobody_is_sent_to_a_playground_that_is_not_there(shop: None, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tokia.catalog_pages.is_on", lambda name, organization=None: False)
+    assert "/app/playground/" not in page_of(client, "/modelos/") + page_of(client, "/modelos/acme/small/")
