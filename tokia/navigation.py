@@ -101,10 +101,7 @@ def menu_for(membership: Membership | None) -> list[Group]:
     """The menu without what the role can't open; empty for people without an organization."""
     if membership is None:
         return []
-    groups = [
-        Group(group.label, tuple(item for item in group.items if may(membership, item.permission) and _is_served(item.url)))
-        for group in MENU
-    ]
+    groups = [Group(group.label, tuple(item for item in group.items if _is_open(item, membership))) for group in MENU]
     return [group for group in groups if group.items]
 
 

@@ -228,7 +228,7 @@ def test_it_saves_nothing_over_what_another_saved_meanwhile(ana: Client, draft: 
 
 @pytest.mark.django_db
 def test_it_filters_and_simulates_and_never_edits_what_is_published(ana: Client, draft: PriceVersion) -> None:
-    Price.objects.filter(pk=line(draft, "input").pk).update(pk=1_234_567)
+    Price.objects.filter(pk=line(draft, "input").pk).update(id=1_234_567)
     assert 'name="amount-1234567"' in text_of(ana.get(address(draft)))  # not 1.234.567
     routes = {row.price.route_name for row in ana.get(address(draft), {"provedor": "openai"}).context["rows"]}
     assert routes == {GPT.route_name}
