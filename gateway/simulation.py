@@ -38,7 +38,7 @@ from gateway.calls import (
 from gateway.circuit_reports import CircuitState, read_circuits
 from gateway.circuit_rules import CLOSED, HALF_OPEN, OPEN
 from gateway.models import Credential, CredentialHealth, FailureKind, OwnKey
-from gateway.planning import plan_call
+from gateway.planning import SUFFIXES, plan_call
 from gateway.preferences import take_preferences
 from gateway.routing import FIT, RESERVE, SLOW, UNKNOWN, fit_of
 from gateway.vitals import UNMEASURED, Measured
@@ -189,6 +189,9 @@ def explain_route(question: Question, what_if: WhatIf = NOTHING) -> Explanation:
     plans = [plan() for _ in range(DRAWS)]
     firsts = Counter(found[0].deployment.circuit for found, _ in plans)
     candidates, routing = next(planned for planned in plans if planned[0][0].deployment.circuit == firsts.most_common(1)[0][0])
+    suffix = model.rpartition(":")[2]
+    if routing.asked == model and suffix in SUFFIXES:  # the planning took it for what it is
+        preferences = msgspec.structs.replace(preferences, sort=SUFFIXES[suffix])
     seen = _Seen(question, preferences, board, dict(Credential.objects.values_list("pk", "label")), _landed_costs(), firsts)
     involved = {candidate.route.name for candidate in candidates} | {skipped.route for skipped in routing.skipped}
     return Explanation(

@@ -13,6 +13,7 @@ from django.utils.html import escape
 from accounts.models import LimitProfile, User
 from billing.models import ExchangeRate, PriceVersion, ProviderCost
 from billing.money import BRL
+from gateway.errors import RouteNotFound
 from gateway.models import Deployment, Fallback, Route
 from gateway.simulation import DRAWS, Question, explain_route
 from gateway.what_if import WhatIf
@@ -92,12 +93,13 @@ def test_it_imagines_a_price_and_a_draft(routes: dict[str, Any]) -> None:
     found = explain_route(Question(model="a/first", characters=4_000, output_tokens=1_000), dear).candidates[0]
     assert (found.amount_nanos, found.margin_percent) == (4_000_000, -150)
     assert order(dear, options='{"provider": {"max_price": {"prompt": 5}}}') == ["Uno", "Duo", "Tres"]
-    assert order(options='{"provider": {"max_price": {"prompt": 5}}}') == ["Tres"]
+    with pytest.raises(RouteNotFound):  # nobody of what was asked for is that cheap
+        order(options='{"provider": {"max_price": {"prompt": 5}}}')
 
 
 def test_it_reads_options_as_the_api_does(routes: dict[str, Any]) -> None:
     assert order(options='{"provider": {"order": ["duo"], "allow_fallbacks": false}}')[0] == "Duo"
-    assert order(options='{"provider": {"only": ["duo"]}, "models": ["b/second"]}') == ["Duo", "Tres"]
+    assert order(options='{"provider": {"only": ["duo"]}, "models": ["b/second"]}') == ["Duo"]
     asked = explain_route(Question(model="b/second:floor", options='{"models": ["a/first"]}')).candidates
     assert asked[0].provider == "Tres" and asked[0].why.startswith("do menor preço")
 
