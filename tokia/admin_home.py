@@ -123,7 +123,7 @@ def _money_tiles() -> list[Tile]:
 
 def _earned_tiles() -> list[Tile]:
     earned = platform_figures.earned()
-    url = "/admin/billing/usageday/margem"
+    url = "/admin/billing/usageday/margem/"
     failed = "" if earned.failed_today_bps is None else f"; {pct(earned.failed_today_bps)} com erro"
     return [
         Tile("Receita hoje", brl(earned.today.net_nanos), f"{compacto(earned.today.calls)} requisições{failed}", url),

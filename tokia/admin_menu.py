@@ -30,7 +30,7 @@ PLACES: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
         ("Lançamentos", "billing.ledgerentry", "menu_book", ""),
         ("Diferenças", "billing.difference", "difference", ""),
         ("Conciliações", "billing.reconciliationrun", "compare_arrows", ""),
-        ("Margem", "/admin/billing/usageday/margem", "trending_up", "billing.change_usageday"),
+        ("Margem", "/admin/billing/usageday/margem/", "trending_up", "billing.change_usageday"),
     )),
     ("Preços", (
         ("Versões de preços", "billing.priceversion", "sell", ""),

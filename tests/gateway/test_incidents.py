@@ -101,19 +101,19 @@ def test_staff_open_tell_and_resolve_in_the_admin() -> None:
     client = Client()
     client.force_login(User.objects.create_superuser("root@tokia.com.br", PASSWORD))
     form = {"title": "PIX lento", "impact": "slow", "affects": "", "text": "O banco demora.", "starts_at": "", "ends_at": ""}
-    assert client.get("/admin/gateway/incident/abrir").status_code == 200
-    response = client.post("/admin/gateway/incident/abrir", form)
+    assert client.get("/admin/gateway/incident/abrir/").status_code == 200
+    response = client.post("/admin/gateway/incident/abrir/", form)
     incident = Incident.objects.get()
     assert response["Location"] == f"/admin/gateway/incident/{incident.pk}/change/"
     assert "PIX lento" in client.get("/admin/gateway/incident/").content.decode()
     base = f"/admin/gateway/incident/{incident.pk}"
-    assert client.post(f"{base}/atualizar", {"status": "identified", "text": "É do banco."}).status_code == 302
-    assert client.post(f"{base}/resolver", {"text": "Normal."}).status_code == 302
+    assert client.post(f"{base}/atualizar/", {"status": "identified", "text": "É do banco."}).status_code == 302
+    assert client.post(f"{base}/resolver/", {"text": "Normal."}).status_code == 302
     incident.refresh_from_db()
     assert incident.status == "resolved" and [update.text for update in incident.updates.order_by("id")] == [
         "O banco demora.", "É do banco.", "Normal.",
     ]  # fmt: skip
-    assert client.post(f"{base}/atualizar", {"status": "monitoring", "text": "x"}).status_code == 403
+    assert client.post(f"{base}/atualizar/", {"status": "monitoring", "text": "x"}).status_code == 403
     assert client.post(f"{base}/delete/", {"post": "yes"}).status_code == 403
 
 
@@ -122,6 +122,6 @@ def test_who_may_only_look_opens_nothing() -> None:
     client.force_login(make_staff("gateway.view_incident"))
     incident = make_incident()
     assert client.get("/admin/gateway/incident/").status_code == 200
-    assert client.post("/admin/gateway/incident/abrir", {"title": "x", "impact": "slow", "text": "x"}).status_code == 403
-    assert client.post(f"/admin/gateway/incident/{incident.pk}/resolver", {"text": "x"}).status_code == 403
+    assert client.post("/admin/gateway/incident/abrir/", {"title": "x", "impact": "slow", "text": "x"}).status_code == 403
+    assert client.post(f"/admin/gateway/incident/{incident.pk}/resolver/", {"text": "x"}).status_code == 403
     assert Incident.objects.count() == 1 and IncidentUpdate.objects.count() == 1
