@@ -6,10 +6,16 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection, transaction
+from django.test import Client
 
 from accounts import audit
-from accounts.models import AuditEvent
+from accounts.keys import mint_key, rotate_key
+from accounts.models import AuditEvent, Membership
+from accounts.suspension import suspend
 from accounts.tenancy import tenant
+from billing.budgets import set_budget
+from billing.hooks import create_hook
+from billing.money import BRL
 from tests.cast import make_cast
 from tokia import clock
 
@@ -73,3 +79,51 @@ def test_it_names_browsers() -> None:
     assert audit.describe_browser(CHROME + " Edg/142.0") == "Edge no Windows"
     assert audit.describe_browser("python-requests/2.32 x") == "python-requests/2.32"
     assert audit.describe_browser("") == ""
+
+
+def test_it_follows_what_people_do_without_their_secrets(client: Client) -> None:
+    """Whichever door they come by: a verb notes who the request is of."""
+    cast = make_cast()
+    client.force_login(cast.alice)
+    client.post("/app/equipe/", {"emails": "dora@acme.com.br", "role": "finance"})
+    bob = Membership.everywhere.get(user=cast.bob)
+    client.post(f"/app/equipe/{bob.pk}/papel/", {"role": "admin"})
+    with audit.origin(audit.Origin(ip="203.0.113.9", user_of=lambda: cast.alice)):
+        key, secret = mint_key(cast.acme, user=cast.alice, name="Produção", scopes=["call", "keys.write", "keys.read"])
+        rotated = rotate_key(key, by=cast.alice)
+        _, hook_secret = create_hook(cast.acme, url="https://acme.com.br/ouvir?senha=abc", name="erp")
+        set_budget(cast.acme, by=cast.alice, scope="organization", window="month", limit_nanos=10 * BRL)
+    client.delete(f"/api/v1/keys/{key.pk}", headers={"authorization": f"Bearer {rotated}"})
+    with audit.origin(audit.Origin(user_of=lambda: cast.alice)):
+        suspend(cast.acme, reason="teste")
+    found = {event.kind: event for event in AuditEvent.everywhere.filter(organization=cast.acme)}
+    assert set(found) >= {
+        "member_invited", "role_changed", "key_created", "key_rotated", "key_revoked", "hook_created", "budget_set",
+        "organization_suspended",
+    }  # fmt: skip
+    assert {event.user for event in found.values()} == {cast.alice}
+    assert found["key_revoked"].detail["via"].startswith("Produção") and found["role_changed"].detail["to"] == "Administrador"
+    assert found["key_created"].ip == "203.0.113.9" and found["member_invited"].ip == "127.0.0.1"
+    told = str([event.detail for event in found.values()])
+    for hidden in (secret, rotated, hook_secret, "senha=abc"):
+        assert hidden not in told
+
+
+def test_it_shows_filters_and_hands_out_the_log(client: Client) -> None:
+    cast = make_cast()
+    audit.note("key_created", organization=cast.acme, user=cast.alice, detail={"name": "=SOMA(A1)"}, ip="203.0.113.9")
+    audit.note("member_invited", organization=cast.acme, user=cast.bob, detail={"email": "dora@acme.com.br"})
+    audit.note("key_created", organization=cast.globex, user=cast.charlie, detail={"name": "da globex"})
+    client.force_login(cast.bob)
+    assert client.get("/app/configuracoes/seguranca/registro/").status_code == 403  # a developer
+    client.force_login(cast.alice)
+    page = client.get("/app/configuracoes/seguranca/registro/").content.decode()
+    assert "Criou uma chave" in page and "203.0.113.9" in page and "dora@acme.com.br" in page and "globex" not in page.lower()
+    for query, shown in (("o-que=key_created", 1), (f"quem={cast.bob.pk}", 1), ("desde=2020-01-01", 2), ("ate=2020-01-01", 0)):
+        assert len(client.get(f"/app/configuracoes/seguranca/registro/?{query}").context["events"]) == shown, query
+    assert "Limpar filtros" in client.get("/app/configuracoes/seguranca/registro/?ate=2020-01-01").content.decode()
+    for nonsense in ("antes=x", "quem=-1", "desde=ontem", "o-que=nada", "antes=99999999999999999999"):
+        assert client.get(f"/app/configuracoes/seguranca/registro/?{nonsense}").status_code == 200
+    table = b"".join(client.get("/app/configuracoes/seguranca/registro.csv?o-que=key_created")).decode("utf-8-sig")
+    assert "203.0.113.9" in table and "dora@" not in table and "globex" not in table
+    assert AuditEvent.everywhere.filter(kind="export_asked", user=cast.alice).exists()
