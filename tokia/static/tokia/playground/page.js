@@ -246,6 +246,6 @@ function start() {
     if (part("preset")) { const preset = PRESETS[part("preset").dataset.preset]; draft.replace(preset.messages); writeOptions(preset.options); changed(); }
     if (part("clear")) { running?.abort(); store.clear(); draft.replace([]); replies.replaceChildren(); document.querySelector("[data-replies-section]").hidden = true; total = 0n; addUp(0n); changed(); store.clear(); }
   });
-  form.hidden = false;
+  one("send").disabled = false; // until here nothing would take what is sent
   changed();
 }
