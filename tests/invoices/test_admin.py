@@ -13,6 +13,7 @@ from django.urls import reverse
 
 from accounts.models import User
 from invoices import attention, issuing
+from invoices.dps.ids import dps_id
 from invoices.models import Invoice, InvoiceEvent, InvoiceLine, Issuer
 from tests.invoices.desk import ADDRESS, issuer_at_work, note_of, taker_named
 from tests.invoices.tax_office import TaxOffice
@@ -86,7 +87,8 @@ def test_it_repairs_a_taker_and_the_same_number_is_issued(staff: Client, issuer:
 
 
 def test_it_reissues_what_the_tax_office_refused_with_its_number(staff: Client, issuer: Issuer, tax_office: TaxOffice) -> None:
-    invoice = rejected(number=7, series=1, city_code=issuer.city_code, environment=issuer.environment)
+    known = dps_id(city_code=issuer.city_code, tax_id=issuer.tax_id, series=1, number=7)
+    invoice = rejected(number=7, series=1, city_code=issuer.city_code, environment=issuer.environment, dps_id=known)
     assert queue(staff, fila="rejeitadas") == [invoice]
     told = page(staff, reverse("admin:invoices_invoice_changelist"))
     assert "E0310: Código de serviço inválido. Corrigir: regra fiscal, código de tributação nacional" in told
@@ -101,7 +103,7 @@ def test_it_reissues_what_the_tax_office_refused_with_its_number(staff: Client, 
     assert "Só uma nota rejeitada é reemitida" in refused and LogEntry.objects.count() == 1
     issued = issuing.issue(waiting)
     assert (issued.status, issued.number) == (Status.ISSUED, 7), issued.problem
-    assert [(note["dps_id"], note["status"]) for note in tax_office.notes()] == [(issued.dps_id, "issued")]
+    assert [(note["dps_id"], note["status"]) for note in tax_office.notes()] == [(known, "issued")]
 
 
 def test_it_cancels_with_a_code_and_a_reason_that_the_tax_office_takes(
