@@ -85,5 +85,7 @@ def _walk(visitor: Visitor, page: Page, demo: dict[str, str]) -> None:
         assert found == [], f"{path}: {found}"
     visitor.go("/conta/seguranca/")
     page.get_by_role("link", name="Remover Notebook").click()
+    page.get_by_label("Senha", exact=True).fill(demo["password"])
+    page.get_by_role("button", name="Confirmar").click()
     page.get_by_role("button", name="Remover chave de acesso").click()
     expect(page.get_by_text("Chave de acesso removida.")).to_be_visible()
