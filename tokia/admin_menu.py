@@ -18,6 +18,7 @@ PLACES: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
         ("Requisições", "billing.usagerecord", "list_alt", ""),
         ("Perfis de limites", "accounts.limitprofile", "speed", ""),
         ("Auditoria", "accounts.auditevent", "policy", ""),
+        ("Funções experimentais", "accounts.featureflag", "toggle_on", ""),
         ("Avisos a clientes", "billing.event", "notifications", ""),
     )),
     ("Dinheiro", (
@@ -39,6 +40,7 @@ PLACES: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
         ("Câmbio", "billing.exchangerate", "currency_exchange", ""),
         ("Câmbio e encargos", "billing.comparisonparameter", "calculate", ""),
         ("Alarmes de câmbio", "billing.ratealarm", "alarm", ""),
+        ("Câmbio e encargos", "billing.comparisonparameter", "calculate", ""),
         ("Planos de volume", "billing.volumeplan", "stairs", ""),
         ("Contratos de volume", "billing.contract", "contract", ""),
         ("Cupons", "billing.coupon", "confirmation_number", ""),
