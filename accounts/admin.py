@@ -22,6 +22,7 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+import accounts.admin_audit
 import accounts.admin_flags  # noqa: F401 - its pages
 from accounts.keys import revoke_key
 from accounts.members import cancel_invitation
