@@ -117,7 +117,7 @@ def test_it_finds_by_code_and_without_accents() -> None:
     assert docs_search.find("insufficient_balance")[0].entry.url == "/docs/erros/#insufficient_balance"
     assert docs_search.find("orcamento de latencia")[0].entry.url == "/docs/roteamento/#orcamento-de-latencia"
     assert "/docs/webhooks/" in docs_search.find("assinatura webhook")[0].entry.url
-    assert docs_search.find("") == docs_search.find("xyzzy nada") == []
+    assert docs_search.find("") == docs_search.find("xyzzy") == []
 
 
 def test_it_searches_without_a_script(client: Client) -> None:
