@@ -29,7 +29,7 @@ def sign_in(visitor: Visitor, email: str, password: str) -> None:
     page = visitor.go("/admin/")
     page.get_by_label("E-mail").fill(email)
     page.locator("input[name=password]").fill(password)
-    page.get_by_role("button", name="Entrar").click()
+    page.get_by_role("button", name="Entrar", exact=True).click()
     page.wait_for_url("**/admin/")
 
 

@@ -21,7 +21,7 @@ def sign_in(visitor: Visitor, stack: Stack) -> Page:
     page = visitor.go("/conta/entrar/")
     page.locator("input[name=login]").fill(stack.demo["email"])
     page.locator("input[name=password]").fill(stack.demo["password"])
-    page.get_by_role("button", name="Entrar").click()
+    page.get_by_role("button", name="Entrar", exact=True).click()
     expect(page).to_have_url(re.compile("/app/"))
     return page
 

@@ -22,7 +22,7 @@ def sign_in(visitor: Visitor, demo: dict[str, str]) -> None:
     page = visitor.go("/conta/entrar/")
     page.locator("input[name=login]").fill(demo["email"])
     page.locator("input[name=password]").fill(demo["password"])
-    page.get_by_role("button", name="Entrar").click()
+    page.get_by_role("button", name="Entrar", exact=True).click()
     page.wait_for_url("**/app/")
 
 
@@ -111,7 +111,7 @@ def watch_as_staff(visitor: Visitor, demo: dict[str, str]) -> None:
     page = visitor.go("/admin/")
     page.get_by_label("E-mail").fill(demo["admin_email"])
     page.locator("input[name=password]").fill(demo["admin_password"])
-    page.get_by_role("button", name="Entrar").click()
+    page.get_by_role("button", name="Entrar", exact=True).click()
     page.wait_for_url("**/admin/")
     page = visitor.go("/admin/gateway/experiment/")
     visitor.shoot("admin-gateway-experiment")

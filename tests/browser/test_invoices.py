@@ -56,7 +56,7 @@ def test_finance_completes_the_address_by_its_cep_and_reads_a_note(stack: Stack,
     page = visitor.go("/conta/entrar/")
     page.locator("input[name=login]").fill("nota@exemplo.com.br")
     page.locator("input[name=password]").fill("correct horse battery staple")
-    page.get_by_role("button", name="Entrar").click()
+    page.get_by_role("button", name="Entrar", exact=True).click()
     page.wait_for_url("**/app/")
     page.get_by_role("link", name="Notas fiscais").first.click()
     expect(page.get_by_text("As notas aparecem aqui depois do primeiro mês com consumo.")).to_be_visible()

@@ -18,7 +18,7 @@ def sign_in(visitor: Visitor, demo: dict[str, str]) -> Page:
     page = visitor.go("/conta/entrar/")
     page.locator("input[name=login]").fill(demo["email"])
     page.locator("input[name=password]").fill(demo["password"])
-    page.get_by_role("button", name="Entrar").click()
+    page.get_by_role("button", name="Entrar", exact=True).click()
     page.wait_for_url("**/app/")
     return page
 

@@ -80,7 +80,7 @@ def look_at_the_call(visitor: Visitor, demo: dict[str, str], call_id: str) -> No
     page = visitor.go("/conta/entrar/")
     page.locator("input[name=login]").fill(demo["email"])
     page.locator("input[name=password]").fill(demo["password"])
-    page.get_by_role("button", name="Entrar").click()
+    page.get_by_role("button", name="Entrar", exact=True).click()
     page.wait_for_url("**/app/")
     page = visitor.go(f"/app/requisicoes/{call_id}/")
     way = page.locator("section", has=page.get_by_role("heading", name="Caminho"))

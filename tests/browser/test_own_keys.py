@@ -22,7 +22,7 @@ def test_a_company_stores_its_key_and_pays_the_fee_only(stack: Stack, visit: Cal
     page = visitor.go("/conta/entrar/")
     page.locator("input[name=login]").fill(demo["email"])
     page.locator("input[name=password]").fill(demo["password"])
-    page.get_by_role("button", name="Entrar").click()
+    page.get_by_role("button", name="Entrar", exact=True).click()
     page.wait_for_url("**/app/")
     page.get_by_role("link", name="Chaves de provedores").first.click()
     expect(page.get_by_role("heading", name="Chaves de provedores")).to_be_visible()

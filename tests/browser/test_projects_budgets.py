@@ -21,7 +21,7 @@ def test_a_key_meets_its_budget_and_its_projects_archive(stack: Stack, visit: Ca
     page = visitor.go("/conta/entrar/")
     page.locator("input[name=login]").fill(demo["email"])
     page.locator("input[name=password]").fill(demo["password"])
-    page.get_by_role("button", name="Entrar").click()
+    page.get_by_role("button", name="Entrar", exact=True).click()
     page.wait_for_url("**/app/")
     page.get_by_role("link", name="Projetos").first.click()
     page.get_by_label("Novo projeto").fill("Loja")

@@ -21,7 +21,7 @@ def test_a_developer_connects_an_address_and_finance_chooses_its_alerts(stack: S
     page = visitor.go("/conta/entrar/")
     page.locator("input[name=login]").fill(demo["email"])
     page.locator("input[name=password]").fill(demo["password"])
-    page.get_by_role("button", name="Entrar").click()
+    page.get_by_role("button", name="Entrar", exact=True).click()
     page.wait_for_url("**/app/")
     page.get_by_role("link", name="Webhooks").first.click()
     page.get_by_role("link", name="Criar webhook").first.click()
