@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 
 import pytest
 from django.contrib.sessions.backends.db import SessionStore
@@ -85,11 +86,12 @@ def test_it_is_reaped_when_expired_orphaned_or_of_somebody_who_may_not(cast: Cas
     key = open_session_key(member(cast), session_key=session()).key
     made, _ = mint_key(cast.acme, user=cast.bob, name="feita")
     assert reap_session_keys() == 0
-    for change in (
+    changes: tuple[Callable[[], int], ...] = (
         lambda: ApiKey.everywhere.filter(pk=key.pk).update(expires_at=clock.now() - dt.timedelta(seconds=1)),
         lambda: ApiKey.everywhere.filter(pk=key.pk).update(session_digest=digest_of("nenhuma")),
         lambda: Membership.everywhere.filter(user=cast.bob).update(role=Role.FINANCE),
-    ):
+    )
+    for change in changes:
         change()
         assert reap_session_keys() == 1
         assert not is_live(key)
