@@ -23,6 +23,5 @@
     chosen = event.target.value;
     try { localStorage.setItem("tokia.tema", chosen); } catch { /* not remembered */ }
     show();
-    if (document.querySelector("canvas[data-chart]")) location.reload(); // drawn in the colours of the other theme
   });
 })();
