@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 
 import pytest
@@ -21,7 +18,6 @@ from accounts import second_factor
 from accounts.errors import NotAllowed
 from accounts.models import AuditEvent, Membership, User
 from tests.cast import PASSWORD, Cast, make_cast
-from tests.house.sources import ROOT
 
 pytestmark = pytest.mark.django_db
 
@@ -159,11 +155,3 @@ def test_it_says_how_often_a_password_was_wrong(cast: Cast) -> None:
     Client().post("/conta/entrar/", {"login": "ninguem@acme.com.br", "password": "errada"})
     event = AuditEvent.everywhere.get(kind="sign_in_failed")
     assert event.user == cast.alice and event.organization == cast.acme and event.ip == "127.0.0.1"
-
-
-def test_it_refuses_to_start_in_production_without_it() -> None:
-    """Before anything else that production needs is looked at."""
-    told = {"TOKIA_ENV": "production", "STAFF_NEEDS_MFA": "false", "PATH": os.environ["PATH"]}
-    argv = [sys.executable, "-c", "import tokia.settings"]
-    started = subprocess.run(argv, cwd=ROOT, env=told, capture_output=True, text=True)
-    assert "STAFF_NEEDS_MFA stays on in production" in started.stderr

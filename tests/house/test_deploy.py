@@ -269,6 +269,8 @@ def test_it_refuses_the_example_as_it_stands() -> None:
         ({"STRIPE_SECRET_KEY": "sk_live_0123456789", "STRIPE_API_URL": "http://127.0.0.1:8090/stripe"}, "STRIPE_API_URL"),
         ({"STRIPE_SECRET_KEY": "sk_live_0123456789"}, "STRIPE_WEBHOOK_SECRETS"),
         ({"STRIPE_SECRET_KEY": "sk_live_0123456789", "STRIPE_WEBHOOK_SECRETS": "short"}, "STRIPE_WEBHOOK_SECRETS"),
+        ({"STAFF_NEEDS_MFA": "false"}, "STAFF_NEEDS_MFA"),
+        ({"GOOGLE_CLIENT_ID": "half"}, "GOOGLE_CLIENT_ID"),
         ({"DEBUG": "true"}, "DEBUG"),
         ({"SANDBOX_URL": "http://127.0.0.1:8090"}, "SANDBOX_URL"),
         ({"CRASHPOINT": "before_settle"}, "CRASHPOINT"),

@@ -17,6 +17,7 @@ from invoices.dps.ids import dps_id
 from invoices.models import Invoice, InvoiceEvent, InvoiceLine, Issuer
 from tests.invoices.desk import ADDRESS, issuer_at_work, note_of, taker_named
 from tests.invoices.tax_office import TaxOffice
+from tokia import attention as home_attention
 from tokia import clock
 
 pytestmark = pytest.mark.django_db
@@ -232,10 +233,13 @@ def test_it_sorts_what_needs_a_person_by_why(staff: Client, tax_office: TaxOffic
     assert len(queue(staff, fila="todas")) == len(made) == attention.waiting_count()
     Issuer.objects.filter(pk=issuer.pk).update(channel="manual")
     assert queue(staff, fila="paradas") == [made["certificado"]]
+    home_attention.forget()
     home = page(staff, reverse("admin:index"))
-    assert "8 notas precisam de alguém" in home and "certificado" not in home
+    assert '<span class="tk-count">8</span><span class="tk-grow">Notas precisam de alguém' in home
+    assert "Certificado das notas" not in home
     Issuer.objects.filter(pk=issuer.pk).update(channel="sefin")
-    assert "Notas sem certificado" in page(staff, reverse("admin:index"))
+    home_attention.forget()
+    assert "Certificado das notas falta" in page(staff, reverse("admin:index"))
 
 
 # ── Who may, and what is never run ───────────────────────────────────────────────────────────────────────────────────

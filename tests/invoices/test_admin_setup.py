@@ -195,7 +195,7 @@ def test_a_certificate_goes_in_and_neither_file_nor_password_comes_out(staff: Cl
     assert certificates.load(issuer).ends_at == kept.ends_at
     assert staff.post(name_of("certificate", "deactivate", kept.pk), {"reason": "Chave exposta"}).status_code == 302
     assert not Certificate.objects.get().is_active
-    assert "Notas sem certificado" in staff.get(reverse("admin:index")).content.decode()
+    assert "Certificado das notas falta" in staff.get(reverse("admin:index")).content.decode()
     for name in ("add", "delete"):
         arguments = [] if name == "add" else [kept.pk]
         assert staff.post(name_of("certificate", name, *arguments), {"post": "yes"}).status_code == 403
