@@ -225,10 +225,17 @@ class TopUpResource(Resource):
         return tell_charge(get_object_or_404(Charge.objects, pk=top_up_id))
 
 
+# What pages tell apart and programs need not: a rumour of a payment is none yet, and what went back afterwards was paid.
+_STATUSES = {
+    "awaiting": Charge.Status.PENDING, "confirming": Charge.Status.PENDING, "under_review": Charge.Status.PENDING,
+    "other_amount": Charge.Status.PAID, "twice": Charge.Status.PAID, "returned": Charge.Status.PAID,
+}  # fmt: skip
+
+
 def tell_charge(charge: Charge) -> dict[str, Any]:
     """A charge as of now: one past its time is told expired before the sweep says so."""
     state = state_of(charge)
-    status = {"awaiting": Charge.Status.PENDING, "other_amount": Charge.Status.PAID, "twice": Charge.Status.PAID}.get(state.name)
+    status = _STATUSES.get(state.name)
     awaits = state.name == "awaiting"
     return {
         "id": charge.pk, "status": status or state.name, "amount_nanos": charge.amount_nanos,

@@ -54,10 +54,10 @@ rest=$(mktemp)
 make --no-print-directory check > "$checked" 2>&1 &
 check=$!
 .venv/bin/python -m pytest ${choice:+-m "$choice"} tests/gateway tests/corpus tests/sandbox tests/api tests/docs tests/home tests/house \
-    tests/accounts tests/tokia --ignore-glob='tests/gateway/test_[a-h]*' > "$second" 2>&1 &
+    tests/accounts --ignore-glob='tests/gateway/test_[a-h]*' > "$second" 2>&1 &
 other=$!
 .venv/bin/python -m pytest ${choice:+-m "$choice"} --ignore=tests/gateway --ignore=tests/corpus --ignore=tests/sandbox \
-    --ignore=tests/api --ignore=tests/docs --ignore=tests/home --ignore=tests/house --ignore=tests/accounts --ignore=tests/tokia \
+    --ignore=tests/api --ignore=tests/docs --ignore=tests/home --ignore=tests/house --ignore=tests/accounts \
     --ignore=tests/invoices --ignore=tests/walks > "$rest" 2>&1 &
 last=$!
 trap 'kill "$check" "$other" "$last" 2> /dev/null; cat "$checked" "$second" "$rest"; rm -f "$checked" "$second" "$rest"; exit 130' INT TERM HUP

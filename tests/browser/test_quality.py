@@ -32,7 +32,7 @@ RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 # A row is like the rows before it: of long lists the first ones are looked at.
 SEEN = {"include": [["html"]], "exclude": [["tbody tr:nth-child(n+6)"], ["main li:nth-child(n+25)"]]}
 # No pages: files, what machines read, and what ends the visit.
-NO_PAGE = re.compile(r"\.(csv|json|xml|yaml|txt|pdf|zip|ofx|md|png)$|^webhooks|^healthz|^readyz|/sair/")
+NO_PAGE = re.compile(r"\.(csv|json|xml|yaml|txt|pdf|zip|ofx|md|png)$|^webhooks|^healthz|^readyz|/sair/|arquivo/$|baixar/$")
 LEVELS = "[...document.querySelectorAll('h1, h2, h3, h4')].filter(e => e.checkVisibility()).map(e => +e.tagName[1])"
 WEIGHED = "[...document.querySelectorAll('script[src], link[rel=stylesheet]')].map(e => e.src || e.href)"
 LINKS = "[...document.querySelectorAll('a[href]')].map(e => e.href)"

@@ -101,7 +101,7 @@ def test_a_session_that_is_reaped_before_its_batch_goes_on(world: World, tenant:
     killed.communicate(timeout=60)
     assert Hold.everywhere.exists()
     with_owner("UPDATE billing_gatewaysession SET expires_at = now() - interval '1 hour' WHERE host LIKE 'batches %'")
-    assert reap_sessions(grace_seconds=0) > 0
+    await_true(lambda: reap_sessions(grace_seconds=0) > 0)  # the dead worker's server process may still have its session
     assert not Hold.everywhere.exists()
     await_true(lambda: run_turn(world.folder, QUICK) or client.batches.retrieve(batch.id).status == "completed", seconds=40)
     check_delivered(tenant, client, batch.id, lines=LINES)
@@ -117,7 +117,9 @@ def test_a_worker_that_is_fenced_while_it_works_charges_nothing_for_it(
     turn = start_turn(world.folder, {"GATEWAY_SESSION_SECONDS": "60"}, seconds=30)
     await_true(lambda: Hold.everywhere.count() == 2, seconds=30)
     with_owner("UPDATE billing_gatewaysession SET expires_at = now() - interval '1 hour' WHERE host LIKE 'batches %'")
-    assert reap_sessions(grace_seconds=0) == 2
+    reaped = 0
+    while reaped < 2:  # its heart may have the session at this very moment
+        reaped += reap_sessions(grace_seconds=0)
     turn.communicate(timeout=90)
     assert turn.returncode == 0, (world.folder / "turns.log").read_text()[-3000:]
     await_true(lambda: run_batches() + 1 and client.batches.retrieve(batch.id).status == "completed", seconds=30)
