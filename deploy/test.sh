@@ -45,30 +45,31 @@ elif ! said=$(install_node_packages); then
 fi
 [ $# = 0 ] || exec .venv/bin/python -m pytest ${choice:+-m "$choice"} "$@"
 
-# Lint and types, and three parts of the suites, side by side, since most tests wait; each part has servers of its own: two with the
-# gateway's, and the rest, whose chaos and browser come last, when the others are nearly over. What the first says is seen at once, the
-# others speak at the end.
-checked=$(mktemp)
-second=$(mktemp)
-rest=$(mktemp)
-make --no-print-directory check > "$checked" 2>&1 &
+# Lint and types, and four parts of the suites, side by side, since most tests wait; each part has servers of its own. What the first
+# says is seen at once, the others speak at the end.
+said=$(mktemp -d)
+part() { # its name, its arguments of pytest
+    name=$1
+    shift
+    .venv/bin/python -m pytest ${choice:+-m "$choice"} "$@" > "$said/$name" 2>&1
+}
+make --no-print-directory check > "$said/check" 2>&1 &
 check=$!
-.venv/bin/python -m pytest ${choice:+-m "$choice"} tests/gateway tests/corpus tests/sandbox tests/api tests/docs tests/home tests/house \
-    tests/accounts --ignore-glob='tests/gateway/test_[a-h]*' > "$second" 2>&1 &
-other=$!
-.venv/bin/python -m pytest ${choice:+-m "$choice"} --ignore=tests/gateway --ignore=tests/corpus --ignore=tests/sandbox \
-    --ignore=tests/api --ignore=tests/docs --ignore=tests/home --ignore=tests/house --ignore=tests/accounts \
-    --ignore=tests/invoices --ignore=tests/walks > "$rest" 2>&1 &
-last=$!
-trap 'kill "$check" "$other" "$last" 2> /dev/null; cat "$checked" "$second" "$rest"; rm -f "$checked" "$second" "$rest"; exit 130' INT TERM HUP
+part gateway tests/gateway tests/corpus tests/sandbox tests/api tests/docs tests/home tests/house tests/accounts \
+    --ignore-glob='tests/gateway/test_[a-h]*' &
+gateway=$!
+part browser tests/browser &
+browser=$!
+part rest --ignore=tests/gateway --ignore=tests/corpus --ignore=tests/sandbox --ignore=tests/api --ignore=tests/docs \
+    --ignore=tests/home --ignore=tests/house --ignore=tests/accounts --ignore=tests/browser &
+rest=$!
+trap 'kill "$check" "$gateway" "$browser" "$rest" 2> /dev/null; cat "$said"/*; rm -rf "$said"; exit 130' INT TERM HUP
 code=0
-.venv/bin/python -m pytest ${choice:+-m "$choice"} tests/gateway tests/invoices tests/walks --ignore-glob='tests/gateway/test_[i-z]*' || code=$?
+.venv/bin/python -m pytest ${choice:+-m "$choice"} tests/gateway --ignore-glob='tests/gateway/test_[i-z]*' || code=$?
 echo "The other parts …"
-wait "$check" || code=$?
-cat "$checked"
-wait "$other" || code=$?
-cat "$second"
-wait "$last" || code=$?
-cat "$rest"
-rm -f "$checked" "$second" "$rest"
+for waiting in "$check check" "$gateway gateway" "$browser browser" "$rest rest"; do
+    wait "${waiting% *}" || code=$?
+    cat "$said/${waiting#* }"
+done
+rm -rf "$said"
 exit "$code"
