@@ -129,10 +129,11 @@ class Path:
         month = MonthSpend.everywhere.filter(wallet=self.wallet).values("gross_nanos", "net_nanos", "calls", "month")
         own = {"id", "organization_id", "wallet_id", "batch_id", "entry_id", "created_at"}
         columns = [field.attname for field in UsageRecord._meta.concrete_fields if field.attname not in own]
-        records = UsageRecord.everywhere.filter(wallet_id=self.wallet.pk).order_by("pk").values(*columns)
+        records = UsageRecord.everywhere.filter(wallet_id=self.wallet.pk).values(*columns)
         postings = Posting.objects.filter(wallet=self.wallet).order_by("pk")
         return [
-            list(wallet), list(month), list(records), Hold.everywhere.filter(wallet=self.wallet).count(),
+            # Not in the sequence of their ids: two of the same millisecond come in any.
+            list(wallet), list(month), sorted(records, key=repr), Hold.everywhere.filter(wallet=self.wallet).count(),
             [(p.source.split(":")[0], p.destination.split(":")[0], p.amount_nanos) for p in postings],
             Posting.objects.filter(wallet=self.wallet).values("entry_id").distinct().count(),
         ]  # fmt: skip
