@@ -46,17 +46,11 @@ def secret_of(headers: Mapping[bytes, bytes]) -> bytes:
 
 def check_caller(caller: Caller, exchange: Exchange | None = None) -> Caller:
     """Raises Unauthorized for a revoked or expired key; Forbidden for a suspended organization, an archived project, and a key that
-    is not for calls, or that is a session's, and this is not the request of its page."""
+    is not for calls, that is paused, or that is a session's, and this is not the request of its page."""
     if caller.is_revoked:
         raise Unauthorized("Esta chave de API foi revogada.", "This API key was revoked.")
     if caller.expires_at is not None and caller.expires_at <= time.time():
         raise Unauthorized("Esta chave de API expirou.", "This API key has expired.")
-    if caller.is_paused:
-        raise Forbidden(
-            "Esta chave de API está pausada. Reative-a em Chaves, no painel, ou use outra.",
-            "This API key is paused. Resume it on the dashboard's keys page, or use another one.",
-            code="key_paused",
-        )
     if caller.is_suspended:
         raise Forbidden(
             "A conta desta empresa está suspensa. Fale com o suporte.",
@@ -70,6 +64,12 @@ def check_caller(caller: Caller, exchange: Exchange | None = None) -> Caller:
             code="project_archived",
         )
     if not caller.may_call:
+        if caller.is_paused:
+            raise Forbidden(
+                "Esta chave de API está pausada. Reative-a em Chaves, no painel, ou use outra.",
+                "This API key is paused. Resume it on the dashboard's keys page, or use another one.",
+                code="key_paused",
+            )
         if caller.is_session and exchange is not None:
             cors.check_session(exchange)
             return caller
@@ -204,7 +204,7 @@ def _caller(key: ApiKey, wallet_id: int, *, own_keys: tuple[ServedOwnKey, ...] =
         stores_responses=key.stores_responses,
         cache_seconds=key.cache_seconds or 0,
         own_keys=own_keys,
-        may_call=CALL in key.scopes and key.kind == ApiKey.Kind.MADE,
+        may_call=CALL in key.scopes and key.kind == ApiKey.Kind.MADE and key.paused_at is None,
         is_session=key.kind == ApiKey.Kind.PLAYGROUND,
         project_id=key.project_id,
         is_archived=key.project is not None and key.project.archived_at is not None,

@@ -54,8 +54,8 @@ class Caller:
     stores_responses: bool = False  # what `store` means in /v1/responses where it is not said
     cache_seconds: int = 0  # equal calls are answered from the organization's cache for so long; 0: only those that ask for it
     own_keys: tuple[ServedOwnKey, ...] = ()  # the organization's own at providers
-    may_call: bool = True  # its scopes open `/v1`; of a session key they open one address of it (`gateway.cors`)
-    is_session: bool = False  # the key of a page of ours, by `accounts.session_keys`
+    may_call: bool = True  # any address of `/v1`; where not, `is_paused` or `is_session` may say why
+    is_session: bool = False  # the key of a page of ours (`accounts.session_keys`): one address (`gateway.cors`)
     project_id: int | None = None
     is_archived: bool = False  # its project is
     is_paused: bool = False  # until somebody resumes it

@@ -11,7 +11,6 @@ from django.templatetags.static import static
 
 from billing.event_texts import label_of
 from billing.margins import MarginLine
-from invoices import attention as notes_attention
 from tokia import attention, platform_figures
 from tokia.templatetags.tokia import brl, compacto, num, pct
 
@@ -57,10 +56,7 @@ def badges(request: HttpRequest) -> dict[str, Any]:
     if not request.user.is_active or not getattr(request.user, "is_staff", False):
         return {}
     waiting = attention.waiting_for(request.user)
-    shown = [{"text": item.text, "url": item.question.url} for item in waiting]
-    if alarm := notes_attention.certificate_alarm() if any(item.question.key == "certificate" for item in waiting) else "":
-        shown = [badge if badge["url"] != "/admin/invoices/certificate/" else {**badge, "text": alarm} for badge in shown]
-    return {"attention": shown, "waiting": waiting}
+    return {"attention": [{"text": item.text, "url": item.question.url} for item in waiting], "waiting": waiting}
 
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ def staff(client: Client) -> Client:
 
 
 def test_the_list_says_what_needs_a_person(staff: Client, settings: Settings) -> None:
+    settings.COMPARISON_SOURCE_MAX_AGE_DAYS = 100_000
     page = staff.get(LIST).content.decode()
     assert "Câmbio e encargos" in page and "Decreto nº 12.499/2025" in page and "3,5%" in page
     assert "busque a PTAX" in page  # there is no quotation
