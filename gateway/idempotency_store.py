@@ -31,8 +31,8 @@ RUNNING, DRAFTED, DONE = IdempotentCall.Status.RUNNING.value, IdempotentCall.Sta
 _CLAIM = """
 INSERT INTO gateway_idempotentcall
   (organization_id, key_hash, fingerprint, call_id, session_id, status, status_code, headers, body, created_at, expires_at)
-VALUES (%(organization)s, %(key)s, %(fingerprint)s, %(call)s, %(session)s, 'running', 0, '{}', '', clock_timestamp(),
-        clock_timestamp() + make_interval(secs => %(seconds)s))
+VALUES (%(organization)s, %(key)s, %(fingerprint)s, %(call)s, %(session)s, 'running', 0, '{}', '', statement_timestamp(),
+        statement_timestamp() + make_interval(secs => %(seconds)s))
 ON CONFLICT (organization_id, key_hash) DO NOTHING
 RETURNING id
 """
@@ -52,7 +52,7 @@ WHERE c.organization_id = %(organization)s AND c.key_hash = %(key)s
 _TAKE_OVER = """
 UPDATE gateway_idempotentcall
 SET fingerprint = %(fingerprint)s, call_id = %(call)s, session_id = %(session)s, status = 'running', status_code = 0, body = '',
-    created_at = clock_timestamp(), expires_at = clock_timestamp() + make_interval(secs => %(seconds)s)
+    created_at = statement_timestamp(), expires_at = statement_timestamp() + make_interval(secs => %(seconds)s)
 WHERE organization_id = %(organization)s AND key_hash = %(key)s AND call_id = %(before)s
 RETURNING id
 """
