@@ -17,7 +17,10 @@ from allauth.mfa.models import Authenticator
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialLogin
 from django.conf import settings
+from django.core.mail import EmailMessage
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext, gettext_noop, override
+from django.utils.translation import gettext_lazy as _
 
 from accounts import audit, devices, second_factor
 from accounts.models import PasswordFailure, User
@@ -30,9 +33,9 @@ _TOLD: dict[str, tuple[str, dict[str, str]]] = {
     "account/email/password_changed": ("password_changed", {}),
     "account/email/password_set": ("password_changed", {}),
     "account/email/password_reset": ("password_reset", {}),
-    "mfa/email/totp_activated": ("mfa_added", {"how": "aplicativo de códigos"}),
+    "mfa/email/totp_activated": ("mfa_added", {"how": gettext_noop("aplicativo de códigos")}),
     "mfa/email/totp_deactivated": ("mfa_removed", {"how": "aplicativo de códigos"}),
-    "mfa/email/webauthn_added": ("mfa_added", {"how": "chave de acesso"}),
+    "mfa/email/webauthn_added": ("mfa_added", {"how": gettext_noop("chave de acesso")}),
     "mfa/email/webauthn_removed": ("mfa_removed", {"how": "chave de acesso"}),
     "mfa/email/recovery_codes_generated": ("recovery_codes_made", {}),
     "socialaccount/email/account_connected": ("social_connected", {}),
@@ -42,10 +45,10 @@ _TOLD: dict[str, tuple[str, dict[str, str]]] = {
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     error_messages = DefaultAccountAdapter.error_messages | {
-        "email_password_mismatch": "E-mail ou senha incorretos.",
-        "too_many_login_attempts": "Muitas tentativas. Tente de novo em alguns minutos.",
-        "incorrect_code": "Código incorreto.",
-        "rate_limited": "Muitas tentativas. Tente de novo em alguns minutos.",
+        "email_password_mismatch": _("E-mail ou senha incorretos."),
+        "too_many_login_attempts": _("Muitas tentativas. Tente de novo em alguns minutos."),
+        "incorrect_code": _("Código incorreto."),
+        "rate_limited": _("Muitas tentativas. Tente de novo em alguns minutos."),
     }
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
@@ -63,7 +66,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         PasswordFailure.objects.create(email=email, failed_at=clock.now())
         user = User.objects.filter(email=email).first()
         if user is not None:  # what strangers type is nobody's affair, and would fill the log
-            audit.note_everywhere("sign_in_failed", user=user, detail={"how": "senha"})
+            audit.note_everywhere("sign_in_failed", user=user, detail={"how": gettext_noop("senha")})
 
     def post_login(self, request: HttpRequest, user: User, **told: Any) -> HttpResponse:
         """The person is in. A device that this person never came from is told by e-mail, but for the first of all."""
@@ -77,6 +80,11 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         super().logout(request)
         if isinstance(user, User):
             audit.note_everywhere("signed_out", user=user)
+
+    def render_mail(self, *args: Any, **kwargs: Any) -> EmailMessage:
+        """Mail is Portuguese, whatever language the page that asked for it is read in."""
+        with override(settings.LANGUAGE_CODE):
+            return cast(EmailMessage, super().render_mail(*args, **kwargs))
 
     def send_notification_mail(
         self, template_prefix: str, user: User, context: dict[str, Any] | None = None, email: str | None = None
@@ -96,10 +104,10 @@ class SecondFactorDoor(DefaultMFAAdapter):  # type: ignore[misc]
     """Secrets of second factors are sealed at rest; who must have one can't take the last one away."""
 
     error_messages = DefaultMFAAdapter.error_messages | {
-        "cannot_delete_authenticator": "Sua empresa exige verificação em duas etapas: ligue outra antes de remover esta.",
-        "cannot_generate_recovery_codes": "Ligue a verificação em duas etapas antes de gerar códigos de recuperação.",
-        "incorrect_code": "Código incorreto.",
-        "unverified_email": "Confirme seu e-mail antes de ligar a verificação em duas etapas.",
+        "cannot_delete_authenticator": _("Sua empresa exige verificação em duas etapas: ligue outra antes de remover esta."),
+        "cannot_generate_recovery_codes": _("Ligue a verificação em duas etapas antes de gerar códigos de recuperação."),
+        "incorrect_code": _("Código incorreto."),
+        "unverified_email": _("Confirme seu e-mail antes de ligar a verificação em duas etapas."),
     }
 
     def get_totp_issuer(self) -> str:
@@ -116,7 +124,7 @@ class SecondFactorDoor(DefaultMFAAdapter):  # type: ignore[misc]
 
     def generate_authenticator_name(self, user: User, type: Authenticator.Type) -> str:
         number = Authenticator.objects.filter(user_id=user.pk, type=type).count() + 1
-        return "Chave de acesso" if number == 1 else f"Chave de acesso {number}"
+        return gettext("Chave de acesso") if number == 1 else gettext("Chave de acesso {number}").format(number=number)
 
     def get_public_key_credential_rp_entity(self) -> dict[str, str]:
         return {"id": str(super().get_public_key_credential_rp_entity()["id"]), "name": "Tokia"}
@@ -129,11 +137,11 @@ class SocialDoor(DefaultSocialAccountAdapter):  # type: ignore[misc]
     """
 
     error_messages = DefaultSocialAccountAdapter.error_messages | {
-        "email_taken": "Já existe uma conta com este e-mail. Entre com sua senha e ligue o %s em Segurança.",
-        "no_password": "Crie uma senha antes de desligar: sem ela você não conseguiria mais entrar.",
-        "no_verified_email": "Confirme seu e-mail antes de desligar.",
-        "disconnect_last": "Esta é a sua única forma de entrar.",
-        "connected_other": "Esta conta já está ligada a outra pessoa.",
+        "email_taken": _("Já existe uma conta com este e-mail. Entre com sua senha e ligue o %s em Segurança."),
+        "no_password": _("Crie uma senha antes de desligar: sem ela você não conseguiria mais entrar."),
+        "no_verified_email": _("Confirme seu e-mail antes de desligar."),
+        "disconnect_last": _("Esta é a sua única forma de entrar."),
+        "connected_other": _("Esta conta já está ligada a outra pessoa."),
     }
 
     def populate_user(self, request: HttpRequest, sociallogin: SocialLogin, data: dict[str, Any]) -> User:

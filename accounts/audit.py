@@ -14,75 +14,79 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
+from django.conf import settings
+from django.utils.translation import gettext, gettext_noop, override
+
 from accounts.models import AuditEvent, Organization, User
 from tokia import clock
 
 # What a person reads for each kind. A kind that isn't here can't be noted: a typing mistake must not hide an event from a filter.
+# Portuguese, as files have them; a page shows them in its reader's language.
 KINDS: dict[str, str] = {
-    "signed_in": "Entrou na conta",
-    "signed_in_elsewhere": "Entrou de um aparelho novo",
-    "sign_in_failed": "Senha ou código errado ao entrar",
-    "signed_out": "Saiu da conta",
-    "session_ended": "Encerrou um acesso",
-    "signed_up": "Criou a conta",
-    "password_changed": "Trocou a senha",
-    "password_reset": "Criou nova senha pelo e-mail",
-    "mfa_added": "Ligou um segundo fator",
-    "mfa_removed": "Removeu um segundo fator",
-    "recovery_codes_made": "Gerou códigos de recuperação",
-    "recovery_code_used": "Entrou com código de recuperação",
-    "mfa_demanded": "Passou a exigir verificação em duas etapas",
-    "mfa_not_demanded": "Deixou de exigir verificação em duas etapas",
-    "social_connected": "Ligou uma conta Google ou GitHub",
-    "social_disconnected": "Desligou uma conta Google ou GitHub",
-    "personal_data_changed": "Mudou os próprios dados",
-    "organization_opened": "Criou a empresa",
-    "fiscal_data_changed": "Mudou os dados da empresa",
-    "member_invited": "Convidou uma pessoa",
-    "invitation_cancelled": "Cancelou um convite",
-    "member_joined": "Aceitou um convite",
-    "member_removed": "Removeu uma pessoa da equipe",
-    "role_changed": "Mudou o papel de uma pessoa",
-    "key_created": "Criou uma chave",
-    "key_changed": "Mudou uma chave",
-    "key_rotated": "Trocou o segredo de uma chave",
-    "key_paused": "Pausou uma chave",
-    "key_resumed": "Reativou uma chave",
-    "key_revoked": "Revogou uma chave",
-    "own_key_added": "Guardou a chave de um provedor",
-    "own_key_changed": "Mudou o uso da chave de um provedor",
-    "own_key_removed": "Removeu a chave de um provedor",
-    "budget_set": "Definiu um orçamento",
-    "budget_ended": "Encerrou um orçamento",
-    "limits_changed": "Mudou limites",
-    "alerts_changed": "Mudou avisos",
-    "hook_created": "Criou um webhook",
-    "hook_changed": "Mudou um webhook",
-    "hook_secret_changed": "Trocou o segredo de um webhook",
-    "hook_removed": "Removeu um webhook",
-    "project_created": "Criou um projeto",
-    "project_archived": "Arquivou um projeto",
-    "project_restored": "Restaurou um projeto",
-    "card_removed": "Removeu um cartão",
-    "auto_top_up_changed": "Mudou a recarga automática",
-    "refund_asked": "Pediu uma devolução",
-    "export_asked": "Pediu um arquivo",
-    "personal_data_exported": "Pediu uma cópia dos próprios dados",
-    "organization_data_exported": "Pediu uma cópia dos dados da empresa",
-    "organization_suspended": "Empresa suspensa pela Tokia",
-    "organization_reactivated": "Empresa reativada pela Tokia",
-    "account_closing_asked": "Pediu para excluir a conta",
-    "account_closing_cancelled": "Desistiu de excluir a conta",
-    "account_closed": "Conta excluída",
-    "organization_closing_asked": "Pediu para encerrar a empresa",
-    "organization_closing_cancelled": "Desistiu de encerrar a empresa",
-    "organization_closed": "Empresa encerrada",
-    "impersonation_started": "A Tokia passou a ver como a empresa",
-    "impersonation_ended": "A Tokia deixou de ver como a empresa",
-    "impersonation_refused": "A Tokia tentou mudar algo vendo como a empresa",
-    "prices_changed": "Mudou preços",
-    "flag_changed": "Mudou uma função experimental",
-    "adjusted_by_staff": "Ajuste feito pela Tokia",
+    "signed_in": gettext_noop("Entrou na conta"),
+    "signed_in_elsewhere": gettext_noop("Entrou de um aparelho novo"),
+    "sign_in_failed": gettext_noop("Senha ou código errado ao entrar"),
+    "signed_out": gettext_noop("Saiu da conta"),
+    "session_ended": gettext_noop("Encerrou um acesso"),
+    "signed_up": gettext_noop("Criou a conta"),
+    "password_changed": gettext_noop("Trocou a senha"),
+    "password_reset": gettext_noop("Criou nova senha pelo e-mail"),
+    "mfa_added": gettext_noop("Ligou um segundo fator"),
+    "mfa_removed": gettext_noop("Removeu um segundo fator"),
+    "recovery_codes_made": gettext_noop("Gerou códigos de recuperação"),
+    "recovery_code_used": gettext_noop("Entrou com código de recuperação"),
+    "mfa_demanded": gettext_noop("Passou a exigir verificação em duas etapas"),
+    "mfa_not_demanded": gettext_noop("Deixou de exigir verificação em duas etapas"),
+    "social_connected": gettext_noop("Ligou uma conta Google ou GitHub"),
+    "social_disconnected": gettext_noop("Desligou uma conta Google ou GitHub"),
+    "personal_data_changed": gettext_noop("Mudou os próprios dados"),
+    "organization_opened": gettext_noop("Criou a empresa"),
+    "fiscal_data_changed": gettext_noop("Mudou os dados da empresa"),
+    "member_invited": gettext_noop("Convidou uma pessoa"),
+    "invitation_cancelled": gettext_noop("Cancelou um convite"),
+    "member_joined": gettext_noop("Aceitou um convite"),
+    "member_removed": gettext_noop("Removeu uma pessoa da equipe"),
+    "role_changed": gettext_noop("Mudou o papel de uma pessoa"),
+    "key_created": gettext_noop("Criou uma chave"),
+    "key_changed": gettext_noop("Mudou uma chave"),
+    "key_rotated": gettext_noop("Trocou o segredo de uma chave"),
+    "key_paused": gettext_noop("Pausou uma chave"),
+    "key_resumed": gettext_noop("Reativou uma chave"),
+    "key_revoked": gettext_noop("Revogou uma chave"),
+    "own_key_added": gettext_noop("Guardou a chave de um provedor"),
+    "own_key_changed": gettext_noop("Mudou o uso da chave de um provedor"),
+    "own_key_removed": gettext_noop("Removeu a chave de um provedor"),
+    "budget_set": gettext_noop("Definiu um orçamento"),
+    "budget_ended": gettext_noop("Encerrou um orçamento"),
+    "limits_changed": gettext_noop("Mudou limites"),
+    "alerts_changed": gettext_noop("Mudou avisos"),
+    "hook_created": gettext_noop("Criou um webhook"),
+    "hook_changed": gettext_noop("Mudou um webhook"),
+    "hook_secret_changed": gettext_noop("Trocou o segredo de um webhook"),
+    "hook_removed": gettext_noop("Removeu um webhook"),
+    "project_created": gettext_noop("Criou um projeto"),
+    "project_archived": gettext_noop("Arquivou um projeto"),
+    "project_restored": gettext_noop("Restaurou um projeto"),
+    "card_removed": gettext_noop("Removeu um cartão"),
+    "auto_top_up_changed": gettext_noop("Mudou a recarga automática"),
+    "refund_asked": gettext_noop("Pediu uma devolução"),
+    "export_asked": gettext_noop("Pediu um arquivo"),
+    "personal_data_exported": gettext_noop("Pediu uma cópia dos próprios dados"),
+    "organization_data_exported": gettext_noop("Pediu uma cópia dos dados da empresa"),
+    "organization_suspended": gettext_noop("Empresa suspensa pela Tokia"),
+    "organization_reactivated": gettext_noop("Empresa reativada pela Tokia"),
+    "account_closing_asked": gettext_noop("Pediu para excluir a conta"),
+    "account_closing_cancelled": gettext_noop("Desistiu de excluir a conta"),
+    "account_closed": gettext_noop("Conta excluída"),
+    "organization_closing_asked": gettext_noop("Pediu para encerrar a empresa"),
+    "organization_closing_cancelled": gettext_noop("Desistiu de encerrar a empresa"),
+    "organization_closed": gettext_noop("Empresa encerrada"),
+    "impersonation_started": gettext_noop("A Tokia passou a ver como a empresa"),
+    "impersonation_ended": gettext_noop("A Tokia deixou de ver como a empresa"),
+    "impersonation_refused": gettext_noop("A Tokia tentou mudar algo vendo como a empresa"),
+    "prices_changed": gettext_noop("Mudou preços"),
+    "flag_changed": gettext_noop("Mudou uma função experimental"),
+    "adjusted_by_staff": gettext_noop("Ajuste feito pela Tokia"),
 }
 TEXT_MAX = 300
 _SECRET_NAMES = re.compile(r"password|passwd|secret|senha|token|credential|private|api_?key$|recovery_codes?$", re.IGNORECASE)
@@ -133,7 +137,8 @@ def note(
     """
     _ = KINDS[kind]
     where = _origin.get() or Origin()
-    told = clean(detail or {})
+    with override(settings.LANGUAGE_CODE):  # a row is kept for all its readers: labels in it are Portuguese
+        told = clean(detail or {})
     if where.acted_by:
         told["acted_by"] = where.acted_by
     if where.key:
@@ -204,3 +209,9 @@ def describe_browser(user_agent: str) -> str:
     if browser and system:
         return f"{browser} no {system}"
     return browser or system or user_agent.split(" ")[0][:60]
+
+
+def show_browser(described: str) -> str:
+    """What `describe_browser` gave, and rows keep, in the reader's language."""
+    browser, joined, system = described.partition(" no ")
+    return gettext("{browser} no {system}").format(browser=browser, system=system) if joined else described

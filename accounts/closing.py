@@ -21,6 +21,7 @@ from django.core.mail import send_mail
 from django.db import transaction
 from django.db.models import Q
 from django.template.loader import render_to_string
+from django.utils.translation import gettext, gettext_noop, override
 
 from accounts import audit, devices
 from accounts.errors import AccountsError, ConfirmationMissing, LastOwner, NotAllowed
@@ -46,7 +47,7 @@ def ask_to_close(user: User, *, typed: str) -> None:
     """`typed` is the person's own e-mail. Raises ConfirmationMissing, LastOwner, NotAllowed (staff)."""
     user = User.objects.select_for_update(no_key=True).get(pk=user.pk)
     if typed.strip().lower() != user.email:
-        raise ConfirmationMissing("O e-mail digitado é outro. Nada foi excluído.")
+        raise ConfirmationMissing(gettext("O e-mail digitado é outro. Nada foi excluído."))
     _check_may_go(user)
     if user.closes_at is not None:
         return
@@ -59,11 +60,12 @@ def ask_to_close(user: User, *, typed: str) -> None:
 
 def _check_may_go(user: User) -> None:
     if user.is_staff:
-        raise NotAllowed("Contas da equipe Tokia são encerradas na administração.")
+        raise NotAllowed(gettext("Contas da equipe Tokia são encerradas na administração."))
     alone = [organization for organization in owned_alone(user) if organization.closing_asked_at is None]
     if alone:
         names = ", ".join(str(organization) for organization in alone)
-        raise LastOwner(f"Você é o único Dono de {names}. Passe o papel a outra pessoa ou encerre a empresa antes.")
+        text = gettext("Você é o único Dono de {names}. Passe o papel a outra pessoa ou encerre a empresa antes.")
+        raise LastOwner(text.format(names=names))
 
 
 @transaction.atomic
@@ -100,7 +102,9 @@ def close_account(user: User) -> None:
     devices.end_all_sessions(user)
     for key in ApiKey.everywhere.filter(created_by=user, status=ApiKey.Status.ACTIVE).exclude(scopes=[CALL]):
         revoke_key(key)
-        audit.note("key_revoked", organization=key.organization, user=None, detail={"key": str(key), "why": "conta excluída"})
+        audit.note(
+            "key_revoked", organization=key.organization, user=None, detail={"key": str(key), "why": gettext_noop("conta excluída")}
+        )
     Membership.everywhere.filter(user=user).delete()
     waiting = Invitation.everywhere.filter(email__iexact=email)
     waiting.filter(accepted_at=None, cancelled_at=None).update(cancelled_at=clock.now())
@@ -135,7 +139,9 @@ def _blank(ids: object) -> int:
 
 def _tell(user: User, template: str, subject: str) -> None:
     context = {"closes_at": user.closes_at, "url": f"{settings.WEB_URL}/conta/privacidade/"}
+    with override(settings.LANGUAGE_CODE):  # mail is Portuguese
+        text = render_to_string(template, context)
     try:
-        send_mail(f"Tokia: {subject}", render_to_string(template, context), None, [user.email])
+        send_mail(f"Tokia: {subject}", text, None, [user.email])
     except OSError:  # SMTP's errors are OSErrors; what was asked stands
         log.warning("a notice about leaving was not sent", exc_info=True)

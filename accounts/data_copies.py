@@ -8,6 +8,7 @@ import datetime as dt
 from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
+from django.utils.translation import gettext
 
 from accounts import audit
 from accounts.errors import NotAllowed
@@ -30,7 +31,7 @@ def ask_for_organization(by: Membership) -> DataCopy:
     """Raises NotAllowed: everything of an organization goes to its owners alone."""
     Organization.objects.select_for_update(no_key=True).get(pk=by.organization_id)
     if Membership.everywhere.filter(pk=by.pk).values_list("role", flat=True).first() != Role.OWNER:
-        raise NotAllowed("Só um Dono pode pedir a cópia dos dados da empresa.")
+        raise NotAllowed(gettext("Só um Dono pode pedir a cópia dos dados da empresa."))
     return _ask(by.user, by.organization)
 
 

@@ -15,6 +15,7 @@ from django.core import signing
 from django.core.mail import send_mail
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.utils.translation import gettext, gettext_noop, override
 
 from accounts import audit
 from accounts.models import AuditEvent, User
@@ -26,14 +27,15 @@ COOKIE_SECONDS = 365 * 86_400
 PEOPLE_MAX = 10  # remembered per device
 _SALT = "accounts.devices"
 METHODS = {
-    "password": "senha", "totp": "aplicativo de códigos", "webauthn": "chave de acesso", "recovery_codes": "código de recuperação",
-    "socialaccount": "Google ou GitHub", "code": "código por e-mail", "password_reset": "nova senha",
+    "password": gettext_noop("senha"), "totp": gettext_noop("aplicativo de códigos"), "webauthn": gettext_noop("chave de acesso"),
+    "recovery_codes": gettext_noop("código de recuperação"), "socialaccount": gettext_noop("Google ou GitHub"),
+    "code": gettext_noop("código por e-mail"), "password_reset": gettext_noop("nova senha"),
 }  # fmt: skip
 log = logging.getLogger("accounts.devices")
 
 
 def describe(request: HttpRequest) -> dict[str, str]:
-    """Browser and address, as e-mails and pages tell them."""
+    """Browser and address, as e-mails tell them."""
     browser = audit.describe_browser(request.headers.get("User-Agent", ""))
     return {"browser": browser or "Navegador desconhecido", "ip": peer_of(request)}
 
@@ -71,8 +73,10 @@ def _known(request: HttpRequest) -> list[int]:
 
 def _tell(request: HttpRequest, user: User) -> None:
     context = {"where": describe(request), "at": clock.now(), "url": f"{settings.WEB_URL}/conta/seguranca/"}
+    with override(settings.LANGUAGE_CODE):  # mail is Portuguese
+        text = render_to_string("account/email/new_device.txt", context)
     try:
-        send_mail("Tokia: novo acesso à sua conta", render_to_string("account/email/new_device.txt", context), None, [user.email])
+        send_mail("Tokia: novo acesso à sua conta", text, None, [user.email])
     except OSError:  # SMTP's errors are OSErrors; nobody is kept out for it
         log.warning("a notice of a new device was not sent", exc_info=True)
 
@@ -85,7 +89,7 @@ def sessions_of(request: HttpRequest, user: User) -> list[UserSession]:
     found = UserSession.objects.purge_and_list(user)
     found.sort(key=lambda session: session.last_seen_at, reverse=True)
     for session in found:
-        session.browser = audit.describe_browser(session.user_agent) or "Navegador desconhecido"
+        session.browser = audit.show_browser(audit.describe_browser(session.user_agent)) or gettext("Navegador desconhecido")
     return sorted(found, key=lambda session: session.session_key != request.session.session_key)
 
 

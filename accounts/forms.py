@@ -13,6 +13,8 @@ from django.core.validators import validate_email
 from django.db.models import Q
 from django.db.models.functions import Lower
 from django.http import HttpRequest
+from django.utils.translation import gettext, gettext_noop
+from django.utils.translation import gettext_lazy as _
 
 from accounts.errors import AccountsError, InvalidTaxId, UnknownCity
 from accounts.keys import KeyChanges, new_scopes
@@ -29,17 +31,19 @@ STATES = [
     "PB", "PR", "PE", "PI", "RJ", "RN", "RS", "RO", "RR", "SC", "SP", "SE", "TO",
 ]  # fmt: skip
 ADDRESS = {
-    "street": ("Logradouro", 150), "number": ("Número", 20), "complement": ("Complemento", 150), "district": ("Bairro", 150),
-    "city": ("Município", 150), "postal_code": ("CEP", 9),
+    "street": (_("Logradouro"), 150), "number": (_("Número"), 20), "complement": (_("Complemento"), 150),
+    "district": (_("Bairro"), 150), "city": (_("Município"), 150), "postal_code": (_("CEP"), 9),
 }  # fmt: skip
+# What `accounts.tax_ids` says: it is pure, so its words are marked here.
+TAX_ID_REFUSALS = (gettext_noop("CNPJ inválido. Confira os 14 caracteres."), gettext_noop("CPF inválido. Confira os 11 números."))
 
 
 class SignupTermsForm(forms.Form):
     """What allauth's sign-up form adds to e-mail and password."""
 
     terms = forms.BooleanField(
-        label="Li e aceito os Termos de Uso e a Política de Privacidade.",
-        error_messages={"required": "Para criar a conta é preciso aceitar os termos."},
+        label=_("Li e aceito os Termos de Uso e a Política de Privacidade."),
+        error_messages={"required": _("Para criar a conta é preciso aceitar os termos.")},
     )
 
     def signup(self, request: HttpRequest, user: User) -> None:
@@ -51,18 +55,18 @@ class IdentityForm(forms.Form):
     """Who the organization is. Everything but the name may come later; a tax id that is given must be right."""
 
     tax_id_kind = forms.ChoiceField(
-        label="Documento",
-        choices=[("cnpj", "Empresa (CNPJ)"), ("cpf", "Pessoa física (CPF)")],
+        label=_("Documento"),
+        choices=[("cnpj", _("Empresa (CNPJ)")), ("cpf", _("Pessoa física (CPF)"))],
         widget=forms.RadioSelect,
         initial=Organization.TaxIdKind.CNPJ,
     )
-    cnpj = forms.CharField(label="CNPJ", required=False, max_length=18)
-    cpf = forms.CharField(label="CPF", required=False, max_length=14)
-    name = forms.CharField(label="Razão social ou nome completo", max_length=150)
-    trade_name = forms.CharField(label="Nome fantasia", required=False, max_length=150)
-    invoice_email = forms.EmailField(label="E-mail para notas", required=False)
-    municipal_registration = forms.CharField(label="Inscrição municipal", required=False, max_length=20)
-    state = forms.ChoiceField(label="UF", required=False, choices=[("", "—"), *((state, state) for state in STATES)])
+    cnpj = forms.CharField(label=_("CNPJ"), required=False, max_length=18)
+    cpf = forms.CharField(label=_("CPF"), required=False, max_length=14)
+    name = forms.CharField(label=_("Razão social ou nome completo"), max_length=150)
+    trade_name = forms.CharField(label=_("Nome fantasia"), required=False, max_length=150)
+    invoice_email = forms.EmailField(label=_("E-mail para notas"), required=False)
+    municipal_registration = forms.CharField(label=_("Inscrição municipal"), required=False, max_length=20)
+    state = forms.ChoiceField(label=_("UF"), required=False, choices=[("", "—"), *((state, state) for state in STATES)])
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -103,19 +107,19 @@ class IdentityForm(forms.Form):
         try:
             return parse_cnpj(typed) if kind == "cnpj" else parse_cpf(typed)
         except InvalidTaxId as error:
-            raise ValidationError(error.message) from error
+            raise ValidationError(gettext(error.message)) from error
 
     def clean_postal_code(self) -> str:
         digits = re.sub(r"\D", "", str(self.cleaned_data.get("postal_code", "")))
         if digits and len(digits) != 8:
-            raise ValidationError("O CEP tem 8 números.")
+            raise ValidationError(gettext("O CEP tem 8 números."))
         return digits
 
     def clean(self) -> dict[str, Any]:
         typed = self.cleaned_data
         city, state = typed.get("city", ""), typed.get("state", "")
         if city and not state:
-            self.add_error("state", "Escolha a UF do município.")
+            self.add_error("state", gettext("Escolha a UF do município."))
         try:
             check_city(city, state)
         except UnknownCity as error:
@@ -138,23 +142,27 @@ class IdentityForm(forms.Form):
 class KeyForm(forms.Form):
     """A new key. Models are names only: a name that is not sold (any more) never matches a call."""
 
-    EXPIRIES = (("", "Nunca"), ("30", "Em 30 dias"), ("90", "Em 90 dias"), ("365", "Em 1 ano"))
-    CACHES = (("", "Não"), ("300", "Por 5 minutos"), ("3600", "Por 1 hora"), ("86400", "Por 1 dia"))
+    EXPIRIES = (("", _("Nunca")), ("30", _("Em 30 dias")), ("90", _("Em 90 dias")), ("365", _("Em 1 ano")))
+    CACHES = (("", _("Não")), ("300", _("Por 5 minutos")), ("3600", _("Por 1 hora")), ("86400", _("Por 1 dia")))
 
-    name = forms.CharField(label="Nome", max_length=60, help_text="Para reconhecer depois: “produção”, “n8n”, “notebook da Ana”.")
-    project = forms.ModelChoiceField(Project.everywhere.none(), label="Projeto", required=False, empty_label="Nenhum")
-    expires_in = forms.ChoiceField(label="Expira", choices=EXPIRIES, required=False)
-    requests_per_minute = forms.IntegerField(label="Requisições por minuto", required=False, min_value=1, max_value=100_000)
-    tokens_per_minute = forms.IntegerField(label="Tokens por minuto", required=False, min_value=1, max_value=1_000_000_000)
-    concurrent_calls = forms.IntegerField(label="Chamadas ao mesmo tempo", required=False, min_value=1, max_value=10_000)
+    name = forms.CharField(
+        label=_("Nome"), max_length=60, help_text=_("Para reconhecer depois: “produção”, “n8n”, “notebook da Ana”.")
+    )
+    project = forms.ModelChoiceField(Project.everywhere.none(), label=_("Projeto"), required=False, empty_label=_("Nenhum"))
+    expires_in = forms.ChoiceField(label=_("Expira"), choices=EXPIRIES, required=False)
+    requests_per_minute = forms.IntegerField(label=_("Requisições por minuto"), required=False, min_value=1, max_value=100_000)
+    tokens_per_minute = forms.IntegerField(label=_("Tokens por minuto"), required=False, min_value=1, max_value=1_000_000_000)
+    concurrent_calls = forms.IntegerField(label=_("Chamadas ao mesmo tempo"), required=False, min_value=1, max_value=10_000)
     cache_seconds = forms.TypedChoiceField(
-        label="Repetir respostas de chamadas iguais", choices=CACHES, required=False, coerce=int, empty_value=None,
-        help_text="Chamadas iguais da sua empresa recebem a mesma resposta, na hora e de graça. Ela fica cifrada.",
+        label=_("Repetir respostas de chamadas iguais"), choices=CACHES, required=False, coerce=int, empty_value=None,
+        help_text=_("Chamadas iguais da sua empresa recebem a mesma resposta, na hora e de graça. Ela fica cifrada."),
     )  # fmt: skip
     stores_responses = forms.BooleanField(
         required=False,
-        help_text="Para o AI SDK da Vercel como vem de fábrica: na segunda mensagem ele cita a resposta anterior só pelo id, e sem"
-        " isto recebe 404.",
+        help_text=_(
+            "Para o AI SDK da Vercel como vem de fábrica: na segunda mensagem ele cita a resposta anterior só pelo id, e sem"
+            " isto recebe 404."
+        ),
     )
     allowed_routes = forms.CharField(required=False)  # checkboxes of the page; read from the list of values
     scopes = forms.CharField(required=False)  # checkboxes too; without any and without `scopes_shown`: as it was
@@ -164,11 +172,12 @@ class KeyForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.by = by
         self.key: ApiKey | None = None
-        self.fields["name"].widget.attrs.update({"autocomplete": "off", "placeholder": "produção"})
+        self.fields["name"].widget.attrs.update({"autocomplete": "off", "placeholder": gettext("produção")})
         for name in ("requests_per_minute", "tokens_per_minute", "concurrent_calls"):
-            self.fields[name].widget.attrs.update({"inputmode": "numeric", "placeholder": "sem limite próprio"})
+            self.fields[name].widget.attrs.update({"inputmode": "numeric", "placeholder": gettext("sem limite próprio")})
         days = settings.RESPONSES_TTL_DAYS
-        self.fields["stores_responses"].label = f"Guardar respostas de /v1/responses por padrão ({days} dias, cifradas)"
+        label = gettext("Guardar respostas de /v1/responses por padrão ({days} dias, cifradas)")
+        self.fields["stores_responses"].label = label.format(days=days)
         self._offer_projects(Q(archived_at=None))
 
     def _offer_projects(self, which: Q) -> None:
@@ -194,7 +203,7 @@ class KeyForm(forms.Form):
     def clean_allowed_routes(self) -> list[str]:
         names = self._listed("allowed_routes")
         if len(names) > 500 or any(len(name) > 100 or not ROUTE.fullmatch(name) for name in names):
-            raise ValidationError("Escolha os modelos na lista.")
+            raise ValidationError(gettext("Escolha os modelos na lista."))
         return names
 
     def clean_scopes(self) -> list[str]:
@@ -229,7 +238,7 @@ class KeyChangeForm(KeyForm):
         del self.fields["expires_in"]
         kept = key.cache_seconds
         if kept and str(kept) not in dict(self.CACHES):
-            choices = [*self.CACHES, (str(kept), f"Por {kept} segundos")]
+            choices = [*self.CACHES, (str(kept), gettext("Por {seconds} segundos").format(seconds=kept))]
             self.fields["cache_seconds"].choices = choices  # type: ignore[attr-defined]
 
     def changes(self) -> KeyChanges:
@@ -240,26 +249,29 @@ class KeyChangeForm(KeyForm):
 class InviteForm(forms.Form):
     """One invitation per address; addresses are parted by commas, spaces or lines."""
 
-    emails = forms.CharField(label="E-mails", max_length=4_000, widget=forms.Textarea(attrs={"rows": 2}))
-    role = forms.ChoiceField(label="Papel", choices=Role.choices, initial=Role.DEVELOPER)
+    emails = forms.CharField(label=_("E-mails"), max_length=4_000, widget=forms.Textarea(attrs={"rows": 2}))
+    role = forms.ChoiceField(label=_("Papel"), choices=Role.choices, initial=Role.DEVELOPER)
 
     def __init__(self, *args: Any, by: Membership, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["role"].choices = role_choices(by)  # type: ignore[attr-defined]
-        self.fields["emails"].widget.attrs.update({"autocomplete": "off", "placeholder": "ana@empresa.com.br, bia@empresa.com.br"})
+        self.fields["emails"].widget.attrs.update(
+            {"autocomplete": "off", "placeholder": gettext("ana@empresa.com.br, bia@empresa.com.br")}
+        )
 
     def clean_emails(self) -> list[str]:
         typed = [part.lower() for part in re.split(r"[\s,;]+", str(self.cleaned_data["emails"])) if part]
         emails = list(dict.fromkeys(typed))
         if not emails:
-            raise ValidationError("Escreva pelo menos um e-mail.")
+            raise ValidationError(gettext("Escreva pelo menos um e-mail."))
         if len(emails) > INVITED_AT_ONCE_MAX:
-            raise ValidationError(f"Convide até {INVITED_AT_ONCE_MAX} pessoas de cada vez.")
+            raise ValidationError(gettext("Convide até {count} pessoas de cada vez.").format(count=INVITED_AT_ONCE_MAX))
         for email in emails:
             try:
                 validate_email(email)
             except ValidationError:
-                raise ValidationError(f"“{email[:80]}” não é um e-mail. Nenhum convite foi enviado.") from None
+                text = gettext("“{email}” não é um e-mail. Nenhum convite foi enviado.")
+                raise ValidationError(text.format(email=email[:80])) from None
         return emails
 
 

@@ -1,7 +1,7 @@
 """A person of ours sees the pages as a member of an organization does: to help, for half an hour, only to look.
 
-django-hijack swaps who is signed in; this says who may, as whom, for how long, and what is noted. The session remembers it under
-STATE; `accounts.impersonation_guard` reads it at every request.
+This says who may, as whom, for how long, and what is noted. The session remembers it under STATE;
+`accounts.impersonation_guard` reads it at every request.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from django.conf import settings
-from django.contrib.auth import logout
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from hijack.views import AcquireUserView, ReleaseUserView
+from django.contrib.auth import BACKEND_SESSION_KEY, login, logout
+from django.db import transaction
+from django.http import HttpRequest
 
 from accounts import audit
 from accounts.errors import NotAllowed
@@ -63,11 +63,11 @@ def may_impersonate(user: Any) -> bool:
     return bool(user.is_active and user.is_staff and user.has_perm(PERMISSION))
 
 
-def may_enter(*, hijacker: User, hijacked: User) -> bool:
-    """Never as somebody of ours: their rights would come along. (django-hijack's HIJACK_PERMISSION_CHECK.)"""
-    if not hijacked.is_active or hijacked.is_staff or hijacked.is_superuser or hijacked.pk == hijacker.pk:
+def may_enter(staff: User, *, person: User) -> bool:
+    """Never as somebody of ours: their rights would come along."""
+    if not person.is_active or person.is_staff or person.is_superuser or person.pk == staff.pk:
         return False
-    return may_impersonate(hijacker)
+    return may_impersonate(staff)
 
 
 def members_to_enter_as(organization: Organization) -> list[Membership]:
@@ -79,30 +79,10 @@ def members_to_enter_as(organization: Organization) -> list[Membership]:
     return sorted(found, key=lambda member: (weight.get(member.role, 9), member.pk))
 
 
-class _Enter(AcquireUserView):  # type: ignore[misc]
-    """hijack's swap, for a membership that we found; its own address and its form field are not served."""
-
-    membership: Membership | None = None
-    raise_exception = True
-    success_url = "/app/"
-
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        response: HttpResponseBase = super(AcquireUserView, self).dispatch(request, *args, **kwargs)
-        return response
-
-    def get_object(self, queryset: object = None) -> User:
-        assert self.membership is not None
-        return self.membership.user
-
-
-class _Leave(ReleaseUserView):  # type: ignore[misc]
-    success_url = "/admin/"
-
-
-def start(request: HttpRequest, *, membership: Membership, reason: str) -> HttpResponse:
-    """Sees as this member from now on; the answer goes to their overview. POST only. Raises NotAllowed."""
+def start(request: HttpRequest, *, membership: Membership, reason: str) -> None:
+    """Sees as this member from now on. Raises NotAllowed."""
     staff = cast(User, request.user)
-    if impersonation_of(request) is not None or not may_enter(hijacker=staff, hijacked=membership.user):
+    if impersonation_of(request) is not None or not may_enter(staff, person=membership.user):
         raise NotAllowed("Você não pode entrar como esta pessoa.")
     if settings.STAFF_NEEDS_MFA and not used_second_factor(request):  # the admin's door asks for it, too
         raise NotAllowed("Confirme a verificação em duas etapas antes de entrar como alguém.")
@@ -111,7 +91,7 @@ def start(request: HttpRequest, *, membership: Membership, reason: str) -> HttpR
     staff = User.objects.get(pk=staff.pk)
     signed_in_by = request.session.get(_SIGNED_IN_BY)
     until = clock.now() + LASTS
-    response = cast(HttpResponse, _Enter.as_view(membership=membership)(request))
+    _swap(request, membership.user)
     request.session[STATE] = {
         "staff_id": staff.pk, "staff_email": staff.email, "user_id": membership.user_id,
         "organization_id": membership.organization_id, "organization_name": str(membership.organization),
@@ -122,7 +102,6 @@ def start(request: HttpRequest, *, membership: Membership, reason: str) -> HttpR
         "impersonation_started", organization=membership.organization, user=staff,
         detail={"reason": reason.strip(), "as": membership.user.email, "until": until.isoformat()},
     )  # fmt: skip
-    return response
 
 
 def end(request: HttpRequest, *, why: str) -> bool:
@@ -132,27 +111,26 @@ def end(request: HttpRequest, *, why: str) -> bool:
         return False
     kept = request.session[STATE]
     staff = User.objects.filter(pk=seen.staff_id).first()
-    is_back = staff is not None and may_impersonate(staff) and request.user.is_authenticated and request.user.pk == seen.user_id
-    if is_back:
-        _leave(request)
-        for name in (STATE, ORGANIZATION_KEY, "hijack_history"):
-            request.session.pop(name, None)
+    is_theirs = request.user.is_authenticated and request.user.pk == seen.user_id
+    back = staff if is_theirs and staff is not None and may_impersonate(staff) else None
+    if back is None:
+        logout(request)
+    else:
+        _swap(request, back)
         if kept.get("signed_in_by"):
             request.session[_SIGNED_IN_BY] = kept["signed_in_by"]
-    else:
-        logout(request)
     _note("impersonation_ended", seen, why=why)
-    return is_back
+    return back is not None
 
 
-def _leave(request: HttpRequest) -> None:
-    """hijack's swap back. It asks for a POST with a token; an end by the clock comes with any method, and was asked by nobody."""
-    asked, checked = request.method, getattr(request, "csrf_processing_done", False)
-    request.method, request.csrf_processing_done = "POST", True  # type: ignore[attr-defined]
-    try:
-        _Leave.as_view()(request)
-    finally:
-        request.method, request.csrf_processing_done = asked, checked  # type: ignore[attr-defined]
+def _swap(request: HttpRequest, user: User) -> None:
+    """Django's `login` begins the session anew: nothing of the one is left to the other. No sign-in of theirs: no date of it."""
+    expiry, last_login = request.session.get("_session_expiry"), user.last_login
+    with transaction.atomic():
+        login(request, user, backend=request.session[BACKEND_SESSION_KEY])
+        User.objects.filter(pk=user.pk).update(last_login=last_login)
+    if expiry is not None:
+        request.session["_session_expiry"] = expiry
 
 
 def note_refusal(request: HttpRequest, seen: Impersonation) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterable
 from typing import TypedDict, Unpack
 
 from django.db import transaction
+from django.utils.translation import gettext
 
 from accounts import audit
 from accounts.errors import NotAllowed, ProjectArchived, TooMany
@@ -85,7 +86,9 @@ def mint_key(
     Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)  # two presses at once count each other
     live = ApiKey.everywhere.filter(organization=organization, kind=ApiKey.Kind.MADE, status=ApiKey.Status.ACTIVE)
     if live.count() >= KEYS_MAX:
-        raise TooMany(f"A empresa já tem {KEYS_MAX} chaves ativas. Revogue alguma antes de criar outra.")
+        raise TooMany(
+            gettext("A empresa já tem {count} chaves ativas. Revogue alguma antes de criar outra.").format(count=KEYS_MAX)
+        )
     secret = new_secret()
     key = ApiKey.everywhere.create(
         organization=organization,
@@ -119,7 +122,7 @@ def check_project(organization: Organization, project: Project | None) -> None:
         return
     found = Project.everywhere.get(pk=project.pk, organization=organization)
     if found.archived_at is not None:
-        raise ProjectArchived("Este projeto está arquivado. Restaure-o ou escolha outro.", param="project")
+        raise ProjectArchived(gettext("Este projeto está arquivado. Restaure-o ou escolha outro."), param="project")
 
 
 class KeyChanges(TypedDict, total=False):
@@ -170,13 +173,14 @@ def rotate_key(key: ApiKey, *, by: User) -> str:
     Raises NotAllowed for a revoked key, and for one that manages and that somebody else created: its secret acts in their name.
     """
     if set(key.scopes) != {CALL} and key.created_by_id != by.pk:
-        raise NotAllowed("Esta chave administra em nome de quem a criou: só essa pessoa troca o segredo. Você pode revogá-la.")
+        text = gettext("Esta chave administra em nome de quem a criou: só essa pessoa troca o segredo. Você pode revogá-la.")
+        raise NotAllowed(text)
     secret = new_secret()
     changed = ApiKey.everywhere.filter(pk=key.pk, status=ApiKey.Status.ACTIVE).update(
         key_hash=hashlib.sha256(secret.encode()).digest(), prefix=secret[:12], suffix=secret[-4:]
     )
     if not changed:
-        raise NotAllowed("Esta chave foi revogada. Crie outra.")
+        raise NotAllowed(gettext("Esta chave foi revogada. Crie outra."))
     key.refresh_from_db()
     audit.act("key_rotated", organization=key.organization, detail=_told(key))
     return secret

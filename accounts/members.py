@@ -11,6 +11,7 @@ from django.core.mail import send_mail
 from django.db import transaction
 from django.http import HttpRequest
 from django.template.loader import render_to_string
+from django.utils.translation import gettext, gettext_noop, override
 
 from accounts import audit, session_keys
 from accounts.errors import AlreadyMember, InvitationGone, LastOwner, NotAllowed, TooMany
@@ -67,11 +68,11 @@ def invite(by: Membership, *, email: str, role: str) -> tuple[Invitation, str]:
     _lock(by.organization)
     _may_touch(by, role)
     if Membership.everywhere.filter(organization=by.organization, user__email__iexact=email).exists():
-        raise AlreadyMember(f"{email} já faz parte da equipe.")
+        raise AlreadyMember(gettext("{email} já faz parte da equipe.").format(email=email))
     waiting = Invitation.everywhere.filter(organization=by.organization, accepted_at=None, cancelled_at=None)
     waiting.filter(email__iexact=email).update(cancelled_at=clock.now())
     if waiting.filter(expires_at__gt=clock.now()).count() >= OPEN_INVITATIONS_MAX:
-        raise TooMany("Há convites demais em aberto. Cancele alguns antes de enviar outro.")
+        raise TooMany(gettext("Há convites demais em aberto. Cancele alguns antes de enviar outro."))
     token = secrets.token_urlsafe(32)
     invitation = Invitation.everywhere.create(
         organization=by.organization,
@@ -81,7 +82,7 @@ def invite(by: Membership, *, email: str, role: str) -> tuple[Invitation, str]:
         invited_by=by.user,
         expires_at=clock.now() + dt.timedelta(days=INVITATION_DAYS),
     )
-    told = {"email": email, "role": invitation.get_role_display()}
+    told = {"email": email, "role": Role(role).label}
     audit.note("member_invited", organization=by.organization, user=by.user, detail=told)
     return invitation, token
 
@@ -93,7 +94,8 @@ def send_invitation(invitation: Invitation, *, token: str) -> None:
         "url": f"{settings.WEB_URL}/app/convite/{token}/",
         "days": INVITATION_DAYS,
     }
-    text = render_to_string("accounts/email/invitation.txt", context)
+    with override(settings.LANGUAGE_CODE):  # mail is Portuguese
+        text = render_to_string("accounts/email/invitation.txt", context)
     send_mail(f"Tokia: convite para a equipe de {invitation.organization}", text, None, [invitation.email])
 
 
@@ -101,7 +103,7 @@ def find_invitation(token: str) -> Invitation:
     """Raises InvitationGone for one that is unknown, used, cancelled or expired."""
     invitation = Invitation.everywhere.select_related("organization", "invited_by").filter(token_hash=_digest(token)).first()
     if invitation is None or invitation.accepted_at or invitation.cancelled_at or invitation.expires_at <= clock.now():
-        raise InvitationGone("Este convite não vale mais. Peça outro a quem convidou você.")
+        raise InvitationGone(gettext("Este convite não vale mais. Peça outro a quem convidou você."))
     return invitation
 
 
@@ -111,15 +113,16 @@ def accept(user: User, *, token: str) -> Membership:
     invitation = find_invitation(token)
     invitation = Invitation.everywhere.select_for_update().select_related("organization").get(pk=invitation.pk)
     if invitation.accepted_at or invitation.cancelled_at:
-        raise InvitationGone("Este convite não vale mais. Peça outro a quem convidou você.")
+        raise InvitationGone(gettext("Este convite não vale mais. Peça outro a quem convidou você."))
     if invitation.email.lower() != user.email.lower():
-        raise InvitationGone(f"Este convite é para {invitation.email}. Entre com esse e-mail para aceitar.")
+        text = gettext("Este convite é para {email}. Entre com esse e-mail para aceitar.")
+        raise InvitationGone(text.format(email=invitation.email))
     membership, _ = Membership.everywhere.get_or_create(
         organization=invitation.organization, user=user, defaults={"role": invitation.role}
     )
     invitation.accepted_at = clock.now()
     invitation.save(update_fields=["accepted_at"])
-    audit.note("member_joined", organization=membership.organization, user=user, detail={"role": membership.get_role_display()})
+    audit.note("member_joined", organization=membership.organization, user=user, detail={"role": Role(membership.role).label})
     return membership
 
 
@@ -138,10 +141,10 @@ def change_role(by: Membership, *, membership: Membership, role: str) -> None:
     _may_touch(by, role)
     if membership.role == Role.OWNER and role != Role.OWNER:
         _keep_an_owner(membership)
-    told = {"email": membership.user.email, "from": membership.get_role_display()}
+    told = {"email": membership.user.email, "from": Role(membership.role).label}
     membership.role = role
     membership.save(update_fields=["role"])
-    audit.note("role_changed", organization=by.organization, user=by.user, detail=told | {"to": membership.get_role_display()})
+    audit.note("role_changed", organization=by.organization, user=by.user, detail=told | {"to": Role(role).label})
     if not may(membership, session_keys.PERMISSION):
         session_keys.close_session_keys(membership)
 
@@ -155,7 +158,7 @@ def remove(by: Membership, *, membership: Membership, revoke_keys: bool, heir: M
     _may_touch(by, membership.role)
     if membership.role == Role.OWNER:
         _keep_an_owner(membership)
-    keys = "revogadas" if revoke_keys else "mantidas"
+    keys = gettext_noop("revogadas") if revoke_keys else gettext_noop("mantidas")
     session_keys.close_session_keys(membership)
     own = ApiKey.everywhere.filter(organization=by.organization, created_by=membership.user, status=ApiKey.Status.ACTIVE)
     if heir is not None:
@@ -165,7 +168,7 @@ def remove(by: Membership, *, membership: Membership, revoke_keys: bool, heir: M
     if revoke_keys:
         for key in own:
             revoke_key(key)
-    told = {"email": membership.user.email, "role": membership.get_role_display(), "keys": keys}
+    told = {"email": membership.user.email, "role": Role(membership.role).label, "keys": keys}
     audit.note("member_removed", organization=by.organization, user=by.user, detail=told)
     membership.delete()
 
@@ -183,12 +186,12 @@ def _may_touch(by: Membership, role: str) -> None:
     """`by` as it stands in the database: its role may have changed since the page was opened."""
     fresh = Membership.everywhere.filter(pk=by.pk).values_list("role", flat=True).first()
     if fresh not in (Role.OWNER, Role.ADMIN):
-        raise NotAllowed("Só donos e administradores mudam a equipe.")
+        raise NotAllowed(gettext("Só donos e administradores mudam a equipe."))
     if role == Role.OWNER and fresh != Role.OWNER:
-        raise NotAllowed("Só um dono pode incluir, mudar ou remover donos.")
+        raise NotAllowed(gettext("Só um dono pode incluir, mudar ou remover donos."))
 
 
 def _keep_an_owner(membership: Membership) -> None:
     others = Membership.everywhere.filter(organization_id=membership.organization_id, role=Role.OWNER).exclude(pk=membership.pk)
     if not others.exists():
-        raise LastOwner("A empresa precisa de pelo menos um Dono.")
+        raise LastOwner(gettext("A empresa precisa de pelo menos um Dono."))

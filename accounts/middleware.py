@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from collections.abc import Callable
 from urllib.parse import urlencode
 
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib import messages
+from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils.translation import gettext
 
 from accounts import second_factor
 from accounts.audit import Origin, origin
@@ -79,7 +82,8 @@ class SecondFactorMiddleware:
         path = request.path
         if path.startswith("/admin/") and user.is_staff and settings.STAFF_NEEDS_MFA:
             if not second_factor.has_second_factor(user):
-                return _send_to_set_up(request, "A administração exige verificação em duas etapas. Ligue a sua para continuar.")
+                text = gettext("A administração exige verificação em duas etapas. Ligue a sua para continuar.")
+                return _send_to_set_up(request, text)
             if not second_factor.used_second_factor(request):
                 return redirect(f"{reverse(second_factor.page_to_use(user))}?{urlencode({'next': path})}")
         membership = getattr(request, "membership", None)
@@ -92,8 +96,8 @@ class SecondFactorMiddleware:
                 return None
             told = {"title": "Sem permissão", "status": 403, "detail": "A empresa exige verificação em duas etapas."}
             return JsonResponse(told, status=403, content_type="application/problem+json")
-        text = f"{membership.organization} exige verificação em duas etapas. Ligue a sua para continuar."
-        return _send_to_set_up(request, text)
+        text = gettext("{organization} exige verificação em duas etapas. Ligue a sua para continuar.")
+        return _send_to_set_up(request, text.format(organization=membership.organization))
 
 
 def _send_to_set_up(request: HttpRequest, text: str) -> HttpResponse:
@@ -107,6 +111,10 @@ def _send_to_set_up(request: HttpRequest, text: str) -> HttpResponse:
 
 
 def _mark_session(request: HttpRequest) -> None:
+    """Pages poll: one request in five minutes asks the database, the others Valkey (by a digest: the key opens the session)."""
+    digest = hashlib.sha256(str(request.session.session_key).encode()).hexdigest()
+    if not cache.add(f"accounts.session_seen.{digest}", True, int(_SEEN_EVERY.total_seconds())):
+        return
     now = clock.now()
     mine = UserSession.objects.filter(session_key=request.session.session_key, last_seen_at__lt=now - _SEEN_EVERY)
     mine.update(last_seen_at=now)

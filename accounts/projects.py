@@ -6,6 +6,7 @@ Archived, a project's keys are refused with 403 `project_archived`; restored, th
 from __future__ import annotations
 
 from django.db import transaction
+from django.utils.translation import gettext
 
 from accounts import audit
 from accounts.errors import AccountsError, NameTaken, TooMany
@@ -76,13 +77,13 @@ def _lock(organization: Organization) -> None:
 def _free_name(organization: Organization, name: str, *, but: Project | None = None) -> str:
     name = " ".join(name.split())
     if not 0 < len(name) <= NAME_CHARACTERS_MAX:
-        raise AccountsError(f"O nome tem de 1 a {NAME_CHARACTERS_MAX} caracteres.", param="name")
+        raise AccountsError(gettext("O nome tem de 1 a {count} caracteres.").format(count=NAME_CHARACTERS_MAX), param="name")
     others = Project.everywhere.filter(organization=organization, archived_at=None, name__iexact=name)
     if (others.exclude(pk=but.pk) if but else others).exists():
-        raise NameTaken(f"Já existe um projeto “{name}”.", param="name")
+        raise NameTaken(gettext("Já existe um projeto “{name}”.").format(name=name), param="name")
     return name
 
 
 def _check_room(organization: Organization) -> None:
     if Project.everywhere.filter(organization=organization, archived_at=None).count() >= PROJECTS_MAX:
-        raise TooMany(f"A empresa já tem {PROJECTS_MAX} projetos. Arquive algum antes.")
+        raise TooMany(gettext("A empresa já tem {count} projetos. Arquive algum antes.").format(count=PROJECTS_MAX))

@@ -29,6 +29,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from django.utils.functional import Promise
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
 from accounts.errors import ScopeMissing, UnknownScope
 from accounts.models import Membership
 from accounts.roles import may
@@ -41,28 +45,30 @@ class Scope:
     """`label` and `text` are for the keys page; `permission` is what the person who gives it needs."""
 
     name: str
-    label: str
-    text: str
+    label: str | Promise
+    text: str | Promise
     permission: str
 
 
 _TABLE = (
-    Scope(CALL, "Chamar modelos", "Usa /v1 e gasta o saldo.", "keys.manage"),
-    Scope("organization.read", "Ver dados da empresa", "Nome, documento e endereço.", "usage.read"),
-    Scope("organization.write", "Mudar dados da empresa", "Nome fantasia, e-mail de notas e endereço.", "organization.fiscal"),
-    Scope("projects.read", "Ver projetos", "Lista e detalhes.", "usage.read"),
-    Scope("projects.write", "Mudar projetos", "Criar, renomear, arquivar e restaurar.", "projects.manage"),
-    Scope("keys.read", "Ver chaves", "Nunca o segredo.", "keys.manage"),
-    Scope("keys.write", "Mudar chaves", "Criar, mudar, trocar e revogar.", "keys.manage"),
-    Scope("members.read", "Ver a equipe", "Membros e convites.", "team.manage"),
-    Scope("members.write", "Mudar a equipe", "Convidar, mudar papéis e remover.", "team.manage"),
-    Scope("budgets.read", "Ver orçamentos", "Limites e o que já foi gasto.", "usage.read"),
-    Scope("budgets.write", "Mudar orçamentos", "Criar, mudar e parar.", "budgets.manage"),
-    Scope("billing.read", "Ver saldo e extrato", "Saldo, extrato, recargas e devoluções.", "billing.statement"),
-    Scope("billing.top_up", "Recarregar", "Gerar cobranças PIX.", "billing.top_up"),
-    Scope("usage.read", "Ver uso", "Uso somado e cada requisição.", "usage.read"),
-    Scope("hooks.read", "Ver webhooks", "Endereços, entregas e acontecimentos.", "hooks.manage"),
-    Scope("hooks.write", "Mudar webhooks", "Criar, mudar, remover e entregar de novo.", "hooks.manage"),
+    Scope(CALL, _("Chamar modelos"), _("Usa /v1 e gasta o saldo."), "keys.manage"),
+    Scope("organization.read", _("Ver dados da empresa"), _("Nome, documento e endereço."), "usage.read"),
+    Scope(
+        "organization.write", _("Mudar dados da empresa"), _("Nome fantasia, e-mail de notas e endereço."), "organization.fiscal"
+    ),
+    Scope("projects.read", _("Ver projetos"), _("Lista e detalhes."), "usage.read"),
+    Scope("projects.write", _("Mudar projetos"), _("Criar, renomear, arquivar e restaurar."), "projects.manage"),
+    Scope("keys.read", _("Ver chaves"), _("Nunca o segredo."), "keys.manage"),
+    Scope("keys.write", _("Mudar chaves"), _("Criar, mudar, trocar e revogar."), "keys.manage"),
+    Scope("members.read", _("Ver a equipe"), _("Membros e convites."), "team.manage"),
+    Scope("members.write", _("Mudar a equipe"), _("Convidar, mudar papéis e remover."), "team.manage"),
+    Scope("budgets.read", _("Ver orçamentos"), _("Limites e o que já foi gasto."), "usage.read"),
+    Scope("budgets.write", _("Mudar orçamentos"), _("Criar, mudar e parar."), "budgets.manage"),
+    Scope("billing.read", _("Ver saldo e extrato"), _("Saldo, extrato, recargas e devoluções."), "billing.statement"),
+    Scope("billing.top_up", _("Recarregar"), _("Gerar cobranças PIX."), "billing.top_up"),
+    Scope("usage.read", _("Ver uso"), _("Uso somado e cada requisição."), "usage.read"),
+    Scope("hooks.read", _("Ver webhooks"), _("Endereços, entregas e acontecimentos."), "hooks.manage"),
+    Scope("hooks.write", _("Mudar webhooks"), _("Criar, mudar, remover e entregar de novo."), "hooks.manage"),
 )
 SCOPES: dict[str, Scope] = {scope.name: scope for scope in _TABLE}
 
@@ -80,10 +86,11 @@ def check_scopes(wanted: Iterable[str], *, allowed: Collection[str]) -> list[str
     asked = set(wanted)
     unknown = sorted(asked - SCOPES.keys())
     if unknown or not asked:
-        raise UnknownScope(
-            f"Permissão desconhecida: {unknown[0]}." if unknown else "Escolha ao menos uma permissão.", param="scopes"
-        )
+        told = gettext("Permissão desconhecida: {scope}.").format(scope=unknown[0]) if unknown else ""
+        raise UnknownScope(told or gettext("Escolha ao menos uma permissão."), param="scopes")
     missing = [name for name in SCOPES if name in asked and name not in allowed]
     if missing:
-        raise ScopeMissing(f"Você não pode dar uma permissão que não tem: {missing[0]}.", param="scopes")
+        raise ScopeMissing(
+            gettext("Você não pode dar uma permissão que não tem: {scope}.").format(scope=missing[0]), param="scopes"
+        )
     return [name for name in SCOPES if name in asked]

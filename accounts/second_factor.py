@@ -17,6 +17,7 @@ from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest
+from django.utils.translation import gettext
 
 from accounts import audit
 from accounts.errors import NotAllowed
@@ -85,9 +86,9 @@ def demand(by: Membership, *, grace_days: int) -> None:
     """
     _check(by)
     if not 0 <= grace_days <= GRACE_DAYS_MAX:
-        raise NotAllowed(f"Escolha um prazo de 0 a {GRACE_DAYS_MAX} dias.")
+        raise NotAllowed(gettext("Escolha um prazo de 0 a {days} dias.").format(days=GRACE_DAYS_MAX))
     if not has_second_factor(by.user):
-        raise NotAllowed("Ligue antes a sua própria verificação em duas etapas, em Sua conta.")
+        raise NotAllowed(gettext("Ligue antes a sua própria verificação em duas etapas, em Sua conta."))
     since = clock.now() + dt.timedelta(days=grace_days)
     Organization.objects.filter(pk=by.organization_id).update(mfa_demanded_from=since)
     by.organization.refresh_from_db()
@@ -106,4 +107,4 @@ def stop_demanding(by: Membership) -> None:
 def _check(by: Membership) -> None:
     fresh = Membership.everywhere.filter(pk=by.pk).values_list("role", flat=True).first()
     if fresh not in (Role.OWNER, Role.ADMIN):
-        raise NotAllowed("Só donos e administradores mudam isto.")
+        raise NotAllowed(gettext("Só donos e administradores mudam isto."))

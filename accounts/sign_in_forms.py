@@ -8,6 +8,8 @@ from allauth.mfa.base.forms import AuthenticateForm, ReauthenticateForm
 from allauth.mfa.webauthn.forms import AddWebAuthnForm
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext, gettext_noop
+from django.utils.translation import gettext_lazy as _
 
 from accounts import audit
 from accounts.models import User
@@ -22,7 +24,7 @@ class SecondFactorForm(AuthenticateForm):  # type: ignore[misc]
         try:
             return str(super().clean_code())
         except ValidationError:
-            audit.note_everywhere("sign_in_failed", user=self.user, detail={"how": "código da segunda etapa"})
+            audit.note_everywhere("sign_in_failed", user=self.user, detail={"how": gettext_noop("código da segunda etapa")})
             raise
 
 
@@ -35,7 +37,7 @@ class SecondFactorAgainForm(ReauthenticateForm):  # type: ignore[misc]
         try:
             return str(super().clean_code())
         except ValidationError:
-            audit.note_everywhere("sign_in_failed", user=self.user, detail={"how": "código para confirmar"})
+            audit.note_everywhere("sign_in_failed", user=self.user, detail={"how": gettext_noop("código para confirmar")})
             raise
 
 
@@ -45,9 +47,9 @@ class PasskeyForm(AddWebAuthnForm):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields.pop("passwordless", None)
-        self.fields["name"].label = "Nome"
+        self.fields["name"].label = gettext("Nome")
         self.fields["name"].max_length = 60
-        self.fields["name"].help_text = "Para você reconhecer depois: “Celular”, “Notebook do trabalho”."
+        self.fields["name"].help_text = gettext("Para você reconhecer depois: “Celular”, “Notebook do trabalho”.")
 
     def clean(self) -> dict[str, Any]:
         self.cleaned_data["passwordless"] = True
@@ -55,4 +57,4 @@ class PasskeyForm(AddWebAuthnForm):  # type: ignore[misc]
 
 
 class PersonForm(forms.Form):
-    name = forms.CharField(label="Nome", max_length=150, required=False, widget=forms.TextInput(attrs={"autocomplete": "name"}))
+    name = forms.CharField(label=_("Nome"), max_length=150, required=False, widget=forms.TextInput(attrs={"autocomplete": "name"}))

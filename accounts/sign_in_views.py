@@ -20,6 +20,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext, ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -39,9 +40,9 @@ def person(request: HttpRequest) -> HttpResponse:
         if form.cleaned_data["name"] != user.name:
             User.objects.filter(pk=user.pk).update(name=form.cleaned_data["name"])
             audit.note_everywhere("personal_data_changed", user=user)
-        messages.success(request, "Seus dados foram salvos.")
+        messages.success(request, gettext("Seus dados foram salvos."))
         return redirect("person")
-    return render(request, "account/person.html", {"form": form, "title": "Sua conta", "tab": "dados"})
+    return render(request, "account/person.html", {"form": form, "title": gettext("Sua conta"), "tab": "dados"})
 
 
 # ── How one signs in ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -54,7 +55,7 @@ def security(request: HttpRequest) -> HttpResponse:
     codes = next((item for item in own if item.type == Authenticator.Type.RECOVERY_CODES), None)
     membership = getattr(request, "membership", None)
     context: dict[str, Any] = {
-        "title": "Segurança",
+        "title": gettext("Segurança"),
         "tab": "seguranca",
         "totp": next((item for item in own if item.type == Authenticator.Type.TOTP), None),
         "passkeys": [item for item in own if item.type == Authenticator.Type.WEBAUTHN],
@@ -123,11 +124,12 @@ def _disconnect(request: HttpRequest, account: SocialAccount, provider: str) -> 
     user = cast(User, request.user)
     others = SocialAccount.objects.filter(user=user).exclude(pk=account.pk).exists()
     if not user.has_usable_password() and not others:
-        messages.error(request, "Crie uma senha antes de desligar: sem ela você não conseguiria mais entrar.")
+        messages.error(request, gettext("Crie uma senha antes de desligar: sem ela você não conseguiria mais entrar."))
         return redirect("mfa_index")
     account.delete()
     audit.note_everywhere("social_disconnected", user=user, detail={"provider": provider})
-    messages.success(request, f"{PROVIDERS.get(provider, provider)} desligado da sua conta.")
+    told = gettext("{provider} desligado da sua conta.").format(provider=PROVIDERS.get(provider, provider))
+    messages.success(request, told)
     return redirect("mfa_index")
 
 
@@ -156,7 +158,7 @@ def social_signup(request: HttpRequest) -> HttpResponseBase:
 def end_session(request: HttpRequest, session_id: int) -> HttpResponse:
     if not devices.end_session(request, cast(User, request.user), session_id=session_id):
         raise Http404
-    messages.success(request, "Acesso encerrado.")
+    messages.success(request, gettext("Acesso encerrado."))
     return redirect("mfa_index")
 
 
@@ -164,6 +166,7 @@ def end_session(request: HttpRequest, session_id: int) -> HttpResponse:
 @require_POST
 def end_other_sessions(request: HttpRequest) -> HttpResponse:
     count = devices.end_other_sessions(request, cast(User, request.user))
-    text = {0: "Não havia outro acesso aberto.", 1: "Um acesso encerrado."}.get(count, f"{count} acessos encerrados.")
+    told = ngettext("Um acesso encerrado.", "{count} acessos encerrados.", count).format(count=count)
+    text = told if count else gettext("Não havia outro acesso aberto.")
     messages.success(request, text)
     return redirect("mfa_index")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from django.db import transaction
+from django.utils.translation import gettext, gettext_noop
 
 from accounts import audit
 from accounts.cities import city_of, nearest_city, tell_city
@@ -13,6 +14,16 @@ from accounts.models import Membership, Organization, Role, User
 from accounts.tax_ids import parse_cnpj, parse_cpf
 
 ORGANIZATIONS_MAX = 20  # that one person owns
+# What the audit log calls each.
+_PARTICULARS = {
+    "name": gettext_noop("razão social ou nome"),
+    "trade_name": gettext_noop("nome fantasia"),
+    "tax_id": gettext_noop("CNPJ ou CPF"),
+    "tax_id_kind": gettext_noop("documento"),
+    "invoice_email": gettext_noop("e-mail para notas"),
+    "municipal_registration": gettext_noop("inscrição municipal"),
+    "address": gettext_noop("endereço"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +47,7 @@ def open_organization(user: User, *, identity: Identity) -> Membership:
     """
     User.objects.select_for_update(no_key=True).get(pk=user.pk)
     if Membership.everywhere.filter(user=user, role=Role.OWNER).count() >= ORGANIZATIONS_MAX:
-        raise TooMany(f"Uma pessoa pode ser dona de até {ORGANIZATIONS_MAX} empresas.")
+        raise TooMany(gettext("Uma pessoa pode ser dona de até {count} empresas.").format(count=ORGANIZATIONS_MAX))
     organization = Organization()
     _write(organization, identity)
     membership = Membership.everywhere.create(organization=organization, user=user, role=Role.OWNER)
@@ -49,11 +60,9 @@ def identify(organization: Organization, *, identity: Identity) -> None:
 
     Raises InvalidTaxId, UnknownCity.
     """
-    names = ("name", "trade_name", "tax_id", "tax_id_kind", "invoice_email", "municipal_registration", "address")
-    before = {name: getattr(organization, name) for name in names}
+    before = {name: getattr(organization, name) for name in _PARTICULARS}
     _write(organization, identity)
-    told = {field.name: str(getattr(field, "verbose_name", field.name)) for field in Organization._meta.get_fields()}
-    changed = [told[name] for name in names if getattr(organization, name) != before[name]]
+    changed = [told for name, told in _PARTICULARS.items() if getattr(organization, name) != before[name]]
     if changed:
         audit.act("fiscal_data_changed", organization=organization, detail={"changed": changed})
 
@@ -66,8 +75,12 @@ def check_city(name: str, state: str) -> None:
     if not name.strip() or not state.strip() or city_of(name, state) is not None:
         return
     near = nearest_city(name, state)
-    hint = f" Você quis dizer {tell_city(near)}?" if near else " Confira o nome e a UF."
-    raise UnknownCity(f"Não há município “{name.strip()}” em {state.strip().upper()}.{hint}", param="address.city")
+    if near:
+        text = gettext("Não há município “{name}” em {state}. Você quis dizer {near}?")
+    else:
+        text = gettext("Não há município “{name}” em {state}. Confira o nome e a UF.")
+    told = text.format(name=name.strip(), state=state.strip().upper(), near=tell_city(near) if near else "")
+    raise UnknownCity(told, param="address.city")
 
 
 def _write(organization: Organization, identity: Identity) -> None:

@@ -9,6 +9,7 @@ from django.contrib.auth.decorators import login_required
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext, gettext_noop
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -23,6 +24,9 @@ from accounts.roles import MemberRequest, requires
 from accounts.signup import identify, open_organization
 from accounts.tax_ids import parse_cnpj
 from tokia import clock
+
+# What the registry says of companies that are not at work, in its own words.
+STATUSES = (gettext_noop("baixada"), gettext_noop("suspensa"), gettext_noop("inapta"), gettext_noop("nula"))
 
 
 # ── Opening an organization ──────────────────────────────────────────────────────────────────────────────────────────
@@ -41,7 +45,7 @@ def start(request: HttpRequest) -> HttpResponse:
         else:
             members.switch_organization(request, organization_id=membership.organization_id)
             return redirect("/app/")
-    return render(request, "accounts/start.html", {"form": form, "title": "Sua empresa"})
+    return render(request, "accounts/start.html", {"form": form, "title": gettext("Sua empresa")})
 
 
 @login_required
@@ -55,19 +59,20 @@ def look_up(request: HttpRequest) -> HttpResponse:
     try:
         company = look_up_company(parse_cnpj(typed))
     except InvalidTaxId as error:
-        context["notice"] = ("error", error.message)
+        context["notice"] = ("error", gettext(error.message))
     except LookupAway:
-        context["notice"] = ("warning", "Não deu para buscar agora. Preencha à mão.")
+        context["notice"] = ("warning", gettext("Não deu para buscar agora. Preencha à mão."))
     else:
         if company is None:
-            context["notice"] = ("warning", "Este CNPJ não está na base pública. Preencha à mão.")
+            context["notice"] = ("warning", gettext("Este CNPJ não está na base pública. Preencha à mão."))
         else:
             found = {"name": company.name, "trade_name": company.trade_name, **company.address}
             initial = request.GET.dict() | {name: value for name, value in found.items() if value}
             context["form"] = IdentityForm(initial=initial)
-            context["notice"] = ("success", "Buscamos na base pública. Confira.")
+            context["notice"] = ("success", gettext("Buscamos na base pública. Confira."))
             if not company.is_active:
-                context["notice"] = ("warning", f"Na base pública esta empresa está {company.status.lower()}. Confira.")
+                told = gettext("Na base pública esta empresa está {status}. Confira.")
+                context["notice"] = ("warning", told.format(status=gettext(company.status.lower())))
     return render(request, "accounts/_identity_fields.html", context)
 
 
@@ -82,10 +87,10 @@ def look_up_address(request: HttpRequest) -> HttpResponse:
     try:
         found = look_up_cep(digits)
     except LookupAway:
-        context["cep_notice"] = "Não deu para buscar o CEP agora. Preencha à mão."
+        context["cep_notice"] = gettext("Não deu para buscar o CEP agora. Preencha à mão.")
     else:
         if found is None:
-            context["cep_notice"] = "Este CEP não existe. Confira os números."
+            context["cep_notice"] = gettext("Este CEP não existe. Confira os números.")
         else:
             context["form"] = IdentityForm(initial=typed | found)
     return render(request, "accounts/_identity_address.html", context)
@@ -111,7 +116,7 @@ def team(request: MemberRequest) -> HttpResponse:
     pending = Invitation.objects.filter(accepted_at=None, cancelled_at=None, expires_at__gt=clock.now()).order_by("-id")
     context = {
         "nav": "equipe",
-        "title": "Equipe",
+        "title": gettext("Equipe"),
         "form": form,
         "members": Membership.objects.select_related("user").order_by("id"),
         "with_factor": second_factor.users_with_second_factor(request.membership.organization),
@@ -127,16 +132,18 @@ def _invite(request: MemberRequest, *, email: str, role: str) -> None:
     try:
         members.send_invitation(invitation, token=token)
     except OSError:  # SMTP's errors are OSErrors
-        messages.warning(request, f"O convite de {email} está pronto, mas o e-mail não saiu. Use “Reenviar” daqui a pouco.")
+        text = gettext("O convite de {email} está pronto, mas o e-mail não saiu. Use “Reenviar” daqui a pouco.")
+        messages.warning(request, text.format(email=email))
     else:
-        messages.success(request, f"Convite enviado para {email}. Vale por {members.INVITATION_DAYS} dias.")
+        text = gettext("Convite enviado para {email}. Vale por {days} dias.")
+        messages.success(request, text.format(email=email, days=members.INVITATION_DAYS))
 
 
 @requires("team.manage")
 @require_POST
 def cancel_invitation(request: MemberRequest, invitation_id: int) -> HttpResponse:
     members.cancel_invitation(get_object_or_404(Invitation.objects, pk=invitation_id))
-    messages.success(request, "Convite cancelado.")
+    messages.success(request, gettext("Convite cancelado."))
     return redirect("team")
 
 
@@ -157,14 +164,14 @@ def change_role(request: MemberRequest, membership_id: int) -> HttpResponse:
     membership = get_object_or_404(Membership.objects.select_related("user"), pk=membership_id)
     role = request.POST.get("role", "")
     if role not in dict(role_choices(request.membership)):
-        messages.error(request, "Escolha um papel da lista.")
+        messages.error(request, gettext("Escolha um papel da lista."))
         return redirect("team")
     try:
         members.change_role(request.membership, membership=membership, role=role)
     except AccountsError as error:
         messages.error(request, error.message)
     else:
-        messages.success(request, f"Papel de {membership.user} alterado.")
+        messages.success(request, gettext("Papel de {user} alterado.").format(user=membership.user))
     return redirect("team")
 
 
@@ -174,21 +181,21 @@ def remove_member(request: MemberRequest, membership_id: int) -> HttpResponse:
     membership = get_object_or_404(Membership.objects.select_related("user"), pk=membership_id)
     try:
         if request.POST.get("typed", "").strip() != membership.user.email:
-            raise ConfirmationMissing("O e-mail digitado é outro. Ninguém foi removido.")
+            raise ConfirmationMissing(gettext("O e-mail digitado é outro. Ninguém foi removido."))
         what, heir = request.POST.get("keys", ""), None
         if what not in ("keep", "transfer", "revoke"):
-            raise ConfirmationMissing("Diga o que acontece com as chaves desta pessoa. Ninguém foi removido.")
+            raise ConfirmationMissing(gettext("Diga o que acontece com as chaves desta pessoa. Ninguém foi removido."))
         if what == "transfer":
             typed = request.POST.get("heir", "")
             others = Membership.objects.exclude(pk=membership.pk)
             heir = others.filter(pk=int(typed)).first() if typed.isascii() and typed.isdigit() and len(typed) < 19 else None
             if heir is None:
-                raise ConfirmationMissing("Escolha quem fica com as chaves. Ninguém foi removido.")
+                raise ConfirmationMissing(gettext("Escolha quem fica com as chaves. Ninguém foi removido."))
         members.remove(request.membership, membership=membership, revoke_keys=what == "revoke", heir=heir)
     except AccountsError as error:
         messages.error(request, error.message)
     else:
-        messages.success(request, f"{membership.user} saiu da equipe.")
+        messages.success(request, gettext("{user} saiu da equipe.").format(user=membership.user))
     return redirect("/app/" if membership.user == request.user else "team")
 
 
@@ -201,11 +208,14 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
         if request.method == "POST" and request.user.is_authenticated:
             membership = members.accept(request.user, token=token)
             members.switch_organization(request, organization_id=membership.organization_id)
-            messages.success(request, f"Você agora faz parte da equipe de {membership.organization}.")
+            text = gettext("Você agora faz parte da equipe de {organization}.")
+            messages.success(request, text.format(organization=membership.organization))
             return redirect("/app/")
     except InvitationGone as error:
-        return render(request, "accounts/invitation.html", {"problem": error.message, "title": "Convite"}, status=error.status)
-    return render(request, "accounts/invitation.html", {"invitation": offer, "title": "Convite"})
+        return render(
+            request, "accounts/invitation.html", {"problem": error.message, "title": gettext("Convite")}, status=error.status
+        )
+    return render(request, "accounts/invitation.html", {"invitation": offer, "title": gettext("Convite")})
 
 
 # ── Settings ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -216,9 +226,9 @@ def organization(request: MemberRequest) -> HttpResponse:
     form = IdentityForm(request.POST) if request.method == "POST" else IdentityForm.of(ours)
     if request.method == "POST" and form.is_valid():
         identify(ours, identity=form.identity())
-        messages.success(request, "Dados da empresa salvos.")
+        messages.success(request, gettext("Dados da empresa salvos."))
         return redirect("organization")
-    return render(request, "accounts/organization.html", {"nav": "configuracoes", "title": "Empresa", "form": form})
+    return render(request, "accounts/organization.html", {"nav": "configuracoes", "title": gettext("Empresa"), "form": form})
 
 
 @login_required

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from django import template
 from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Membership
 from accounts.roles import may
 
 register = template.Library()
 TABS = (
-    ("empresa", "Empresa", "organization", "organization.fiscal"),
-    ("limites", "Limites", "limits", "usage.read"),
-    ("avisos", "Avisos", "alert_choices", "billing.statement"),
-    ("seguranca", "Segurança", "organization_security", "organization.manage"),
-    ("privacidade", "Privacidade", "organization_privacy", "organization.manage"),
-    ("webhooks", "Webhooks", "hooks", "hooks.manage"),
+    ("empresa", _("Empresa"), "organization", "organization.fiscal"),
+    ("limites", _("Limites"), "limits", "usage.read"),
+    ("avisos", _("Avisos"), "alert_choices", "billing.statement"),
+    ("seguranca", _("Segurança"), "organization_security", "organization.manage"),
+    ("privacidade", _("Privacidade"), "organization_privacy", "organization.manage"),
+    ("webhooks", _("Webhooks"), "hooks", "hooks.manage"),
 )
 
 
@@ -26,5 +27,7 @@ def tabs_of_settings(context: template.Context) -> list[dict[str, str]]:
     if membership is None:
         return []
     return [
-        {"key": key, "label": label, "url": reverse(name)} for key, label, name, permission in TABS if may(membership, permission)
+        {"key": key, "label": str(label), "url": reverse(name)}
+        for key, label, name, permission in TABS
+        if may(membership, permission)
     ]

@@ -75,7 +75,7 @@ def test_it_goes_back_to_who_one_is(cast: Cast) -> None:
     page = client.get(response["Location"])
     assert page.status_code == 200 and page.wsgi_request.user == staff
     assert "Visita a Acme encerrada" in page.content.decode()
-    assert impersonation.STATE not in client.session and "hijack_history" not in client.session
+    assert impersonation.STATE not in client.session
     assert events(cast.acme) == ["impersonation_started", "impersonation_ended"]
 
 
@@ -198,7 +198,7 @@ def test_it_is_never_one_of_ours_nor_somebody_inactive(cast: Cast, fields: dict[
     assert response.status_code == 200 and events(cast.acme) == []
     assert cast.alice.email not in client.get(f"/admin/empresas/{cast.acme.pk}/entrar/").content.decode()
     root = User.objects.create_superuser("root@tokia.com.br", PASSWORD)
-    assert not impersonation.may_enter(hijacker=root, hijacked=User.objects.get(pk=cast.alice.pk))
+    assert not impersonation.may_enter(root, person=User.objects.get(pk=cast.alice.pk))
 
 
 def test_it_takes_a_reason_and_a_member_of_that_organization(cast: Cast) -> None:
@@ -217,11 +217,24 @@ def test_it_takes_a_second_factor_that_was_used_where_staff_need_one(cast: Cast,
     assert impersonation.STATE not in client.session and events(cast.acme) == []
 
 
-def test_it_serves_none_of_the_librarys_own_addresses(cast: Cast) -> None:
+def test_it_is_no_sign_in_of_anybody_and_outlives_no_session(cast: Cast) -> None:
+    long_ago = clock.now() - dt.timedelta(days=400)
+    User.objects.filter(pk=cast.alice.pk).update(last_login=long_ago)
     client = Client()
-    client.force_login(User.objects.create_superuser("root@tokia.com.br", PASSWORD))
-    for path in ("/hijack/acquire/", "/hijack/release/", "/admin/hijack/acquire/"):
-        assert client.post(path, {"user_pk": cast.alice.pk}).status_code == 404
+    staff = make_staff(LOOKS, impersonation.PERMISSION)
+    client.force_login(staff)
+    signed_in_at = User.objects.get(pk=staff.pk).last_login
+    session = client.session
+    session.set_expiry(1_234)
+    session["secret"] = "ours"
+    session.save()
+    enter(client, cast.acme)
+    key = client.session.session_key
+    assert key != session.session_key and "secret" not in client.session and client.session.get_expiry_age() == 1_234
+    client.post("/app/visita/sair/")
+    assert client.session.session_key != key and client.session.get_expiry_age() == 1_234
+    assert User.objects.get(pk=cast.alice.pk).last_login == long_ago
+    assert User.objects.get(pk=staff.pk).last_login == signed_in_at
 
 
 def test_it_asks_a_token_for_entering_and_leaving(cast: Cast) -> None:

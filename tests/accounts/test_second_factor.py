@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 
 import pytest
@@ -11,13 +12,16 @@ from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 from allauth.usersessions.models import UserSession
 from django.core import mail
 from django.core.cache import cache
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from accounts import second_factor
 from accounts.errors import NotAllowed
 from accounts.models import AuditEvent, Membership, User
 from tests.cast import PASSWORD, Cast, make_cast
+from tokia import clock
 
 pytestmark = pytest.mark.django_db
 
@@ -107,6 +111,23 @@ def test_it_lists_and_ends_sessions(cast: Cast) -> None:
     assert third.get("/app/").status_code == 302 and first.get("/app/").status_code == 200
     bob = sign_in(cast.bob)
     assert bob.post(f"/conta/sessoes/{mine.pk}/encerrar/").status_code == 404
+
+
+def test_it_marks_a_session_in_use_once_in_five_minutes(cast: Cast) -> None:
+    client = sign_in(cast.alice)
+    session = UserSession.objects.filter(session_key=client.session.session_key)
+    hour_ago = clock.now() - dt.timedelta(hours=1)
+
+    def marks() -> list[str]:
+        session.update(last_seen_at=hour_ago)
+        with CaptureQueriesContext(connection) as asked:
+            assert client.get("/app/parcial/saldo/").status_code == 200
+        return [query["sql"] for query in asked if "usersessions" in query["sql"]]
+
+    assert len(marks()) == 1 and session.get().last_seen_at > hour_ago
+    assert marks() == [] and session.get().last_seen_at == hour_ago  # the poll that follows
+    cache.clear()  # five minutes later
+    assert len(marks()) == 1 and session.get().last_seen_at > hour_ago
 
 
 def test_it_demands_two_steps_of_everybody_after_the_grace(cast: Cast) -> None:

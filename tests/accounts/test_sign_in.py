@@ -48,6 +48,16 @@ def test_it_walks_from_sign_up_to_a_confirmed_address(client: Client) -> None:
     assert user.accepted_terms_at is not None
 
 
+def test_a_password_alone_lets_nobody_in_whose_address_is_not_confirmed(client: Client) -> None:
+    """So no page has a banner about it: whoever is signed in has confirmed."""
+    client.post("/conta/cadastro/", {"email": "nova@acme.com.br", "password1": GOOD, "terms": "on"})
+    other_browser = Client()
+    cache.clear()  # minutes later: a code was mailed just now
+    assert sign_in(other_browser, "nova@acme.com.br", GOOD) == "/conta/confirmar-email/"
+    assert other_browser.get("/app/")["Location"].startswith("/conta/entrar/")
+    assert client.get("/conta/email/")["Location"] == "/app/"  # nor is there a page that adds another address
+
+
 def test_it_answers_alike_for_an_address_that_is_taken(client: Client) -> None:
     cast = make_cast()
     response = client.post("/conta/cadastro/", {"email": cast.alice.email, "password1": GOOD, "terms": "on"})

@@ -1,4 +1,4 @@
-"""Rows of feature flags: what `accounts.flags` reads and writes. Registered through `accounts.models`."""
+"""Rows of feature flags: what `accounts.flags` reads and writes."""
 
 from __future__ import annotations
 
