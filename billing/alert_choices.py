@@ -7,6 +7,7 @@ from collections.abc import Collection
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
+from django.utils.translation import gettext
 
 from accounts import audit
 from accounts.models import Membership, Organization, Role
@@ -55,14 +56,14 @@ def change_choice(
     emails = list({email.strip().lower(): email.strip() for email in extra_emails if email.strip()}.values())
     chosen = [role for role in READER_ROLES if role in roles]
     if not chosen and not emails:
-        raise ChoiceRefused("Escolha pelo menos um papel ou um e-mail: alguém precisa saber.", param="roles")
+        raise ChoiceRefused(gettext("Escolha pelo menos um papel ou um e-mail: alguém precisa saber."), param="roles")
     if len(emails) > EXTRA_EMAILS_MAX:
-        raise ChoiceRefused(f"Até {EXTRA_EMAILS_MAX} outros e-mails.", param="extra_emails")
+        raise ChoiceRefused(gettext("Até {count} outros e-mails.").format(count=EXTRA_EMAILS_MAX), param="extra_emails")
     for email in emails:
         try:
             validate_email(email)
         except ValidationError:
-            raise ChoiceRefused(f"{email} não é um e-mail.", param="extra_emails") from None
+            raise ChoiceRefused(gettext("{email} não é um e-mail.").format(email=email), param="extra_emails") from None
     muted = [kind for kind, (_, may_mute) in KINDS.items() if kind in muted_kinds and may_mute]
     choice, _ = AlertChoice.everywhere.update_or_create(
         organization=organization,
@@ -75,7 +76,7 @@ def change_choice(
 def set_low_balance(wallet: Wallet, nanos: int | None) -> None:
     """Under which balance to tell: 0 never, None LOW_BALANCE_BRL. Raises ChoiceRefused."""
     if nanos is not None and not 0 <= nanos <= LOW_BALANCE_MAX_NANOS:
-        raise ChoiceRefused("Escolha um valor de R$ 0,00 a R$ 1.000.000,00.", param="low_balance")
+        raise ChoiceRefused(gettext("Escolha um valor de R$ 0,00 a R$ 1.000.000,00."), param="low_balance")
     with transaction.atomic():
         Wallet.everywhere.filter(pk=wallet.pk).update(low_balance_nanos=nanos)
     wallet.low_balance_nanos = nanos

@@ -6,36 +6,39 @@ import re
 
 from django import forms
 from django.conf import settings
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Role
 from billing.alert_choices import EXTRA_EMAILS_MAX, READER_ROLES
 from billing.events import KINDS
+from billing.figures import tell_brl
 from billing.models import AlertChoice, Wallet
-from billing.money import BRL, format_brl
+from billing.money import BRL
 from billing.reais import read_reais
 
-_PLURALS = {Role.OWNER: "Donos", Role.ADMIN: "Administradores", Role.FINANCE: "Financeiro"}
+_PLURALS = {Role.OWNER: _("Donos"), Role.ADMIN: _("Administradores"), Role.FINANCE: _("Financeiro")}
 
 
 class AlertForm(forms.Form):
     low_balance = forms.CharField(
-        label="Avisar quando o saldo ficar abaixo de", required=False, max_length=20,
+        label=_("Avisar quando o saldo ficar abaixo de"), required=False, max_length=20,
         widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
     )  # fmt: skip
-    watches_unusual = forms.BooleanField(label="Avisar quando o gasto do dia fugir do comum", required=False)
+    watches_unusual = forms.BooleanField(label=_("Avisar quando o gasto do dia fugir do comum"), required=False)
     roles = forms.MultipleChoiceField(
-        label="Quem recebe os e-mails", required=False, choices=[(role.value, _PLURALS[role]) for role in READER_ROLES],
+        label=_("Quem recebe os e-mails"), required=False, choices=[(role.value, _PLURALS[role]) for role in READER_ROLES],
         widget=forms.CheckboxSelectMultiple,
     )  # fmt: skip
     extra_emails = forms.CharField(
-        label="Outros e-mails", required=False, max_length=1_500, widget=forms.Textarea(attrs={"rows": 2}),
-        help_text=f"Até {EXTRA_EMAILS_MAX}, separados por vírgula ou um por linha.",
+        label=_("Outros e-mails"), required=False, max_length=1_500, widget=forms.Textarea(attrs={"rows": 2}),
+        help_text=format_lazy(_("Até {count}, separados por vírgula ou um por linha."), count=EXTRA_EMAILS_MAX),
     )  # fmt: skip
     mailed_kinds = forms.MultipleChoiceField(
-        label="E-mails que enviamos", required=False,
-        choices=[(kind, name) for kind, (name, may_mute) in KINDS.items() if may_mute],
+        label=_("E-mails que enviamos"), required=False,
+        choices=[(kind, _(name)) for kind, (name, may_mute) in KINDS.items() if may_mute],
         widget=forms.CheckboxSelectMultiple,
-        help_text="Mudanças de preço e a suspensão da conta são sempre avisadas. O painel mostra todos os avisos.",
+        help_text=_("Mudanças de preço e a suspensão da conta são sempre avisadas. O painel mostra todos os avisos."),
     )  # fmt: skip
 
     @classmethod
@@ -43,7 +46,7 @@ class AlertForm(forms.Form):
         low = settings.LOW_BALANCE_BRL * BRL if wallet.low_balance_nanos is None else wallet.low_balance_nanos
         return cls(
             initial={
-                "low_balance": format_brl(low).removeprefix("R$\u00a0"),
+                "low_balance": tell_brl(low).removeprefix("R$\u00a0"),
                 "watches_unusual": choice.watches_unusual,
                 "roles": choice.roles,
                 "extra_emails": "\n".join(choice.extra_emails),
@@ -59,7 +62,7 @@ class AlertForm(forms.Form):
         try:
             return read_reais(typed)
         except ValueError:
-            raise forms.ValidationError("Digite um valor em reais, como 50,00. Com 0 não avisamos.") from None
+            raise forms.ValidationError(_("Digite um valor em reais, como 50,00. Com 0 não avisamos.")) from None
 
     def clean_extra_emails(self) -> list[str]:
         return [email for email in re.split(r"[\s,;]+", str(self.cleaned_data["extra_emails"])) if email]

@@ -9,6 +9,7 @@ from django.db import transaction
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.roles import MemberRequest, may, requires
@@ -32,7 +33,7 @@ def alerts(request: MemberRequest) -> HttpResponse:
     found = events.list_events(request.membership.organization, before_id=before_id, limit=PAGE + 1)
     context = {
         "nav": NAV,
-        "title": "Avisos",
+        "title": _("Avisos"),
         "told": tell_all(found[:PAGE]),
         "next": f"?antes={found[PAGE - 1].pk}" if len(found) > PAGE else "",
         "previous": "",
@@ -68,8 +69,13 @@ def choices(request: MemberRequest) -> HttpResponse:
         except ChoiceRefused as refusal:
             form.add_error(refusal.param if refusal.param in form.fields else None, refusal.message)
         else:
-            messages.success(request, "Avisos salvos.")
+            messages.success(request, _("Avisos salvos."))
             return redirect("alert_choices")
     status = HTTPStatus.BAD_REQUEST if form.errors else HTTPStatus.OK
-    context = {"nav": "configuracoes", "title": "Configurar avisos", "form": form, "lists": [form["roles"], form["mailed_kinds"]]}
+    context = {
+        "nav": "configuracoes",
+        "title": _("Configurar avisos"),
+        "form": form,
+        "lists": [form["roles"], form["mailed_kinds"]],
+    }
     return render(request, "billing/alert_choices.html", context, status=status)

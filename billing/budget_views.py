@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.roles import MemberRequest, may, requires
@@ -15,11 +16,11 @@ from billing.limits import effective_limits, key_limits
 from billing.models import Budget
 
 SCOPE_TEXTS = {
-    Budget.Scope.ORGANIZATION: "Todas as chamadas da empresa, somadas.",
-    Budget.Scope.PROJECT: "As chamadas das chaves de um projeto.",
-    Budget.Scope.MEMBER: "As chamadas de todas as chaves que uma pessoa criou.",
-    Budget.Scope.KEY: "As chamadas de uma chave.",
-    Budget.Scope.TAG: "As chamadas que levam uma etiqueta, de qualquer chave.",
+    Budget.Scope.ORGANIZATION: _("Todas as chamadas da empresa, somadas."),
+    Budget.Scope.PROJECT: _("As chamadas das chaves de um projeto."),
+    Budget.Scope.MEMBER: _("As chamadas de todas as chaves que uma pessoa criou."),
+    Budget.Scope.KEY: _("As chamadas de uma chave."),
+    Budget.Scope.TAG: _("As chamadas que levam uma etiqueta, de qualquer chave."),
 }
 
 
@@ -31,7 +32,7 @@ def budgets(request: MemberRequest) -> HttpResponse:
     states = sorted(states_of(ours), key=lambda state: (order.index(state.budget.scope), state.subject.lower(), state.budget.pk))
     context = {
         "nav": "orcamentos",
-        "title": "Orçamentos",
+        "title": _("Orçamentos"),
         "states": states,
         "can_manage": may(request.membership, "budgets.manage"),
     }
@@ -45,7 +46,7 @@ def limits(request: MemberRequest) -> HttpResponse:
     ours = request.membership.organization
     context = {
         "nav": "configuracoes",
-        "title": "Limites da empresa",
+        "title": _("Limites da empresa"),
         "limits": [limit for limit in effective_limits(ours) if not limit.is_inner],
         "keys": key_limits(ours),
     }
@@ -67,10 +68,10 @@ def create_budget(request: MemberRequest) -> HttpResponse:
         except BillingError as error:
             form.add_error(None, error.message)
         else:
-            messages.success(request, "Orçamento criado. Vale nas chamadas em até 2 segundos.")
+            messages.success(request, _("Orçamento criado. Vale nas chamadas em até 2 segundos."))
             return redirect("budgets")
     context = {
-        "nav": "orcamentos", "title": "Novo orçamento", "form": form, "scope": scope, "scopes": Budget.Scope.choices,
+        "nav": "orcamentos", "title": _("Novo orçamento"), "form": form, "scope": scope, "scopes": Budget.Scope.choices,
         "scope_text": SCOPE_TEXTS[Budget.Scope(scope)],
     }  # fmt: skip
     return render(request, "billing/budget_form.html", context)
@@ -84,15 +85,15 @@ def edit_budget(request: MemberRequest, budget_id: int) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             if change_budget(budget, **form.terms()):
-                messages.success(request, "Orçamento alterado. Vale nas chamadas em até 2 segundos.")
+                messages.success(request, _("Orçamento alterado. Vale nas chamadas em até 2 segundos."))
             else:
-                messages.error(request, "Este orçamento foi encerrado.")
+                messages.error(request, _("Este orçamento foi encerrado."))
             return redirect("budgets")
         except BillingError as error:
             form.add_error(None, error.message)
     state: BudgetState
     [state] = states_of([budget])
-    context = {"nav": "orcamentos", "title": "Mudar o orçamento", "form": form, "state": state}
+    context = {"nav": "orcamentos", "title": _("Mudar o orçamento"), "form": form, "state": state}
     return render(request, "billing/budget_form.html", context)
 
 
@@ -101,5 +102,5 @@ def edit_budget(request: MemberRequest, budget_id: int) -> HttpResponse:
 def end_budget(request: MemberRequest, budget_id: int) -> HttpResponse:
     budget = get_object_or_404(Budget.objects, pk=budget_id)
     if stop_budget(budget):
-        messages.success(request, "Orçamento encerrado. As chamadas deixam de olhar para ele em até 2 segundos.")
+        messages.success(request, _("Orçamento encerrado. As chamadas deixam de olhar para ele em até 2 segundos."))
     return redirect("budgets")

@@ -8,11 +8,13 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
+from django.utils.translation import gettext, gettext_noop, override
 
 from accounts import audit
 from accounts.models import ApiKey, Membership, Organization, Project, User
@@ -20,13 +22,14 @@ from billing.errors import BudgetRefused
 from billing.ledger import call_function, call_table
 from billing.models import Budget, BudgetSpend
 from billing.money import BRL, CENTAVO, format_brl
-from billing.windows import Cover, renews_on, window_start
+from billing.windows import IN_PORTUGUESE, Cover, renews_on, window_start
 from tokia import clock
 
 LIMIT_NANOS_MIN = CENTAVO
 LIMIT_NANOS_MAX = 10_000_000 * BRL
 BUDGETS_MAX = 500  # in force, per organization
 ALERTS_MAX = 5
+ARCHIVED, REVOKED = gettext_noop("{name} (arquivado)"), gettext_noop("{name} (revogada)")
 TAG_CHARACTERS_MAX = 64
 TAG = re.compile(rf"[A-Za-z0-9._:/-]{{1,{TAG_CHARACTERS_MAX}}}")  # what a call may carry: a budget of another tag would never count
 
@@ -76,7 +79,7 @@ def set_budget(
     Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)  # one budget at a time
     tag = tag.strip()
     if window not in Budget.Window.values:
-        raise BudgetRefused("Escolha dia, semana ou mês.")
+        raise BudgetRefused(gettext("Escolha dia, semana ou mês."))
     _check_subject(organization, scope=scope, subject_id=subject_id, tag=tag)
     alerts = _checked(limit_nanos, alert_percents)
     budget = Budget.everywhere.filter(
@@ -84,7 +87,8 @@ def set_budget(
     ).first()
     if budget is None:
         if Budget.everywhere.filter(organization=organization, is_active=True).count() >= BUDGETS_MAX:
-            raise BudgetRefused(f"A empresa já tem {BUDGETS_MAX} orçamentos em vigor. Encerre algum antes de criar outro.")
+            refusal = gettext("A empresa já tem {count} orçamentos em vigor. Encerre algum antes de criar outro.")
+            raise BudgetRefused(refusal.format(count=BUDGETS_MAX))
         budget = Budget(organization=organization, scope=scope, subject_id=subject_id, tag=tag, window=window, created_by=by)
     budget.limit_nanos, budget.is_hard, budget.alert_percents = limit_nanos, is_hard, alerts
     budget.save()
@@ -95,7 +99,8 @@ def set_budget(
 
 
 def _note(kind: str, budget: Budget) -> None:
-    told = {"scope": budget.get_scope_display(), "window": budget.get_window_display(), "limit": format_brl(budget.limit_nanos)}
+    with override(settings.LANGUAGE_CODE):  # what is kept is Portuguese, whoever's page it was
+        told = {"scope": budget.get_scope_display(), "window": budget.get_window_display(), "limit": format_brl(budget.limit_nanos)}
     audit.act(kind, organization=budget.organization, detail=told | {"budget": budget.pk})
 
 
@@ -162,7 +167,7 @@ def states_of(budgets: Iterable[Budget], *, at: dt.datetime | None = None) -> li
             unopened, [starts[pk] for pk in unopened],
         )  # fmt: skip
         windows |= {(pk, starts[pk]): (spent, 0) for pk, spent in rows}
-    subjects = name_subjects(known)
+    subjects = name_subjects(known, tell=gettext)
     return [
         BudgetState(
             budget=budget,
@@ -176,16 +181,19 @@ def states_of(budgets: Iterable[Budget], *, at: dt.datetime | None = None) -> li
     ]
 
 
-def name_subjects(budgets: Collection[Budget]) -> dict[int, str]:
-    """By the budget's id, the name of whose it is; empty for the whole organization."""
+def name_subjects(budgets: Collection[Budget], *, tell: Callable[[str], str] = str) -> dict[int, str]:
+    """By the budget's id, the name of whose it is; empty for the whole organization. `tell` is a page's language; gateways and
+    events have none."""
     ids: dict[str, set[int]] = defaultdict(set)
     for budget in budgets:
         ids[budget.scope].add(budget.subject_id)
     names: dict[tuple[str, int], str] = {}
     for project in Project.everywhere.filter(pk__in=ids[Budget.Scope.PROJECT]):
-        names[Budget.Scope.PROJECT, project.pk] = project.name if project.archived_at is None else f"{project.name} (arquivado)"
+        names[Budget.Scope.PROJECT, project.pk] = (
+            project.name if project.archived_at is None else tell(ARCHIVED).format(name=project.name)
+        )
     for key in ApiKey.everywhere.filter(pk__in=ids[Budget.Scope.KEY]):
-        names[Budget.Scope.KEY, key.pk] = key.name if key.status == ApiKey.Status.ACTIVE else f"{key.name} (revogada)"
+        names[Budget.Scope.KEY, key.pk] = key.name if key.status == ApiKey.Status.ACTIVE else tell(REVOKED).format(name=key.name)
     for user in User.objects.filter(pk__in=ids[Budget.Scope.MEMBER]):
         names[Budget.Scope.MEMBER, user.pk] = user.get_full_name()
     return {budget.pk: budget.tag or names.get((budget.scope, budget.subject_id), "") for budget in budgets}
@@ -207,8 +215,8 @@ def covers_of(organization_ids: Collection[int]) -> dict[int, tuple[Cover, ...]]
 
 
 def tell_subject(scope: str, subject: str) -> str:
-    """Whose a budget is, within a sentence: 'projeto “Site”'."""
-    return f"{Budget.Scope(scope).label.lower()} “{subject}”" if subject else Budget.Scope(scope).label.lower()
+    """Whose a budget is, within a sentence of Portuguese: 'projeto “Site”'."""
+    return f"{IN_PORTUGUESE[scope]} “{subject}”" if subject else IN_PORTUGUESE[scope]
 
 
 def live_keys(organization: Organization) -> QuerySet[ApiKey]:
@@ -219,7 +227,8 @@ def live_keys(organization: Organization) -> QuerySet[ApiKey]:
 def _check_subject(organization: Organization, *, scope: str, subject_id: int, tag: str) -> None:
     if scope == Budget.Scope.TAG:
         if subject_id or not TAG.fullmatch(tag):
-            raise BudgetRefused(f"Uma etiqueta tem até {TAG_CHARACTERS_MAX} letras sem acento, números ou . _ : / -.")
+            refusal = gettext("Uma etiqueta tem até {count} letras sem acento, números ou . _ : / -.")
+            raise BudgetRefused(refusal.format(count=TAG_CHARACTERS_MAX))
         return
     is_there = {
         Budget.Scope.ORGANIZATION: lambda: subject_id == 0,
@@ -228,13 +237,13 @@ def _check_subject(organization: Organization, *, scope: str, subject_id: int, t
         Budget.Scope.MEMBER: Membership.everywhere.filter(organization=organization, user=subject_id).exists,
     }.get(Budget.Scope(scope) if scope in Budget.Scope.values else Budget.Scope.TAG)
     if is_there is None or tag or not is_there():
-        raise BudgetRefused("Escolha na lista de quem é o orçamento.")
+        raise BudgetRefused(gettext("Escolha na lista de quem é o orçamento."))
 
 
 def _checked(limit_nanos: int, alert_percents: Sequence[int]) -> list[int]:
     if not LIMIT_NANOS_MIN <= limit_nanos <= LIMIT_NANOS_MAX:
-        raise BudgetRefused("O limite vai de R$ 0,01 a R$ 10.000.000,00.")
+        raise BudgetRefused(gettext("O limite vai de R$ 0,01 a R$ 10.000.000,00."))
     alerts = sorted(set(alert_percents))
     if len(alerts) > ALERTS_MAX or any(not 1 <= percent <= 100 for percent in alerts):
-        raise BudgetRefused(f"Escolha até {ALERTS_MAX} avisos, de 1 a 100%.")
+        raise BudgetRefused(gettext("Escolha até {count} avisos, de 1 a 100%.").format(count=ALERTS_MAX))
     return alerts

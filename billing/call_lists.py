@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import QuerySet
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Organization
 from billing import usage_sums
@@ -19,22 +21,22 @@ from billing.periods import Period
 from billing.usage_sums import UsageFilter
 from tokia.clock import SAO_PAULO, instant_of
 
-SITUATIONS: dict[str, tuple[str, dict[str, Any]]] = {
-    "sucesso": ("Sucesso", {"outcome": UsageRecord.Outcome.COMPLETED}),
-    "interrompida": ("Interrompida pelo provedor", {"outcome": UsageRecord.Outcome.CUT}),
-    "cancelada": ("Cancelada por você", {"outcome": UsageRecord.Outcome.CANCELLED}),
-    "falhou": ("Falhou, não cobrada", {"outcome": UsageRecord.Outcome.FAILED}),
-    "erro-do-cliente": ("Erro da chamada (4xx)", {"outcome": UsageRecord.Outcome.FAILED, "status_code__lt": 500}),
-    "limite": ("Limite de requisições (429)", {"outcome": UsageRecord.Outcome.FAILED, "status_code": 429}),
-    "erro-do-provedor": ("Erro do provedor (5xx)", {"outcome": UsageRecord.Outcome.FAILED, "status_code__gte": 500}),
+SITUATIONS: dict[str, tuple[str | Promise, dict[str, Any]]] = {
+    "sucesso": (_("Sucesso"), {"outcome": UsageRecord.Outcome.COMPLETED}),
+    "interrompida": (_("Interrompida pelo provedor"), {"outcome": UsageRecord.Outcome.CUT}),
+    "cancelada": (_("Cancelada por você"), {"outcome": UsageRecord.Outcome.CANCELLED}),
+    "falhou": (_("Falhou, não cobrada"), {"outcome": UsageRecord.Outcome.FAILED}),
+    "erro-do-cliente": (_("Erro da chamada (4xx)"), {"outcome": UsageRecord.Outcome.FAILED, "status_code__lt": 500}),
+    "limite": (_("Limite de requisições (429)"), {"outcome": UsageRecord.Outcome.FAILED, "status_code": 429}),
+    "erro-do-provedor": (_("Erro do provedor (5xx)"), {"outcome": UsageRecord.Outcome.FAILED, "status_code__gte": 500}),
 }
 FAILED_SITUATIONS = ("falhou", "erro-do-cliente", "limite", "erro-do-provedor")
 AMOUNT = re.compile(r"\d{1,9}(?:[.,]\d{1,9})?", re.ASCII)
 # How a call went, beside its outcome.
-WAYS: dict[str, tuple[str, dict[str, Any]]] = {
-    "nova-tentativa": ("Com nova tentativa", {"attempts__1__isnull": False}),
-    "cache": ("Resposta do cache", {"usage_source": UsageRecord.UsageSource.CACHE}),
-    "chave-propria": ("Com chave própria", {"is_own_key": True}),
+WAYS: dict[str, tuple[str | Promise, dict[str, Any]]] = {
+    "nova-tentativa": (_("Com nova tentativa"), {"attempts__1__isnull": False}),
+    "cache": (_("Resposta do cache"), {"usage_source": UsageRecord.UsageSource.CACHE}),
+    "chave-propria": (_("Com chave própria"), {"is_own_key": True}),
 }
 
 

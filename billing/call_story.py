@@ -8,53 +8,56 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+from django.utils.translation import gettext, gettext_noop
 
 from billing.models import UsageRecord
 
 # Why somebody was not asked.
 SKIPPED = {
-    "only": "fora dos provedores que a chamada aceita (provider.only)",
-    "ignore": "excluído pela chamada (provider.ignore)",
-    "data_collection": "os termos dele permitem treinar com os dados",
-    "zdr": "ele guarda o que recebe (sem retenção zero)",
-    "max_price": "mais caro que o máximo da chamada (max_price)",
-    "too_slow": "mais lento que o orçamento de latência",
-    "unmeasured": "sem medição recente, e o orçamento de latência é estrito",
-    "credential": "credencial recusada pelo provedor ou esgotada neste minuto",
-    "own_key_only": "este provedor só é usado com a chave da própria empresa",
-    "key": "a chave de API não pode usar este modelo",
-    "unserved": "sem preço, rota ou credencial neste momento",
-    "unsupported": "não faz o que a chamada pede",
-    "context_window": "a chamada não cabe no contexto",
-    "balance": "o saldo não cobre o custo máximo",
-    "budget": "um orçamento não cobre o custo máximo",
-    "circuit": "circuito aberto, e havia outros",
-    "no_fallbacks": "a chamada não aceita substitutos",
+    "only": gettext_noop("fora dos provedores que a chamada aceita (provider.only)"),
+    "ignore": gettext_noop("excluído pela chamada (provider.ignore)"),
+    "data_collection": gettext_noop("os termos dele permitem treinar com os dados"),
+    "zdr": gettext_noop("ele guarda o que recebe (sem retenção zero)"),
+    "max_price": gettext_noop("mais caro que o máximo da chamada (max_price)"),
+    "too_slow": gettext_noop("mais lento que o orçamento de latência"),
+    "unmeasured": gettext_noop("sem medição recente, e o orçamento de latência é estrito"),
+    "credential": gettext_noop("credencial recusada pelo provedor ou esgotada neste minuto"),
+    "own_key_only": gettext_noop("este provedor só é usado com a chave da própria empresa"),
+    "key": gettext_noop("a chave de API não pode usar este modelo"),
+    "unserved": gettext_noop("sem preço, rota ou credencial neste momento"),
+    "unsupported": gettext_noop("não faz o que a chamada pede"),
+    "context_window": gettext_noop("a chamada não cabe no contexto"),
+    "balance": gettext_noop("o saldo não cobre o custo máximo"),
+    "budget": gettext_noop("um orçamento não cobre o custo máximo"),
+    "circuit": gettext_noop("circuito aberto, e havia outros"),
+    "no_fallbacks": gettext_noop("a chamada não aceita substitutos"),
 }
 # Why an attempt failed.
 FAILURES = {
-    "upstream_error": "o provedor respondeu com erro",
-    "provider_unavailable": "o provedor recusou a credencial",
-    "provider_unreachable": "não foi possível conectar",
-    "provider_timeout": "demorou demais",
-    "provider_overloaded": "provedor sobrecarregado",
-    "provider_malformed": "resposta que não se pôde ler",
-    "rate_limit_exceeded": "limite de requisições do provedor",
-    "upstream_cut": "a resposta foi cortada",
-    "context_length_exceeded": "não cabe no contexto do modelo",
-    "content_policy_violation": "recusado pela política de conteúdo",
-    "content_filter": "recusado pela política de conteúdo",
-    "service_restarting": "reinício do gateway",
+    "upstream_error": gettext_noop("o provedor respondeu com erro"),
+    "provider_unavailable": gettext_noop("o provedor recusou a credencial"),
+    "provider_unreachable": gettext_noop("não foi possível conectar"),
+    "provider_timeout": gettext_noop("demorou demais"),
+    "provider_overloaded": gettext_noop("provedor sobrecarregado"),
+    "provider_malformed": gettext_noop("resposta que não se pôde ler"),
+    "rate_limit_exceeded": gettext_noop("limite de requisições do provedor"),
+    "upstream_cut": gettext_noop("a resposta foi cortada"),
+    "context_length_exceeded": gettext_noop("não cabe no contexto do modelo"),
+    "content_policy_violation": gettext_noop("recusado pela política de conteúdo"),
+    "content_filter": gettext_noop("recusado pela política de conteúdo"),
+    "service_restarting": gettext_noop("reinício do gateway"),
 }
 WIDTH = 1_000
-CIRCUITS = {"open": "circuito aberto", "half_open": "circuito em teste"}
+CIRCUITS = {"open": gettext_noop("circuito aberto"), "half_open": gettext_noop("circuito em teste")}
 # By what the model was chosen, where it was not simply named; a virtual model is named itself.
 RULES = {
-    "models": "lista “models” da chamada",
-    "fallback": "substitutos do modelo",
-    "experiment": "experimento",
-    "cache": "cache de respostas",
+    "models": gettext_noop("lista “models” da chamada"),
+    "fallback": gettext_noop("substitutos do modelo"),
+    "experiment": gettext_noop("experimento"),
+    "cache": gettext_noop("cache de respostas"),
 }
 
 
@@ -117,17 +120,15 @@ def spans_of(record: UsageRecord) -> list[Span]:
     nobody was asked."""
     stretches: list[tuple[str, str, int]] = []
     for attempt in attempts_of(record):
-        name = f"{attempt.number}. {attempt.provider}"
+        told, before = partial(_tell_stretch, f"{attempt.number}. {attempt.provider}"), sum(ms for _, _, ms in stretches)
         if not attempt.is_good:
-            stretches.append((f"{name}: falhou", "failed", attempt.ms))
+            stretches.append((told(gettext("{name}: falhou")), "failed", attempt.ms))
         elif not attempt.first_token_ms or attempt.first_token_ms > attempt.ms:
-            stretches.append(
-                (f"{name}: resposta", "answering", max(attempt.ms, record.latency_ms - sum(ms for _, _, ms in stretches)))
-            )
+            stretches.append((told(gettext("{name}: resposta")), "answering", max(attempt.ms, record.latency_ms - before)))
         else:
-            stretches.append((f"{name}: até o 1º token", "waiting", attempt.first_token_ms))
-            rest = record.latency_ms - sum(ms for _, _, ms in stretches)
-            stretches.append((f"{name}: do 1º token ao fim", "answering", max(attempt.ms - attempt.first_token_ms, rest)))
+            stretches.append((told(gettext("{name}: até o 1º token")), "waiting", attempt.first_token_ms))
+            rest = max(attempt.ms - attempt.first_token_ms, record.latency_ms - before - attempt.first_token_ms)
+            stretches.append((told(gettext("{name}: do 1º token ao fim")), "answering", rest))
     whole = sum(ms for _, _, ms in stretches) or 1
     spans, before = [], 0
     for label, kind, ms in stretches:
@@ -135,6 +136,10 @@ def spans_of(record: UsageRecord) -> list[Span]:
         spans.append(Span(label, kind, ms, x, max(4, (before + ms) * WIDTH // whole - x)))
         before += ms
     return spans
+
+
+def _tell_stretch(name: str, shape: str) -> str:
+    return shape.format(name=name)
 
 
 def attempts_of(record: UsageRecord) -> list[Asked]:
@@ -146,7 +151,7 @@ def _read_attempt(number: int, attempt: dict[str, Any], record: UsageRecord) -> 
     return Asked(
         number=number, provider=str(attempt.get("provider") or ""), upstream_model=str(attempt.get("model") or ""),
         route_name=route if route != record.route_name or len(record.attempts) > 1 else "", is_good=not error,
-        failure=FAILURES.get(error, error), status=int(attempt.get("status") or 0), ms=int(attempt.get("ms") or 0),
+        failure=_word(FAILURES, error), status=int(attempt.get("status") or 0), ms=int(attempt.get("ms") or 0),
         first_token_ms=int(attempt.get("first_token_ms") or 0), circuit=_word(CIRCUITS, attempt.get("circuit")),
         is_own_key=bool(attempt.get("is_own_key")), is_resent=bool(attempt.get("is_resent")),
     )  # fmt: skip
@@ -165,7 +170,8 @@ def passed_over(record: UsageRecord) -> list[Passed]:
     """Those who were not asked, alike ones together, in the sequence in which they were passed over."""
     counts: Counter[tuple[str, str]] = Counter()
     for skipped in (record.routing or {}).get("skipped") or ():
-        name = " em ".join(part for part in (str(skipped.get("route") or ""), str(skipped.get("provider") or "")) if part)
+        route, provider = str(skipped.get("route") or ""), str(skipped.get("provider") or "")
+        name = gettext("{model} em {provider}").format(model=route, provider=provider) if route and provider else route or provider
         counts[name, _word(SKIPPED, skipped.get("reason"))] += 1
     return [Passed(name, reason, count) for (name, reason), count in counts.items()]
 
@@ -174,13 +180,14 @@ def marks_of(record: UsageRecord) -> list[tuple[str, str]]:
     """What a list says beside the outcome: kind and words of each badge."""
     marks = []
     if len(record.attempts or ()) > 1:
-        marks.append(("info", "Nova tentativa"))
+        marks.append(("info", gettext("Nova tentativa")))
     if record.usage_source == UsageRecord.UsageSource.CACHE:
-        marks.append(("success", "Cache"))
+        marks.append(("success", gettext("Cache")))
     if record.is_own_key:
-        marks.append(("neutral", "Chave própria"))
+        marks.append(("neutral", gettext("Chave própria")))
     return marks
 
 
 def _word(words: dict[str, str], code: object) -> str:
-    return words.get(str(code), str(code)) if code else ""
+    known = words.get(str(code)) if code else None
+    return gettext(known) if known else str(code or "")

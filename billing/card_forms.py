@@ -8,10 +8,12 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
 
+from billing.figures import tell_typed
 from billing.forms import TopUpForm
 from billing.models import AutoTopUp, Card
-from billing.money import to_brl
+from billing.money import BRL
 from billing.reais import read_reais
 
 NEW_CARD, PIX = "novo", "pix"
@@ -20,16 +22,16 @@ NEW_CARD, PIX = "novo", "pix"
 class CardTopUpForm(TopUpForm):
     """An amount, and a saved card, another one, or a Pix by Stripe. `pedido` makes two clicks one payment."""
 
-    como = forms.ChoiceField(label="Como pagar")
-    guardar = forms.BooleanField(label="Salvar este cartão para as próximas recargas", required=False)
+    como = forms.ChoiceField(label=_("Como pagar"))
+    guardar = forms.BooleanField(label=_("Salvar este cartão para as próximas recargas"), required=False)
     pedido = forms.UUIDField(widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, cards: Sequence[Card], has_pix: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        ways = [(str(card.pk), str(card)) for card in cards] + [(NEW_CARD, "Outro cartão" if cards else "Cartão")]
+        ways = [(str(card.pk), str(card)) for card in cards] + [(NEW_CARD, _("Outro cartão") if cards else _("Cartão"))]
         field = self.fields["como"]
         assert isinstance(field, forms.ChoiceField)
-        field.choices = [*ways, *([(PIX, "PIX pela Stripe")] if has_pix else [])]
+        field.choices = [*ways, *([(PIX, _("PIX pela Stripe"))] if has_pix else [])]
         self.first = ways[0][0]
 
     @property
@@ -54,30 +56,30 @@ class ReaisField(forms.CharField):
         try:
             nanos = read_reais(text)
         except ValueError:
-            raise ValidationError("Digite um valor em reais, como 250,00.") from None
+            raise ValidationError(_("Digite um valor em reais, como 250,00.")) from None
         if nanos <= 0:
-            raise ValidationError("O valor precisa ser maior que zero.")
+            raise ValidationError(_("O valor precisa ser maior que zero."))
         return nanos
 
 
 class AutoTopUpForm(forms.Form):
     """Money fields hold nanos."""
 
-    threshold = ReaisField(label="Quando o saldo ficar abaixo de")
-    amount = ReaisField(label="Recarregar")
-    day_max = ReaisField(label="No máximo por dia")
-    month_max = ReaisField(label="No máximo por mês")
-    card = forms.ModelChoiceField(label="Cartão", queryset=Card.everywhere.none(), empty_label=None)
+    threshold = ReaisField(label=_("Quando o saldo ficar abaixo de"))
+    amount = ReaisField(label=_("Recarregar"))
+    day_max = ReaisField(label=_("No máximo por dia"))
+    month_max = ReaisField(label=_("No máximo por mês"))
+    card = forms.ModelChoiceField(label=_("Cartão"), queryset=Card.everywhere.none(), empty_label=None)
     agreed = forms.BooleanField(
-        label="Autorizo a Tokia a cobrar este cartão sempre que o saldo ficar abaixo do valor acima, dentro dos máximos.",
-        error_messages={"required": "Marque a autorização para ligar a recarga automática."},
+        label=_("Autorizo a Tokia a cobrar este cartão sempre que o saldo ficar abaixo do valor acima, dentro dos máximos."),
+        error_messages={"required": _("Marque a autorização para ligar a recarga automática.")},
     )
 
     def __init__(self, data: Mapping[str, Any] | None = None, *, auto: AutoTopUp | None, defaults: dict[str, int]) -> None:
-        initial: dict[str, Any] = {name: f"{reais},00" for name, reais in defaults.items()}
+        initial: dict[str, Any] = {name: tell_typed(reais * BRL) for name, reais in defaults.items()}
         if auto is not None:
             for name in ("threshold", "amount", "day_max", "month_max"):
-                initial[name] = f"{to_brl(getattr(auto, f'{name}_nanos')):.2f}".replace(".", ",")
+                initial[name] = tell_typed(getattr(auto, f"{name}_nanos"))
             initial["card"] = auto.card_id
         super().__init__(data, initial=initial)
         field = self.fields["card"]

@@ -13,6 +13,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.safestring import mark_safe
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -22,6 +24,7 @@ from billing.card_states import GOES_ON, card_state_of
 from billing.cards import auto_top_ups, booking, holders, payments, stripe_client
 from billing.cards.errors import AutoTopUpRefused, CardRefused, CardsOff, StripeRefused, StripeUnavailable, TooManyDeclines
 from billing.forms import OTHER, allowed_chips
+from billing.kept_texts import tell_kept
 from billing.models import Card, CardPayment
 from billing.pix import brcode
 from billing.pix.errors import TooManyOpenCharges, TopUpRefused
@@ -36,7 +39,7 @@ POLL_SECONDS = 2
 SLOW_POLL_SECONDS = 10
 FAST_POLL_FOR_SECONDS = 180
 ASK_AGAIN_SECONDS = 2
-SILENT = "O serviço de cartões não respondeu agora. Tente de novo em instantes; nada é cobrado duas vezes."
+SILENT = gettext_noop("O serviço de cartões não respondeu agora. Tente de novo em instantes; nada é cobrado duas vezes.")
 
 
 # ── A top-up by card ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -137,9 +140,9 @@ def check_card_payment(request: MemberRequest, payment_id: uuid.UUID) -> HttpRes
     """ "Já paguei": ask Stripe now."""
     found = _payment_or_404(payment_id)
     if not _ask(found):
-        messages.error(request, SILENT)
+        messages.error(request, _(SILENT))
     elif found.status in booking.OPEN:
-        messages.info(request, "A Stripe ainda não registrou este pagamento. Continuamos perguntando sozinhos.")
+        messages.info(request, _("A Stripe ainda não registrou este pagamento. Continuamos perguntando sozinhos."))
     return redirect(_page(found))
 
 
@@ -190,10 +193,10 @@ def cards(request: MemberRequest) -> HttpResponseBase:
         try:
             card = holders.finish_saving(organization, session_id=session_id[:200])
         except StripeUnavailable:
-            messages.info(request, "Seu cartão aparece aqui em instantes.")
+            messages.info(request, _("Seu cartão aparece aqui em instantes."))
         else:
             if card is not None:
-                messages.success(request, f"{card} salvo.")
+                messages.success(request, _("{card} salvo.").format(card=card))
         return redirect("cards")
     wallet = wallet_of(organization)
     auto = auto_top_ups.auto_top_up_of(wallet)
@@ -225,7 +228,7 @@ def make_card_default(request: MemberRequest, card_id: int) -> HttpResponseBase:
     card = get_object_or_404(Card.objects, pk=card_id)
     try:
         holders.make_default(card)
-        messages.success(request, f"{card} é o cartão principal.")
+        messages.success(request, _("{card} é o cartão principal.").format(card=card))
     except CardRefused as error:
         messages.error(request, error.message)
     return redirect("cards")
@@ -238,7 +241,7 @@ def remove_card(request: MemberRequest, card_id: int) -> HttpResponseBase:
     card = get_object_or_404(Card.objects, pk=card_id)
     try:
         holders.remove_card(card, by=request.user.email)
-        messages.success(request, f"{card} removido.")
+        messages.success(request, _("{card} removido.").format(card=card))
     except (StripeUnavailable, CardsOff) as error:
         messages.error(request, error.message)
     return redirect("cards")
@@ -262,7 +265,7 @@ def auto_top_up(request: MemberRequest) -> HttpResponseBase:
                 wallet, card=data["card"], threshold_nanos=data["threshold"], amount_nanos=data["amount"],
                 day_max_nanos=data["day_max"], month_max_nanos=data["month_max"], by=request.user.email,
             )  # fmt: skip
-            messages.success(request, "Recarga automática ligada.")
+            messages.success(request, _("Recarga automática ligada."))
             return redirect("auto_top_up")
         except AutoTopUpRefused as error:
             form.add_error(error.param or "amount", error.message)
@@ -272,6 +275,8 @@ def auto_top_up(request: MemberRequest) -> HttpResponseBase:
             status = HTTPStatus(error.status)
     elif request.method == "POST":
         status = HTTPStatus.BAD_REQUEST
+    if auto is not None:
+        auto.paused_reason = tell_kept(auto.paused_reason)  # as this page's reader reads it; never saved
     today = clock.today_in_brazil()
     newest = CardPayment.objects.filter(how=CardPayment.How.AUTO).select_related("card").order_by("-created_at")[:10]
     context = {
@@ -289,7 +294,7 @@ def auto_top_up(request: MemberRequest) -> HttpResponseBase:
 @requires("billing.top_up")
 def switch_auto_top_up_off(request: MemberRequest) -> HttpResponseBase:
     if auto_top_ups.switch_off(wallet_of(request.membership.organization), by=request.user.email):
-        messages.success(request, "Recarga automática desligada.")
+        messages.success(request, _("Recarga automática desligada."))
     return redirect("auto_top_up")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.conf import settings
+from django.utils.translation import override
 
 from accounts.tax_ids import format_tax_id
 from billing import seals
@@ -16,6 +17,7 @@ def seal_text(close: MonthClose) -> str:
     return seals.Head(close.seal_seq, bytes(close.seal_digest)).text if close.seal_seq else ""
 
 
+@override(settings.LANGUAGE_CODE)  # files are Portuguese
 def draw_close(close: MonthClose) -> bytes:
     """The PDF; the same close is the same bytes."""
     from billing.paper import Paper  # a quarter of a second of fonts, for whoever draws
@@ -51,6 +53,7 @@ def draw_close(close: MonthClose) -> bytes:
     return paper.bytes()
 
 
+@override(settings.LANGUAGE_CODE)  # files are Portuguese
 def table_of(close: MonthClose) -> list[list[str]]:
     """For a spreadsheet, exact to the nano."""
     rows = [["Fechamento", "Descrição", "Valor (R$)", "Detalhe (R$)"]]

@@ -14,25 +14,37 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import DatabaseError
+from django.utils.translation import gettext, gettext_noop, ngettext
 
 from billing import ledger
 from billing.errors import BillingError
+from billing.figures import in_marks, tell_brl, tell_count
 from billing.models import DayClose, LedgerEntry, MonthClose, MonthSpend, Wallet
-from billing.money import BRL, CENTAVO, format_brl
+from billing.money import BRL, CENTAVO
 from tokia import clock
 from tokia.clock import SAO_PAULO, Month
 
 MONTHS = (
-    "janeiro", "fevereiro", "março", "abril", "maio", "junho", "julho", "agosto", "setembro", "outubro", "novembro", "dezembro",
-)  # fmt: skip
-
+    gettext_noop("janeiro"),
+    gettext_noop("fevereiro"),
+    gettext_noop("março"),
+    gettext_noop("abril"),
+    gettext_noop("maio"),
+    gettext_noop("junho"),
+    gettext_noop("julho"),
+    gettext_noop("agosto"),
+    gettext_noop("setembro"),
+    gettext_noop("outubro"),
+    gettext_noop("novembro"),
+    gettext_noop("dezembro"),
+)
 
 log = logging.getLogger("billing.closing")
 
 
 def tell_month(first_on: dt.date) -> str:
     """`outubro de 2026`."""
-    return f"{MONTHS[first_on.month - 1]} de {first_on.year}"
+    return gettext("{month} de {year}").format(month=gettext(MONTHS[first_on.month - 1]), year=first_on.year)
 
 
 def closes_at(month: Month) -> dt.datetime:
@@ -112,14 +124,14 @@ class CloseLine:
     def text(self) -> str:
         """Exact, so that what is read adds up: `R$ 250,50`, and all nine decimals where there is less than a centavo."""
         if self.nanos % CENTAVO == 0:
-            return format_brl(self.nanos)
+            return tell_brl(self.nanos)
         reais, decimals = divmod(abs(self.nanos), BRL)
-        return f"{'−' if self.nanos < 0 else ''}R$\u00a0{reais:,}".replace(",", ".") + f",{decimals:09d}"
+        return in_marks(f"{'−' if self.nanos < 0 else ''}R$\u00a0{reais:,}".replace(",", ".") + f",{decimals:09d}")
 
 
 def lines_of(close: MonthClose) -> list[CloseLine]:
     """From the opening to the closing; the lines that are no detail add up."""
-    lines = [CloseLine("Saldo inicial", close.opening_nanos)]
+    lines = [CloseLine(gettext("Saldo inicial"), close.opening_nanos)]
     for kind in LedgerEntry.Kind:
         moved = close.movements.get(kind.value, {})
         if moved.get("in"):
@@ -128,35 +140,38 @@ def lines_of(close: MonthClose) -> list[CloseLine]:
             lines.append(CloseLine(_label(kind, is_in=False), -moved["out"]))
     owed = close.movements.get("overdraft", {}).get("out", 0)
     if owed:
-        lines.append(CloseLine("Acerto de saldo devedor", -owed))
-    lines.append(CloseLine("Uso do mês, pago pelo saldo", close.overdraft_nanos - close.net_nanos))
+        lines.append(CloseLine(gettext("Acerto de saldo devedor"), -owed))
+    lines.append(CloseLine(gettext("Uso do mês, pago pelo saldo"), close.overdraft_nanos - close.net_nanos))
     for label, nanos in (
-        ("uso bruto", close.gross_nanos),
-        ("desconto por volume", -close.discount_nanos),
-        ("uso líquido", close.net_nanos),
-        ("pago com bônus", close.promo_used_nanos),
-        ("a pagar na próxima recarga", close.overdraft_nanos),
+        (gettext("uso bruto"), close.gross_nanos),
+        (gettext("desconto por volume"), -close.discount_nanos),
+        (gettext("uso líquido"), close.net_nanos),
+        (gettext("pago com bônus"), close.promo_used_nanos),
+        (gettext("a pagar na próxima recarga"), close.overdraft_nanos),
     ):
         if nanos:
             lines.append(CloseLine(label, nanos, is_detail=True))
     for month, late in sorted(close.adjustments.items()):
-        calls = f"{late['calls']:,}".replace(",", ".")
-        noun = "requisição que chegou" if late["calls"] == 1 else "requisições que chegaram"
-        month_text = tell_month(dt.date.fromisoformat(month))
-        lines.append(CloseLine(f"Ajuste de {month_text}: {calls} {noun} depois do fechamento", -late["used"]))
-    lines.append(CloseLine("Saldo final", close.closing_nanos))
+        told = ngettext(
+            "Ajuste de {month}: {count} requisição que chegou depois do fechamento",
+            "Ajuste de {month}: {count} requisições que chegaram depois do fechamento",
+            late["calls"],
+        )
+        label = told.format(month=tell_month(dt.date.fromisoformat(month)), count=tell_count(late["calls"]))
+        lines.append(CloseLine(label, -late["used"]))
+    lines.append(CloseLine(gettext("Saldo final"), close.closing_nanos))
     return lines
 
 
 def _label(kind: LedgerEntry.Kind, *, is_in: bool) -> str:
     if kind == LedgerEntry.Kind.DISPUTE:
-        return "Contestações encerradas a seu favor" if is_in else "Contestações"
+        return gettext("Contestações encerradas a seu favor") if is_in else gettext("Contestações")
     labels = {
-        LedgerEntry.Kind.TOP_UP: "Recargas",
-        LedgerEntry.Kind.GRANT: "Bônus recebidos",
-        LedgerEntry.Kind.REFUND: "Devoluções",
-        LedgerEntry.Kind.EXPIRY: "Bônus expirados",
-        LedgerEntry.Kind.CORRECTION: "Ajustes a seu favor" if is_in else "Ajustes",
-        LedgerEntry.Kind.REVERSAL: "Estornos a seu favor" if is_in else "Estornos",
+        LedgerEntry.Kind.TOP_UP: gettext("Recargas"),
+        LedgerEntry.Kind.GRANT: gettext("Bônus recebidos"),
+        LedgerEntry.Kind.REFUND: gettext("Devoluções"),
+        LedgerEntry.Kind.EXPIRY: gettext("Bônus expirados"),
+        LedgerEntry.Kind.CORRECTION: gettext("Ajustes a seu favor") if is_in else gettext("Ajustes"),
+        LedgerEntry.Kind.REVERSAL: gettext("Estornos a seu favor") if is_in else gettext("Estornos"),
     }
     return labels.get(kind, str(kind.label))

@@ -10,6 +10,7 @@ import datetime as dt
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Q
+from django.utils.translation import gettext
 
 from accounts.models import Organization, User
 from billing.coupons import CodeRefused, redeem_coupon, tidy
@@ -27,7 +28,9 @@ class TooManyGuesses(CodeRefused):
     status = 429
 
     def __init__(self) -> None:
-        super().__init__("Muitas tentativas com códigos que não existem. Tente de novo em uma hora.", code="too_many_guesses")
+        super().__init__(
+            gettext("Muitas tentativas com códigos que não existem. Tente de novo em uma hora."), code="too_many_guesses"
+        )
 
 
 def use_code(organization: Organization, *, code: str, user: User) -> CouponRedemption | Referral:
@@ -38,7 +41,7 @@ def use_code(organization: Organization, *, code: str, user: User) -> CouponRede
         return redeem_coupon(coupon, organization=organization, by=user.email)
     if is_referral:
         return note_referral(organization, code=typed)
-    raise CodeRefused("Este código não existe. Confira e tente de novo.", code="code_unknown")
+    raise CodeRefused(gettext("Este código não existe. Confira e tente de novo."), code="code_unknown")
 
 
 def _find(typed: str, *, organization: Organization, user: User) -> tuple[Coupon | None, bool]:

@@ -10,9 +10,11 @@ import datetime as dt
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
+from django.utils.translation import gettext
 
 from accounts.models import Organization
 from billing.errors import BillingError
+from billing.figures import tell_month_number
 from billing.ledger import call_function
 from billing.models import Contract, MonthSpend, VolumePlan, Wallet
 from billing.wallets import wallet_of
@@ -98,10 +100,12 @@ def first_open_month(wallet: Wallet) -> dt.date:
 
 
 def tell_months(contract: Contract) -> str:
-    first = f"{contract.first_month:%m/%Y}"
+    first = tell_month_number(contract.first_month)
     if contract.last_month is None:
-        return f"desde {first}"
-    return first if contract.last_month == contract.first_month else f"de {first} a {contract.last_month:%m/%Y}"
+        return gettext("desde {month}").format(month=first)
+    if contract.last_month == contract.first_month:
+        return first
+    return gettext("de {first} a {last}").format(first=first, last=tell_month_number(contract.last_month))
 
 
 def _locked_wallet(organization: Organization) -> Wallet:

@@ -8,9 +8,12 @@ import secrets
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q
+from django.utils.translation import gettext
 
 from accounts.models import Organization
 from billing.errors import BillingError
+from billing.figures import tell_day
+from billing.kept_texts import COUPON
 from billing.models import Coupon, CouponRedemption, Lot, ReferralCode
 from billing.promotions import ends_after, give_grant, last_day
 from billing.wallets import wallet_of
@@ -83,7 +86,7 @@ def redeem_coupon(coupon: Coupon, *, organization: Organization, by: str) -> Cou
         _check(locked, organization)
         entry = give_grant(
             wallet_of(organization), amount_nanos=locked.amount_nanos, reference=f"coupon:{locked.pk}:{organization.pk}",
-            reason=f"Cupom {locked.code}", by=by, expires_at=ends_after(locked.spend_within_days),
+            reason=COUPON.format(code=locked.code), by=by, expires_at=ends_after(locked.spend_within_days),
         )  # fmt: skip
         redemption = CouponRedemption.everywhere.create(coupon=locked, organization=organization, entry=entry, redeemed_by=by[:150])
         locked.redeemed += 1
@@ -93,17 +96,18 @@ def redeem_coupon(coupon: Coupon, *, organization: Organization, by: str) -> Cou
 
 def _check(coupon: Coupon, organization: Organization) -> None:
     if CouponRedemption.everywhere.filter(coupon=coupon, organization=organization).exists():
-        raise CodeRefused("Sua empresa já usou este cupom.", code="coupon_used")
+        raise CodeRefused(gettext("Sua empresa já usou este cupom."), code="coupon_used")
     if not coupon.is_active:
-        raise CodeRefused("Este cupom não está mais em vigor.", code="coupon_off")
+        raise CodeRefused(gettext("Este cupom não está mais em vigor."), code="coupon_off")
     if coupon.valid_until is not None and coupon.valid_until <= clock.now():
-        raise CodeRefused(f"Este cupom expirou: valia até {last_day(coupon.valid_until):%d/%m/%Y}.", code="coupon_expired")
+        refusal = gettext("Este cupom expirou: valia até {date}.").format(date=tell_day(last_day(coupon.valid_until)))
+        raise CodeRefused(refusal, code="coupon_expired")
     if coupon.redemptions_max is not None and coupon.redeemed >= coupon.redemptions_max:
-        raise CodeRefused("Este cupom esgotou: todos já foram resgatados.", code="coupon_gone")
+        raise CodeRefused(gettext("Este cupom esgotou: todos já foram resgatados."), code="coupon_gone")
     if coupon.is_for_new_only and not _is_new(organization, coupon):
-        raise CodeRefused("Este cupom é só para novas empresas, que ainda não recarregaram.", code="coupon_for_new_only")
+        raise CodeRefused(gettext("Este cupom é só para novas empresas, que ainda não recarregaram."), code="coupon_for_new_only")
     if Organization.objects.filter(pk=organization.pk, is_suspended=True).exists():
-        raise CodeRefused("A conta está suspensa. Fale com o suporte.", code="organization_suspended")
+        raise CodeRefused(gettext("A conta está suspensa. Fale com o suporte."), code="organization_suspended")
 
 
 def _is_new(organization: Organization, coupon: Coupon) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from accounts.roles import MemberRequest, requires
@@ -18,7 +19,7 @@ def discount(request: MemberRequest) -> HttpResponseBase:
     closed = discounts.closed_months()
     context = {
         "nav": "desconto",
-        "title": "Desconto por volume",
+        "title": _("Desconto por volume"),
         "standing": standing,
         "contract_months": contracts.tell_months(standing.contract) if standing.contract else "",
         "closed": closed,

@@ -32,6 +32,7 @@ import datetime as dt
 from typing import Any
 
 from django.db import transaction
+from django.utils.translation import gettext_noop
 
 from accounts.models import Organization
 from billing.models import AlertState, Event, Hook, HookDelivery
@@ -64,17 +65,17 @@ LEVELS: dict[str, Event.Level] = {
 }
 # What mails are chosen by: kind → its name, and whether it may be turned off.
 KINDS: dict[str, tuple[str, bool]] = {
-    "balance": ("Saldo baixo ou zerado", True),
-    "budgets": ("Orçamentos", True),
-    "unusual": ("Gasto fora do comum", True),
-    "top_ups": ("Recargas e recarga automática", True),
-    "refunds": ("Devoluções e contestações", True),
-    "promotions": ("Crédito promocional", True),
-    "prices": ("Mudanças de preço", False),  # the notice period counts from this mail
-    "volume": ("Economia do mês pelo desconto por volume", True),
-    "hooks": ("Webhooks desligados por falhas", True),
-    "invoices": ("Notas fiscais", True),
-    "organization": ("Suspensão da conta", False),
+    "balance": (gettext_noop("Saldo baixo ou zerado"), True),
+    "budgets": (gettext_noop("Orçamentos"), True),
+    "unusual": (gettext_noop("Gasto fora do comum"), True),
+    "top_ups": (gettext_noop("Recargas e recarga automática"), True),
+    "refunds": (gettext_noop("Devoluções e contestações"), True),
+    "promotions": (gettext_noop("Crédito promocional"), True),
+    "prices": (gettext_noop("Mudanças de preço"), False),  # the notice period counts from this mail
+    "volume": (gettext_noop("Economia do mês pelo desconto por volume"), True),
+    "hooks": (gettext_noop("Webhooks desligados por falhas"), True),
+    "invoices": (gettext_noop("Notas fiscais"), True),
+    "organization": (gettext_noop("Suspensão da conta"), False),
 }
 _KIND_OF = {
     "wallet.low_balance": "balance",

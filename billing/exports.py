@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
+from django.utils.translation import gettext, override
 
 from accounts import audit
 from accounts.models import Organization, User
@@ -48,7 +49,18 @@ def is_short(organization: Organization, wanted: Wanted) -> bool:
 
 
 def write_file(organization: Organization, wanted: Wanted) -> Iterator[bytes]:
-    """The file in stretches, as they are read; what is told of memory is one stretch."""
+    """The file in stretches, as they are read; what is told of memory is one stretch. Portuguese, whoever's page asked: each
+    stretch is made in it, and between two of them the page's language is nobody's to change."""
+    stretches = _write_file(organization, wanted)
+    while True:
+        with override(settings.LANGUAGE_CODE):
+            data = next(stretches, None)
+        if data is None:
+            return
+        yield data
+
+
+def _write_file(organization: Organization, wanted: Wanted) -> Iterator[bytes]:
     if wanted.form == Export.Form.OFX:
         yield write_ofx(organization, first_on=wanted.first_on, last_on=wanted.last_on)
         return
@@ -65,7 +77,8 @@ def open_export(organization: Organization, wanted: Wanted, *, by: User | None) 
         if same is not None:
             return same
         if mine.count() >= settings.EXPORTS_OPEN_MAX:
-            raise TooManyExports(f"Há {settings.EXPORTS_OPEN_MAX} exportações em andamento. Espere uma delas terminar.")
+            refusal = gettext("Há {count} exportações em andamento. Espere uma delas terminar.")
+            raise TooManyExports(refusal.format(count=settings.EXPORTS_OPEN_MAX))
         rows, is_exact = count_rows(organization, wanted)
         audit.act("export_asked", organization=organization, detail={"table": wanted.name})
         return Export.everywhere.create(

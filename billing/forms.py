@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
 
 from billing.money import BRL
 from billing.reais import read_reais
@@ -17,10 +18,10 @@ OTHER = "outro"
 class TopUpForm(forms.Form):
     """A chip, or another amount. `cleaned_data["amount_nanos"]` holds the sum."""
 
-    valor = forms.ChoiceField(label="Valor", required=False)
+    valor = forms.ChoiceField(label=_("Valor"), required=False)
     outro = forms.CharField(
-        label="Outro valor", required=False, max_length=20,
-        widget=forms.TextInput(attrs={"inputmode": "decimal", "placeholder": "250,00", "autocomplete": "off"}),
+        label=_("Outro valor"), required=False, max_length=20,
+        widget=forms.TextInput(attrs={"inputmode": "decimal", "placeholder": _("250,00"), "autocomplete": "off"}),
     )  # fmt: skip
 
     def __init__(self, *args: Any, bounds: Bounds, **kwargs: Any) -> None:
@@ -35,7 +36,7 @@ class TopUpForm(forms.Form):
         try:
             cleaned["amount_nanos"] = read_reais(typed) if chosen == OTHER else int(chosen) * BRL
         except ValueError:
-            self.add_error("outro", "Digite um valor em reais, como 250,00.")
+            self.add_error("outro", _("Digite um valor em reais, como 250,00."))
         return cleaned
 
 
@@ -47,9 +48,9 @@ class PaidForm(forms.Form):
     """ "Já paguei e não caiu": the end-to-end id of the payer's receipt, where they have it."""
 
     end_to_end_id = forms.RegexField(
-        regex=r"^[a-zA-Z0-9]{32}$", label="ID da transação (E2E)", required=False, strip=True,
-        error_messages={"invalid": "O ID tem 32 letras e números e começa com E."},
-        help_text="Está no comprovante do seu banco e começa com E.",
+        regex=r"^[a-zA-Z0-9]{32}$", label=_("ID da transação (E2E)"), required=False, strip=True,
+        error_messages={"invalid": _("O ID tem 32 letras e números e começa com E.")},
+        help_text=_("Está no comprovante do seu banco e começa com E."),
     )  # fmt: skip
 
 
@@ -57,7 +58,7 @@ class RefundForm(forms.Form):
     """How much of a top-up goes back. `pedido` is minted with the page: the same page sent twice is one refund."""
 
     valor = forms.CharField(
-        label="Quanto devolver", max_length=20,
+        label=_("Quanto devolver"), max_length=20,
         widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "class": "num"}),
     )  # fmt: skip
     pedido = forms.UUIDField(widget=forms.HiddenInput)
@@ -66,7 +67,7 @@ class RefundForm(forms.Form):
         try:
             nanos = read_reais(self.cleaned_data["valor"])
         except ValueError:
-            raise forms.ValidationError("Digite um valor em reais, como 250,00.") from None
+            raise forms.ValidationError(_("Digite um valor em reais, como 250,00.")) from None
         if nanos <= 0:
-            raise forms.ValidationError("O valor precisa ser positivo.")
+            raise forms.ValidationError(_("O valor precisa ser positivo."))
         return nanos

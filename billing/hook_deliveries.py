@@ -20,9 +20,11 @@ import random
 from typing import Any
 
 from django.db import connection, transaction
+from django.utils.translation import gettext_noop
 
 from billing.events import tell
 from billing.hook_secrets import headers_for
+from billing.kept_texts import HOOK_ANSWERED, HOOK_FAILED
 from billing.models import Hook, HookDelivery
 from tokia import clock
 from tokia.crashpoints import crashpoint
@@ -41,7 +43,7 @@ BATCH = 16
 PER_HOOK = 4  # of a batch: a slow receiver holds up few others
 DISABLED_AFTER = dt.timedelta(days=5)
 GONE = 410
-UNREADABLE = "O segredo deste webhook não pode ser lido. Gire o segredo."
+UNREADABLE = gettext_noop("O segredo deste webhook não pode ser lido. Gire o segredo.")
 KEPT = dt.timedelta(days=30)
 _CLAIM = """
 WITH due AS (
@@ -73,7 +75,7 @@ def deliver_due(*, failing: bool | None = None) -> int:
         except SecretUnreadable:
             record(
                 delivery,
-                Answer(status=None, excerpt="", error="O segredo deste webhook não pode ser lido. Gire o segredo.", elapsed_ms=0),
+                Answer(status=None, excerpt="", error=UNREADABLE, elapsed_ms=0),
             )
     for (delivery, _), answer in zip(calls, send_all([call for _, call in calls]), strict=True):
         crashpoint("hook_sent")
@@ -129,8 +131,8 @@ def _error_of(answer: Answer) -> str:
     if answer.is_taken or answer.error:
         return answer.error[:200]
     if answer.status is not None and 300 <= answer.status < 400:
-        return "O endereço respondeu com um redirecionamento, que não seguimos. Cadastre o endereço final."
-    return f"O endereço respondeu {answer.status}. Só 2xx conta como recebido."
+        return gettext_noop("O endereço respondeu com um redirecionamento, que não seguimos. Cadastre o endereço final.")
+    return HOOK_ANSWERED.format(status=answer.status)
 
 
 def _pause_after(attempts: int) -> dt.timedelta:
@@ -148,11 +150,11 @@ def _judge(hook_id: int, answer: Answer, *, now: dt.datetime) -> None:
             Hook.everywhere.filter(pk=hook.pk).update(failing_since=None)
         return
     if answer.status == GONE:
-        _disable(hook, reason="o endereço respondeu 410 (não existe mais)", now=now)
+        _disable(hook, reason=gettext_noop("o endereço respondeu 410 (não existe mais)"), now=now)
     elif hook.failing_since is None:
         Hook.everywhere.filter(pk=hook.pk).update(failing_since=now)
     elif now - hook.failing_since >= DISABLED_AFTER:
-        _disable(hook, reason=f"nenhuma entrega deu certo em {DISABLED_AFTER.days} dias", now=now)
+        _disable(hook, reason=HOOK_FAILED.format(count=DISABLED_AFTER.days), now=now)
 
 
 def _disable(hook: Hook, *, reason: str, now: dt.datetime) -> None:

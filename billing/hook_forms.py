@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
 
-from billing.event_texts import label_of
+from billing.event_texts import LABELS
 from billing.hooks import NAME_MAX, TYPES
 from billing.models import Hook
 from tokia.errors import TokiaError
@@ -13,17 +14,17 @@ from tokia.outbound import URL_MAX
 
 class HookForm(forms.Form):
     url = forms.CharField(
-        label="Endereço", max_length=URL_MAX,
+        label=_("Endereço"), max_length=URL_MAX,
         widget=forms.TextInput(attrs={"inputmode": "url", "autocomplete": "off", "placeholder": "https://api.suaempresa.com.br/tokia"}),
-        help_text="Público, com https, na porta 443. Só uma resposta 2xx em até 15 segundos conta como recebida.",
+        help_text=_("Público, com https, na porta 443. Só uma resposta 2xx em até 15 segundos conta como recebida."),
     )  # fmt: skip
     name = forms.CharField(
-        label="Nome", required=False, max_length=NAME_MAX,
-        widget=forms.TextInput(attrs={"autocomplete": "off", "placeholder": "ERP, Slack, planilha"}),
+        label=_("Nome"), required=False, max_length=NAME_MAX,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "placeholder": _("ERP, Slack, planilha")}),
     )  # fmt: skip
     types = forms.MultipleChoiceField(
-        label="Avisos", required=False, choices=[(type, label_of(type)) for type in TYPES], widget=forms.CheckboxSelectMultiple,
-        help_text="Sem nenhum marcado, enviamos todos, inclusive os que criarmos depois.",
+        label=_("Avisos"), required=False, choices=[(type, _(LABELS[type])) for type in TYPES], widget=forms.CheckboxSelectMultiple,
+        help_text=_("Sem nenhum marcado, enviamos todos, inclusive os que criarmos depois."),
     )  # fmt: skip
 
     @classmethod

@@ -9,6 +9,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -17,6 +18,7 @@ from billing import hooks
 from billing.event_texts import label_of
 from billing.hook_deliveries import ATTEMPTS_MAX, message_of
 from billing.hook_forms import HookForm
+from billing.kept_texts import tell_kept
 from billing.models import Hook, HookDelivery
 from tokia import clock
 from tokia.errors import TokiaError
@@ -36,9 +38,10 @@ def _found(hook_id: int) -> Hook:
 def listing(request: MemberRequest) -> HttpResponse:
     found = hooks.list_hooks(request.membership.organization)
     for hook in found:
+        hook.disabled_reason = tell_kept(hook.disabled_reason)  # as this page's reader reads it; never saved
         hook.labels = [label_of(type) for type in hook.types]  # type: ignore[attr-defined]
         hook.last = hook.deliveries.order_by("-id").first()  # type: ignore[attr-defined]
-    context = {"nav": NAV, "title": "Webhooks", "hooks": found, "hooks_max": hooks.HOOKS_MAX}
+    context = {"nav": NAV, "title": _("Webhooks"), "hooks": found, "hooks_max": hooks.HOOKS_MAX}
     return render(request, "billing/hooks.html", context)
 
 
@@ -73,7 +76,7 @@ def change(request: MemberRequest, hook_id: int) -> HttpResponse:
         except TokiaError as refusal:
             form.refuse(refusal)
         else:
-            messages.success(request, "Webhook alterado. Vale para as próximas tentativas.")
+            messages.success(request, _("Webhook alterado. Vale para as próximas tentativas."))
             return redirect("hook", hook.pk)
     return _form_page(request, form, hook=hook)
 
@@ -81,12 +84,12 @@ def change(request: MemberRequest, hook_id: int) -> HttpResponse:
 def _form_page(request: MemberRequest, form: HookForm, *, hook: Hook | None) -> HttpResponse:
     status = HTTPStatus.BAD_REQUEST if form.errors else HTTPStatus.OK
     chosen = form["types"].value() or []
-    context = {"nav": NAV, "title": "Mudar webhook" if hook else "Novo webhook", "form": form, "hook": hook, "chosen": chosen}
+    context = {"nav": NAV, "title": _("Mudar webhook") if hook else _("Novo webhook"), "form": form, "hook": hook, "chosen": chosen}
     return render(request, "billing/hook_form.html", context, status=status)
 
 
 def _secret_page(request: MemberRequest, hook: Hook, secret: str, *, is_new: bool) -> HttpResponse:
-    title = "Webhook criado" if is_new else "Novo segredo"
+    title = _("Webhook criado") if is_new else _("Novo segredo")
     context = {"nav": NAV, "title": title, "hook": hook, "secret": secret, "is_new": is_new}
     return render(request, "billing/hook_secret.html", context)
 
@@ -96,18 +99,19 @@ def _secret_page(request: MemberRequest, hook: Hook, secret: str, *, is_new: boo
 def hook(request: MemberRequest, hook_id: int) -> HttpResponse:
     """One hook and the log of its deliveries."""
     found = _found(hook_id)
+    found.disabled_reason = tell_kept(found.disabled_reason)  # as this page's reader reads it; never saved
     before, chosen = request.GET.get("antes", ""), request.GET.get("situacao", "")
     before_id = int(before) if before.isascii() and before.isdigit() and len(before) < 19 else None
     status = STATUSES.get(chosen, "")
     log = hooks.list_deliveries(found, before_id=before_id, status=str(status), limit=PAGE + 1)
     context = {
         "nav": NAV,
-        "title": found.name or "Webhook",
+        "title": found.name or _("Webhook"),
         "hook": found,
         "labels": [label_of(type) for type in found.types],
         "deliveries": [(delivery, label_of(delivery.type)) for delivery in log[:PAGE]],
         "chosen": chosen if status else "",
-        "statuses": [("", "Todas"), ("fila", "Na fila"), ("entregues", "Entregues"), ("falhas", "Falhas")],
+        "statuses": [("", _("Todas")), ("fila", _("Na fila")), ("entregues", _("Entregues")), ("falhas", _("Falhas"))],
         "next": f"?antes={log[PAGE - 1].pk}&situacao={chosen}" if len(log) > PAGE else "",
         "previous": "",
         "has_previous_secret": bool(found.previous_ends_at and found.previous_ends_at > clock.now()),
@@ -121,7 +125,7 @@ def switch(request: MemberRequest, hook_id: int) -> HttpResponse:
     found = _found(hook_id)
     is_on = request.POST.get("ligado") == "1"
     hooks.change_hook(found, is_active=is_on)
-    messages.success(request, "Webhook ligado. O que estava na fila será enviado." if is_on else "Webhook desligado.")
+    messages.success(request, _("Webhook ligado. O que estava na fila será enviado.") if is_on else _("Webhook desligado."))
     return redirect("hook", found.pk)
 
 
@@ -150,10 +154,10 @@ def rotate(request: MemberRequest, hook_id: int) -> HttpResponse:
 def remove(request: MemberRequest, hook_id: int) -> HttpResponse:
     found = _found(hook_id)
     if request.POST.get("typed", "").strip() != str(found):
-        messages.error(request, "O nome digitado é outro. O webhook continua.")
+        messages.error(request, _("O nome digitado é outro. O webhook continua."))
         return redirect("hook", found.pk)
     hooks.remove_hook(found)
-    messages.success(request, "Webhook removido, com o registro das entregas.")
+    messages.success(request, _("Webhook removido, com o registro das entregas."))
     return redirect("hooks")
 
 
@@ -166,10 +170,11 @@ def _delivery(hook_id: int, delivery_id: int) -> HookDelivery:
 def _delivery_context(delivery: HookDelivery) -> dict[str, Any]:
     now = clock.now()
     is_sending = delivery.leased_until is not None and delivery.leased_until > now
+    delivery.error = tell_kept(delivery.error)  # as this page's reader reads it; never saved
     is_soon = delivery.status == HookDelivery.Status.DUE and delivery.due_at is not None and delivery.due_at <= now
     return {
         "nav": NAV,
-        "title": "Entrega",
+        "title": _("Entrega"),
         "hook": delivery.hook,
         "delivery": delivery,
         "label": label_of(delivery.type),
@@ -206,5 +211,5 @@ def replay(request: MemberRequest, hook_id: int, delivery_id: int) -> HttpRespon
     except TokiaError as refusal:
         messages.error(request, refusal.message)
     else:
-        messages.success(request, "De volta à fila: a mesma mensagem, com o mesmo webhook-id.")
+        messages.success(request, _("De volta à fila: a mesma mensagem, com o mesmo webhook-id."))
     return redirect("hook_delivery", hook_id, found.pk)

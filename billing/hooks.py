@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from django.db import transaction
 from django.db.models import Q
+from django.utils.translation import gettext
 
 from accounts import audit
 from accounts.models import Organization, User
@@ -50,7 +51,9 @@ def create_hook(
     with transaction.atomic():
         Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)  # two at once don't pass HOOKS_MAX
         if Hook.everywhere.filter(organization=organization).count() >= HOOKS_MAX:
-            raise TooManyHooks(f"Cada empresa tem até {HOOKS_MAX} webhooks. Remova um antes de criar outro.")
+            raise TooManyHooks(
+                gettext("Cada empresa tem até {count} webhooks. Remova um antes de criar outro.").format(count=HOOKS_MAX)
+            )
         hook = Hook.everywhere.create(
             organization=organization, url=url, types=types, name=name, created_by=by,
             secret=sealed(secret, organization_id=organization.pk),
@@ -116,7 +119,7 @@ def rotate_secret(hook: Hook) -> str:
 def send_test(hook: Hook) -> HookDelivery:
     """A `ping`, due at once. Raises HookRefused where the hook is off."""
     if not hook.is_active:
-        raise HookRefused("Ligue o webhook antes de enviar um teste.")
+        raise HookRefused(gettext("Ligue o webhook antes de enviar um teste."))
     return HookDelivery.everywhere.create(hook=hook, due_at=clock.now())
 
 
@@ -132,7 +135,7 @@ def replay(delivery: HookDelivery) -> HookDelivery:
     """The same message once more, under the same id, with all its retries before it. Raises HookRefused where the hook is off."""
     hook = Hook.everywhere.get(pk=delivery.hook_id)
     if not hook.is_active:
-        raise HookRefused("Ligue o webhook antes de reenviar.")
+        raise HookRefused(gettext("Ligue o webhook antes de reenviar."))
     now = clock.now()
     # One that a worker is sending is left to it: two copies never travel at once.
     HookDelivery.everywhere.filter(Q(leased_until=None) | Q(leased_until__lte=now), pk=delivery.pk).update(
@@ -151,12 +154,12 @@ def _checked_url(url: str) -> str:
 def _checked_types(types: Collection[str]) -> list[str]:
     unknown = sorted(set(types) - set(TYPES))
     if unknown:
-        raise HookRefused(f"Não existe o aviso {unknown[0]!r}.", param="types")
+        raise HookRefused(gettext("Não existe o aviso {name}.").format(name=repr(unknown[0])), param="types")
     return [type for type in TYPES if type in types]
 
 
 def _checked_name(name: str) -> str:
     name = name.strip()
     if len(name) > NAME_MAX:
-        raise HookRefused(f"O nome tem até {NAME_MAX} letras.", param="name")
+        raise HookRefused(gettext("O nome tem até {count} letras.").format(count=NAME_MAX), param="name")
     return name

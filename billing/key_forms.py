@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
 
 from accounts.forms import KeyForm
 from billing.budget_forms import read_limit, reais_input
@@ -20,20 +21,24 @@ class NewKeyForm(KeyForm):
     """A new key with, if wanted, what it may spend in a day, a week or a month, and a last day of its own."""
 
     spend_limit = forms.CharField(
-        label="Limite de gasto (R$)", max_length=20, required=False, widget=reais_input(), help_text="Vazio: sem limite próprio."
+        label=_("Limite de gasto (R$)"),
+        max_length=20,
+        required=False,
+        widget=reais_input(),
+        help_text=_("Vazio: sem limite próprio."),
     )
     limit_window = forms.ChoiceField(
-        label="O limite vale", choices=Budget.Window.choices, initial=Budget.Window.MONTH, required=False,
-        help_text="Renova à 0h, horário de Brasília.",
+        label=_("O limite vale"), choices=Budget.Window.choices, initial=Budget.Window.MONTH, required=False,
+        help_text=_("Renova à 0h, horário de Brasília."),
     )  # fmt: skip
     expires_on = forms.DateField(
-        label="Último dia", required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
-        help_text="A chave vale até o fim deste dia, horário de Brasília.",
+        label=_("Último dia"), required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+        help_text=_("A chave vale até o fim deste dia, horário de Brasília."),
     )  # fmt: skip
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["expires_in"].choices = [*self.EXPIRIES, (ON_A_DAY, "Em uma data")]  # type: ignore[attr-defined]
+        self.fields["expires_in"].choices = [*self.EXPIRIES, (ON_A_DAY, _("Em uma data"))]  # type: ignore[attr-defined]
 
     def clean_spend_limit(self) -> int | None:
         typed = self.cleaned_data["spend_limit"]
@@ -47,9 +52,9 @@ class NewKeyForm(KeyForm):
         last_on = typed.get("expires_on")
         if typed.get("expires_in") == ON_A_DAY and "expires_on" not in self.errors:
             if last_on is None:
-                self.add_error("expires_on", ValidationError("Escolha o último dia da chave."))
+                self.add_error("expires_on", ValidationError(_("Escolha o último dia da chave.")))
             elif last_on < clock.today_in_brazil():
-                self.add_error("expires_on", ValidationError("Escolha hoje ou um dia depois de hoje."))
+                self.add_error("expires_on", ValidationError(_("Escolha hoje ou um dia depois de hoje.")))
         return typed
 
     def expires_at(self) -> dt.datetime | None:

@@ -9,11 +9,13 @@ from typing import Any
 
 import httpx
 from django.conf import settings
+from django.utils.translation import get_language, gettext_noop
+from django.utils.translation import gettext as _
 
 from billing.call_lists import id_of
 from billing.money import from_brl
 
-PROMPT = "Responda só com uma saudação curta."
+PROMPT = gettext_noop("Responda só com uma saudação curta.")
 TOKENS_MAX = 64
 SECONDS = 30
 log = logging.getLogger("billing.key_trials")
@@ -43,21 +45,20 @@ class Trial:
 
 def try_key(secret: str, *, model: str) -> Trial:
     """Never raises for what the gateway or the network does: that is what a person wants to know."""
-    body = {"model": model, "messages": [{"role": "user", "content": PROMPT}], "max_tokens": TOKENS_MAX}
+    body = {"model": model, "messages": [{"role": "user", "content": _(PROMPT)}], "max_tokens": TOKENS_MAX}
     try:
         with httpx.Client(timeout=SECONDS, trust_env=False) as client:
-            response = client.post(
-                f"{settings.GATEWAY_URL}/v1/chat/completions", json=body, headers={"Authorization": f"Bearer {secret}"}
-            )
+            headers = {"Authorization": f"Bearer {secret}", "Accept-Language": get_language() or ""}  # its refusals are read here
+            response = client.post(f"{settings.GATEWAY_URL}/v1/chat/completions", json=body, headers=headers)
         told = response.json()
     except (httpx.HTTPError, ValueError) as error:
         log.warning("a trial of a key was not answered: %s", type(error).__name__)
-        return Trial(model, 0, failure="A API não respondeu agora. Você não foi cobrado.")
+        return Trial(model, 0, failure=_("A API não respondeu agora. Você não foi cobrado."))
     if response.status_code != 200:
         error_told = told.get("error") if isinstance(told, dict) else None
         failure = error_told if isinstance(error_told, dict) else {}
         return Trial(
-            model, response.status_code, failure=str(failure.get("message") or "A chamada foi recusada."),
+            model, response.status_code, failure=str(failure.get("message") or _("A chamada foi recusada.")),
             code=str(failure.get("code") or ""),
         )  # fmt: skip
     return _read(model, told)

@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -45,19 +46,23 @@ class KeyRow:
         return set(self.key.scopes) != {CALL}
 
     @property
+    def is_expired(self) -> bool:
+        return self.key.expires_at is not None and self.key.expires_at <= clock.now()
+
+    @property
     def state(self) -> tuple[str, str]:
         """The badge: its kind and its words."""
         if self.key.status == ApiKey.Status.REVOKED:
-            return "neutral", "Revogada"
+            return "neutral", _("Revogada")
         if self.key.paused_at:
-            return "warning", "Pausada"
-        if self.key.expires_at and self.key.expires_at <= clock.now():
-            return "warning", "Expirada"
+            return "warning", _("Pausada")
+        if self.is_expired:
+            return "warning", _("Expirada")
         if self.key.project and self.key.project.archived_at:
-            return "neutral", "Projeto arquivado"
+            return "neutral", _("Projeto arquivado")
         if any(state.budget.is_hard and state.is_spent for state in self.budgets):
-            return "error", "Limite atingido"
-        return "success", "Ativa"
+            return "error", _("Limite atingido")
+        return "success", _("Ativa")
 
 
 def rows_of(keys: list[ApiKey]) -> list[KeyRow]:
@@ -79,7 +84,7 @@ def _keys_of(request: MemberRequest) -> Q:
 @require_safe
 def keys(request: MemberRequest) -> HttpResponse:
     mine = ApiKey.objects.filter(_keys_of(request)).select_related("created_by", "project").order_by("status", "-id")
-    context = {"nav": "chaves", "title": "Chaves", "rows": rows_of(list(mine)), "today": clock.today_in_brazil()}
+    context = {"nav": "chaves", "title": _("Chaves"), "rows": rows_of(list(mine)), "today": clock.today_in_brazil()}
     return render(request, "billing/keys.html", context)
 
 
@@ -90,14 +95,19 @@ def create_key(request: MemberRequest) -> HttpResponse:
     """The answer to the POST is the only page that ever holds the secret; `never_cache` keeps it out of every store."""
     initial = {"project": request.GET.get("projeto", "")}
     form = NewKeyForm(request.POST or None, by=request.membership, initial=initial)
-    context: dict[str, object] = {"nav": "chaves", "title": "Nova chave", "form": form}
+    context: dict[str, object] = {"nav": "chaves", "title": _("Nova chave"), "form": form}
     if request.method == "POST" and form.is_valid():
         try:
             key, secret = _mint(request, form)
         except TokiaError as error:
             form.add_error(None, error.message)
         else:
-            told = {"key": key, "secret": secret, "title": "Chave criada", "heading": f"Chave “{key.name}” criada"}
+            told = {
+                "key": key,
+                "secret": secret,
+                "title": _("Chave criada"),
+                "heading": _("Chave “{name}” criada").format(name=key.name),
+            }
             return render(request, "billing/key_created.html", context | told)
     context["chosen"] = request.POST.getlist("allowed_routes")
     return render(request, "billing/create_key.html", context)
@@ -138,16 +148,16 @@ def change(request: MemberRequest, key_id: int) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             if change_key(key, **form.changes()):
-                messages.success(request, f"Chave “{key.name}” alterada. Vale nas chamadas em até 2 segundos.")
+                messages.success(request, _("Chave “{name}” alterada. Vale nas chamadas em até 2 segundos.").format(name=key.name))
             else:
-                messages.error(request, f"A chave “{key.name}” foi revogada.")
+                messages.error(request, _("A chave “{name}” foi revogada.").format(name=key.name))
             return redirect("keys")
         except AccountsError as error:
             form.add_error(None, error.message)
     chosen = request.POST.getlist("allowed_routes") if request.method == "POST" else key.allowed_routes
     [row] = rows_of([key])
     context = {
-        "nav": "chaves", "title": "Mudar a chave", "form": form, "key": key, "chosen": chosen, "row": row,
+        "nav": "chaves", "title": _("Mudar a chave"), "form": form, "key": key, "chosen": chosen, "row": row,
         # Unticked by nobody's hand, the last model that is no longer sold would open the key to all.
         "kept_routes": key.allowed_routes,
         "can_budget": may(request.membership, "budgets.manage"),
@@ -162,15 +172,15 @@ def rotate(request: MemberRequest, key_id: int) -> HttpResponse:
     """A new secret for the same key, shown once like a new key's."""
     key = get_object_or_404(ApiKey.objects.filter(_keys_of(request)), pk=key_id)
     if request.POST.get("typed", "").strip() != key.name:
-        messages.error(request, "O nome digitado é outro. O segredo continua o mesmo.")
+        messages.error(request, _("O nome digitado é outro. O segredo continua o mesmo."))
         return redirect("keys")
     try:
         secret = rotate_key(key, by=request.user)
     except AccountsError as error:
         messages.error(request, error.message)
         return redirect("keys")
-    heading = f"Novo segredo da chave “{key.name}”"
-    context = {"nav": "chaves", "key": key, "secret": secret, "title": "Segredo trocado", "heading": heading}
+    heading = _("Novo segredo da chave “{name}”").format(name=key.name)
+    context = {"nav": "chaves", "key": key, "secret": secret, "title": _("Segredo trocado"), "heading": heading}
     return render(request, "billing/key_created.html", context)
 
 
@@ -179,10 +189,10 @@ def rotate(request: MemberRequest, key_id: int) -> HttpResponse:
 def revoke(request: MemberRequest, key_id: int) -> HttpResponse:
     key = get_object_or_404(ApiKey.objects.filter(_keys_of(request)), pk=key_id)
     if request.POST.get("typed", "").strip() != key.name:
-        messages.error(request, "O nome digitado é outro. A chave continua ativa.")
+        messages.error(request, _("O nome digitado é outro. A chave continua ativa."))
     else:
         revoke_key(key)
-        messages.success(request, f"Chave “{key.name}” revogada. As chamadas com ela param em até 2 segundos.")
+        messages.success(request, _("Chave “{name}” revogada. As chamadas com ela param em até 2 segundos.").format(name=key.name))
     return redirect("keys")
 
 
@@ -193,11 +203,11 @@ def pause(request: MemberRequest, key_id: int) -> HttpResponse:
     key = get_object_or_404(ApiKey.objects.filter(_keys_of(request)), pk=key_id)
     is_paused = request.POST.get("pausar") == "1"
     if not (pause_key(key) if is_paused else resume_key(key)):
-        messages.error(request, f"A chave “{key.name}” foi revogada.")
+        messages.error(request, _("A chave “{name}” foi revogada.").format(name=key.name))
     elif is_paused:
-        messages.success(request, f"Chave “{key.name}” pausada. As chamadas com ela param em até 2 segundos.")
+        messages.success(request, _("Chave “{name}” pausada. As chamadas com ela param em até 2 segundos.").format(name=key.name))
     else:
-        messages.success(request, f"Chave “{key.name}” reativada. Ela volta a valer em até 2 segundos.")
+        messages.success(request, _("Chave “{name}” reativada. Ela volta a valer em até 2 segundos.").format(name=key.name))
     return redirect("keys")
 
 

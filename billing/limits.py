@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from django.conf import settings
+from django.utils.translation import gettext, gettext_noop
 
 from accounts.models import ApiKey, Organization
-from billing.money import format_brl
+from billing.figures import tell_brl, tell_count
 from billing.top_ups import bounds_of
 
-NO_LIMIT = "sem limite"
+NO_LIMIT = gettext_noop("sem limite")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +28,22 @@ class EffectiveLimit:
 def effective_limits(organization: Organization) -> list[EffectiveLimit]:
     shared, bounds = organization.limit_profile, bounds_of(organization)
 
-    def calls(label: str, name: str, otherwise: str = NO_LIMIT) -> EffectiveLimit:
+    def calls(label: str, name: str, otherwise: str = "") -> EffectiveLimit:
         said = getattr(shared, name, None)
-        return EffectiveLimit(label, tell_count(said) if said else otherwise, bool(said))
+        return EffectiveLimit(label, tell_count(said) if said else otherwise or gettext(NO_LIMIT), bool(said))
+
+    each = gettext("{count} por chave").format(count=tell_count(settings.REQUESTS_PER_MINUTE))
 
     def says(name: str) -> bool:
         return getattr(shared, name, None) is not None
 
     return [
-        calls("Requisições por minuto", "requests_per_minute", f"{tell_count(settings.REQUESTS_PER_MINUTE)} por chave"),
-        calls("Tokens por minuto", "tokens_per_minute"),
-        calls("Chamadas ao mesmo tempo", "concurrent_calls"),
-        EffectiveLimit("Recarga mínima", format_brl(bounds.min_nanos), says("top_up_min_nanos")),
-        EffectiveLimit("Recarga máxima", format_brl(bounds.max_nanos), says("top_up_max_nanos")),
-        EffectiveLimit("Recargas em aberto", str(bounds.open_max), says("open_charges_max")),
+        calls(gettext("Requisições por minuto"), "requests_per_minute", each),
+        calls(gettext("Tokens por minuto"), "tokens_per_minute"),
+        calls(gettext("Chamadas ao mesmo tempo"), "concurrent_calls"),
+        EffectiveLimit(gettext("Recarga mínima"), tell_brl(bounds.min_nanos), says("top_up_min_nanos")),
+        EffectiveLimit(gettext("Recarga máxima"), tell_brl(bounds.max_nanos), says("top_up_max_nanos")),
+        EffectiveLimit(gettext("Recargas em aberto"), str(bounds.open_max), says("open_charges_max")),
         EffectiveLimit("Ajuste de margem", tell_percent(shared.margin_bps if shared else 0), shared is not None, is_inner=True),
     ]
 
@@ -61,12 +64,10 @@ def key_limits(organization: Organization) -> list[tuple[ApiKey, str, str, str]]
 
 def _lower(own: int | None, shared: int | None) -> str:
     if own is None:
-        return "os da empresa"
-    return f"{tell_count(shared)} (da empresa; a chave pede {tell_count(own)})" if shared and shared < own else tell_count(own)
-
-
-def tell_count(number: int) -> str:
-    return f"{number:,}".replace(",", ".")
+        return gettext("os da empresa")
+    if not shared or shared >= own:
+        return tell_count(own)
+    return gettext("{count} (da empresa; a chave pede {own})").format(count=tell_count(shared), own=tell_count(own))
 
 
 def tell_percent(bps: int) -> str:

@@ -12,6 +12,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from django.utils.translation import gettext, gettext_noop
+
 from billing.models import Price, PriceVersion, Unit
 from billing.money import to_brl
 from billing.price_margins import cost_in_nanos
@@ -21,7 +23,7 @@ from billing.units import tell_per
 KIND_LABELS = {"gone": "sumiu", "up": "subiu", "down": "caiu", "new": "novo", "same": "igual"}
 DEARER = frozenset({"up", "gone"})  # a model that is no longer sold is the dearest of all
 FAMILIES = {units[0]: units for _, units in BUCKETS}
-WAYS = {"call": "", "batch": " em lote", "own_key": " com chave própria"}
+WAYS = {"call": "", "batch": gettext_noop(" em lote"), "own_key": gettext_noop(" com chave própria")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class FeltChange:
 
     @property
     def label(self) -> str:
-        return f"{Unit(self.unit).label}{WAYS[self.way]}"
+        return f"{Unit(self.unit).label}{gettext(WAYS[self.way]) if WAYS[self.way] else ''}"
 
     @property
     def is_dearer(self) -> bool:

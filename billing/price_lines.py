@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
+from django.utils.translation import gettext, gettext_noop
+
+from billing.figures import in_marks
 from billing.models import Price, UsageRecord
 from billing.money import to_brl
 from billing.pricing import BUCKETS, adjust_amount
@@ -12,20 +15,20 @@ from billing.units import tell_per
 
 # How each bucket is called on a call's bill.
 LABELS = {
-    "input_tokens": "entrada",
-    "cached_input_tokens": "entrada em cache",
-    "cache_write_tokens": "escrita em cache",
-    "output_tokens": "saída",
-    "reasoning_tokens": "raciocínio",
-    "requests": "requisição",
-    "audio_input_tokens": "áudio na entrada",
-    "image_input_tokens": "imagem na entrada",
-    "audio_output_tokens": "áudio na saída",
-    "image_output_tokens": "imagem na saída",
-    "images": "imagens",
-    "audio_seconds": "segundos de áudio",
-    "characters": "caracteres",
-    "searches": "buscas",
+    "input_tokens": gettext_noop("entrada"),
+    "cached_input_tokens": gettext_noop("entrada em cache"),
+    "cache_write_tokens": gettext_noop("escrita em cache"),
+    "output_tokens": gettext_noop("saída"),
+    "reasoning_tokens": gettext_noop("raciocínio"),
+    "requests": gettext_noop("requisição"),
+    "audio_input_tokens": gettext_noop("áudio na entrada"),
+    "image_input_tokens": gettext_noop("imagem na entrada"),
+    "audio_output_tokens": gettext_noop("áudio na saída"),
+    "image_output_tokens": gettext_noop("imagem na saída"),
+    "images": gettext_noop("imagens"),
+    "audio_seconds": gettext_noop("segundos de áudio"),
+    "characters": gettext_noop("caracteres"),
+    "searches": gettext_noop("buscas"),
 }
 
 
@@ -45,7 +48,7 @@ class PriceLine:
     def text(self) -> str:
         """At least nine decimals, all of them where there are more; fifteen where there is no end (a second of an hour's price)."""
         whole, _, decimals = f"{round(self.amount, 15):f}".partition(".")
-        return f"R$\u00a0{int(whole):,}".replace(",", ".") + f",{decimals.rstrip('0'):0<9}"
+        return in_marks(f"R$\u00a0{int(whole):,}".replace(",", ".") + f",{decimals.rstrip('0'):0<9}")
 
 
 def price_lines(record: UsageRecord) -> list[PriceLine]:
@@ -63,7 +66,7 @@ def price_lines(record: UsageRecord) -> list[PriceLine]:
             asked = adjust_amount(price.amount_nanos, record.margin_bps)
             amount = to_brl(quantity * asked * percent) / (100 * price.per_units)
             per = tell_per(price.unit, price.per_units)
-            lines.append(PriceLine(LABELS[name], quantity, asked, price.per_units, amount, per, percent))
+            lines.append(PriceLine(gettext(LABELS[name]), quantity, asked, price.per_units, amount, per, percent))
     return lines
 
 

@@ -12,6 +12,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
+from django.conf import settings
+from django.utils.translation import override
+
 from billing.models import ExchangeRate, Price, PriceVersion, Unit
 from billing.money import to_brl
 from billing.price_changes import felt_changes
@@ -26,6 +29,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
+@override(settings.LANGUAGE_CODE)  # programs read it
 def public_prices(*, route_names: Collection[str] | None = None) -> dict[str, Any]:
     """The version in force and every scheduled one, ready for JSON; only the named routes, where names are given.
 

@@ -143,6 +143,8 @@ class PriceList:
     _media: tuple[int | None, ...] = field(init=False, repr=False, compare=False)
     _costs: tuple[int, ...] = field(init=False, repr=False, compare=False)  # per bucket of BUCKETS
     _dearest: tuple[int | None, int | None, int | None, int | None] = field(init=False, repr=False, compare=False)
+    # A token of sound or of a picture can cost more than one of text: a ceiling must know whether the call may use them.
+    has_dearer_media: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         scale = lcm(*(price.per_units for price in self.units.values()))
@@ -156,6 +158,7 @@ class PriceList:
         for name, value in (("_scale", scale), ("_text", tuple(text)), ("_media", tuple(media)), ("_costs", tuple(costs))):
             object.__setattr__(self, name, value)
         object.__setattr__(self, "_dearest", dearest)
+        object.__setattr__(self, "has_dearer_media", dearest[:2] != dearest[2:])
 
     def scaled(self) -> PriceList:
         """The same edition's prices of a batch. Exact: nothing is rounded before the one ceil of a call."""
@@ -179,11 +182,6 @@ class PriceList:
             for unit, price in self.units.items()
         }
         return PriceList(version_id=self.version_id, version_label=self.version_label, units=units)
-
-    @property
-    def has_dearer_media(self) -> bool:
-        """A token of sound or of a picture can cost more than one of text: a ceiling must know whether the call may use them."""
-        return self._dearest[:2] != self._dearest[2:]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from django.db.models import Count, Q
 from django.db.models.functions import Lower
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.errors import AccountsError
@@ -51,7 +52,7 @@ def projects(request: MemberRequest) -> HttpResponse:
     rows = [ProjectRow(project, project.live_keys, spent.get(project.pk, Spent()), budgets[project.pk]) for project in ours]
     context = {
         "nav": "projetos",
-        "title": "Projetos",
+        "title": _("Projetos"),
         "rows": [row for row in rows if row.project.archived_at is None],
         "archived": [row for row in rows if row.project.archived_at is not None],
         "without": spent.get(0, Spent()),
@@ -111,7 +112,7 @@ def add_project(request: MemberRequest) -> HttpResponse:
     except AccountsError as error:
         messages.error(request, error.message)
         return redirect("projects")
-    messages.success(request, f"Projeto “{made.name}” criado.")
+    messages.success(request, _("Projeto “{name}” criado.").format(name=made.name))
     return redirect("project", made.pk)
 
 
@@ -124,7 +125,7 @@ def rename(request: MemberRequest, project_id: int) -> HttpResponse:
     except AccountsError as error:
         messages.error(request, error.message)
     else:
-        messages.success(request, "Nome alterado.")
+        messages.success(request, _("Nome alterado."))
     return redirect("project", found.pk)
 
 
@@ -133,9 +134,12 @@ def rename(request: MemberRequest, project_id: int) -> HttpResponse:
 def archive(request: MemberRequest, project_id: int) -> HttpResponse:
     found = get_object_or_404(Project.objects, pk=project_id)
     if request.POST.get("typed", "").strip() != found.name:
-        messages.error(request, "O nome digitado é outro. O projeto continua ativo.")
+        messages.error(request, _("O nome digitado é outro. O projeto continua ativo."))
     elif archive_project(found):
-        messages.success(request, f"Projeto “{found.name}” arquivado. As chamadas com as chaves dele param em até 2 segundos.")
+        messages.success(
+            request,
+            _("Projeto “{name}” arquivado. As chamadas com as chaves dele param em até 2 segundos.").format(name=found.name),
+        )
     return redirect("project", found.pk)
 
 
@@ -145,7 +149,9 @@ def restore(request: MemberRequest, project_id: int) -> HttpResponse:
     found = get_object_or_404(Project.objects.select_related("organization"), pk=project_id)
     try:
         if restore_project(found):
-            messages.success(request, f"Projeto “{found.name}” de volta. As chaves dele voltam a servir em até 2 segundos.")
+            messages.success(
+                request, _("Projeto “{name}” de volta. As chaves dele voltam a servir em até 2 segundos.").format(name=found.name)
+            )
     except AccountsError as error:
         messages.error(request, error.message)
     return redirect("project", found.pk)
@@ -161,9 +167,11 @@ def take_key(request: MemberRequest, project_id: int) -> HttpResponse:
     key = get_object_or_404(ApiKey.objects.filter(kind=ApiKey.Kind.MADE).select_related("organization"), pk=number)
     try:
         if move_key(key, project=found):
-            messages.success(request, f"Chave “{key.name}” movida. As próximas chamadas dela contam neste projeto.")
+            messages.success(
+                request, _("Chave “{name}” movida. As próximas chamadas dela contam neste projeto.").format(name=key.name)
+            )
         else:
-            messages.error(request, f"A chave “{key.name}” foi revogada.")
+            messages.error(request, _("A chave “{name}” foi revogada.").format(name=key.name))
     except AccountsError as error:
         messages.error(request, error.message)
     return redirect("project", found.pk)

@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
 
 from billing.admin_forms import AmountForm, ReasonForm
 from billing.models import PromotionRules
@@ -18,7 +19,7 @@ DAY = forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
 class CodeForm(forms.Form):
     """A coupon, or the code of who referred us."""
 
-    codigo = forms.CharField(label="Código", max_length=40, strip=True, error_messages={"required": "Digite o código."})
+    codigo = forms.CharField(label=_("Código"), max_length=40, strip=True, error_messages={"required": _("Digite o código.")})
 
 
 class CouponForm(AmountForm):

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from django.contrib import messages
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -14,11 +15,12 @@ from accounts.flags import gated, is_on
 from accounts.roles import MemberRequest, requires
 from billing.codes import use_code
 from billing.coupons import CodeRefused
+from billing.figures import tell_brl, tell_day
+from billing.kept_texts import tell_kept
 from billing.models import CouponRedemption, Lot, Referral
-from billing.money import format_brl
 from billing.promotion_forms import CodeForm
 from billing.promotions import last_day, next_to_end, rules
-from billing.referral_link import link_of
+from billing.referral_link import link_of, tell_noted
 from billing.referrals import code_of, paid_this_month
 from billing.wallets import wallet_of
 
@@ -56,14 +58,11 @@ def code(request: MemberRequest) -> HttpResponseBase:
 
 def _tell(used: CouponRedemption | Referral) -> str:
     if isinstance(used, Referral):
-        current = rules()
-        return (
-            f"Indicação registrada: {format_brl(current.referral_nanos)} de bônus quando você recarregar"
-            f" {format_brl(current.referral_top_up_min_nanos)} ou mais."
-        )
+        return tell_noted(rules())
     ends_at = Lot.everywhere.get(entry=used.entry).expires_at
-    until = f" Vale até {last_day(ends_at):%d/%m/%Y}." if ends_at else " Não expira."
-    return f"Cupom {used.coupon.code} resgatado: {format_brl(used.coupon.amount_nanos)} no seu saldo.{until}"
+    told = _("Cupom {code} resgatado: {amount} no seu saldo.")
+    until = _("Vale até {date}.").format(date=tell_day(last_day(ends_at))) if ends_at else _("Não expira.")
+    return f"{told.format(code=used.coupon.code, amount=tell_brl(used.coupon.amount_nanos))} {until}"
 
 
 @never_cache
@@ -75,12 +74,15 @@ def referral(request: MemberRequest) -> HttpResponseBase:
     organization = request.membership.organization
     current = rules()
     mine = code_of(organization) if current.referral_is_on else None
+    brought = list(Referral.objects.order_by("-id")[:REFERRALS_SHOWN])
+    for each in brought:
+        each.reason = tell_kept(each.reason)  # as this page's reader reads it; never saved
     context = {
         "nav": "recarregar",
         "rules": current,
         "link": link_of(mine.code) if mine else "",
         "code": mine,
-        "referrals": Referral.objects.order_by("-id")[:REFERRALS_SHOWN],
+        "referrals": brought,
         "paid_this_month": paid_this_month(organization),
     }
     return render(request, "billing/referral.html", context)

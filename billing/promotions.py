@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Lower
+from django.utils.translation import gettext_noop
 
 from accounts.models import Organization, Role
 from billing import events, ledger
@@ -118,7 +119,7 @@ def give_welcome(organization: Organization, current: PromotionRules) -> Welcome
         with transaction.atomic():
             entry = give_grant(
                 wallet_of(organization), amount_nanos=current.welcome_nanos, reference=f"welcome:{organization.pk}",
-                reason="Boas-vindas", by="billing", expires_at=ends_after(current.welcome_days),
+                reason=gettext_noop("Boas-vindas"), by="billing", expires_at=ends_after(current.welcome_days),
             )  # fmt: skip
             return WelcomeGrant.everywhere.create(organization=organization, tax_id=organization.tax_id, entry=entry)
     except IntegrityError:

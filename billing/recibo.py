@@ -9,6 +9,7 @@ import datetime as dt
 from dataclasses import dataclass, field
 
 from django.conf import settings
+from django.utils.translation import override
 
 from accounts.models import Organization
 from accounts.tax_ids import format_tax_id
@@ -38,6 +39,7 @@ class Recibo:
         return f"{self.entry.pk:08d}"
 
 
+@override(settings.LANGUAGE_CODE)  # files are Portuguese
 def find_recibo(organization: Organization, *, entry_id: int | None = None, reference: str = "") -> Recibo | None:
     """The recibo of one of an organization's top-ups, by its entry or the entry's reference; None where there is no such one."""
     top_ups = Lot.everywhere.filter(wallet__organization=organization, entry__kind=LedgerEntry.Kind.TOP_UP).select_related("entry")
@@ -90,6 +92,7 @@ def _refunds_of(lot: Lot) -> list[tuple[dt.datetime, int]]:
     return sorted(gone)
 
 
+@override(settings.LANGUAGE_CODE)  # files are Portuguese
 def draw_recibo(recibo: Recibo) -> bytes:
     """The PDF. The same facts are the same bytes."""
     from billing.paper import Paper  # a quarter of a second of fonts, for whoever draws

@@ -7,10 +7,12 @@ import re
 from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
 
 from accounts.roles import MemberRequest, may
 from billing.coupons import CodeRefused, tidy
-from billing.money import format_brl
+from billing.figures import tell_brl
+from billing.models import PromotionRules
 from billing.promotions import rules
 from billing.referrals import note_referral
 
@@ -44,9 +46,10 @@ def follow_code(request: MemberRequest, response: HttpResponse) -> None:
         note_referral(request.membership.organization, code=code)
     except CodeRefused:
         return
-    current = rules()
-    messages.success(
-        request,
-        f"Indicação registrada: {format_brl(current.referral_nanos)} de bônus quando você recarregar"
-        f" {format_brl(current.referral_top_up_min_nanos)} ou mais.",
-    )
+    messages.success(request, tell_noted(rules()))
+
+
+def tell_noted(rules: PromotionRules) -> str:
+    """What a person reads when a referral was noted for their organization."""
+    told = _("Indicação registrada: {bonus} de bônus quando você recarregar {least} ou mais.")
+    return told.format(bonus=tell_brl(rules.referral_nanos), least=tell_brl(rules.referral_top_up_min_nanos))

@@ -12,6 +12,7 @@ import logging
 
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, F, OuterRef, QuerySet
+from django.utils.translation import gettext, gettext_noop
 
 from accounts.models import Membership, Organization
 from billing.coupons import CodeRefused, new_code
@@ -25,9 +26,12 @@ log = logging.getLogger("billing.promotions")
 
 CODE_LENGTH = 8
 BATCH = 200
-SAME_TAX_ID = "Indicação entre empresas do mesmo CNPJ ou CPF não vale."
-SAME_PEOPLE = "Indicação entre empresas com a mesma pessoa na equipe não vale."
-SECOND_OF_TAX_ID = "Outra empresa com este CNPJ ou CPF já foi indicada."
+SAME_TAX_ID = gettext_noop("Indicação entre empresas do mesmo CNPJ ou CPF não vale.")
+SAME_PEOPLE = gettext_noop("Indicação entre empresas com a mesma pessoa na equipe não vale.")
+MONTH_IS_FULL = gettext_noop("Limite de indicações do mês atingido.")
+FIRST_TOP_UP = gettext_noop("Bônus de indicação: sua primeira recarga")
+BROUGHT_ONE = gettext_noop("Bônus de indicação: uma empresa que você indicou")
+SECOND_OF_TAX_ID = gettext_noop("Outra empresa com este CNPJ ou CPF já foi indicada.")
 
 
 def code_of(organization: Organization) -> ReferralCode:
@@ -49,22 +53,22 @@ def code_of(organization: Organization) -> ReferralCode:
 def note_referral(organization: Organization, *, code: str) -> Referral:
     """Whose code brought this organization. It pays nothing yet. Raises CodeRefused."""
     if not rules().referral_is_on:
-        raise CodeRefused("O programa de indicações não está ativo agora.", code="referral_off")
+        raise CodeRefused(gettext("O programa de indicações não está ativo agora."), code="referral_off")
     found = ReferralCode.everywhere.select_related("organization").filter(code=code).first()
     if found is None:
-        raise CodeRefused("Este código não existe. Confira e tente de novo.", code="code_unknown")
+        raise CodeRefused(gettext("Este código não existe. Confira e tente de novo."), code="code_unknown")
     referrer = found.organization
     if referrer.pk == organization.pk:
-        raise CodeRefused("Este é o código da sua própria empresa.", code="referral_own")
+        raise CodeRefused(gettext("Este é o código da sua própria empresa."), code="referral_own")
     if refusal := _refusal(referrer, organization):
-        raise CodeRefused(refusal, code="referral_same")
+        raise CodeRefused(gettext(refusal), code="referral_same")
     if _top_ups(organization).exists():
-        raise CodeRefused("Uma indicação vale antes da primeira recarga.", code="referral_late")
+        raise CodeRefused(gettext("Uma indicação vale antes da primeira recarga."), code="referral_late")
     try:
         with transaction.atomic():
             return Referral.everywhere.create(referrer=referrer, referred=organization)
     except IntegrityError:
-        raise CodeRefused("Sua empresa já tem uma indicação registrada.", code="referral_known") from None
+        raise CodeRefused(gettext("Sua empresa já tem uma indicação registrada."), code="referral_known") from None
 
 
 def refuse_referral(referral: Referral, *, reason: str) -> bool:
@@ -106,15 +110,15 @@ def reward(referral: Referral, current: PromotionRules) -> bool:
         entries = _give_both(locked, current, gets_too=gets_too)
         Referral.everywhere.filter(pk=locked.pk).update(
             status=Referral.Status.REWARDED, decided_at=clock.now(), referred_entry=entries["referred"],
-            referrer_entry=entries.get("referrer"), reason="" if gets_too else "Limite de indicações do mês atingido.",
+            referrer_entry=entries.get("referrer"), reason="" if gets_too else MONTH_IS_FULL,
         )  # fmt: skip
     return True
 
 
 def _give_both(referral: Referral, current: PromotionRules, *, gets_too: bool) -> dict[str, LedgerEntry]:
-    sides: list[tuple[Wallet, str, str]] = [(wallet_of(referral.referred), "referred", "Bônus de indicação: sua primeira recarga")]
+    sides: list[tuple[Wallet, str, str]] = [(wallet_of(referral.referred), "referred", FIRST_TOP_UP)]
     if gets_too:
-        sides.append((wallet_of(referral.referrer), "referrer", "Bônus de indicação: uma empresa que você indicou"))
+        sides.append((wallet_of(referral.referrer), "referrer", BROUGHT_ONE))
     return {
         side: give_grant(
             wallet, amount_nanos=current.referral_nanos, reference=f"referral:{referral.pk}:{side}", reason=reason, by="billing",

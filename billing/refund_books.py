@@ -19,11 +19,13 @@ from collections.abc import Callable
 from typing import Any
 
 from django.db import transaction
+from django.utils.translation import gettext
 
 from billing import events, ledger
 from billing.errors import BillingError, InsufficientBalance
+from billing.figures import tell_brl
 from billing.models import Lot, Refund, Wallet
-from billing.money import CENTAVO, format_brl, from_centavos, to_brl
+from billing.money import CENTAVO, from_centavos, to_brl
 from tokia import clock
 
 LIVE = (Refund.Status.HELD, Refund.Status.PROCESSING)
@@ -48,12 +50,13 @@ def open_refund(
 ) -> Refund:
     """Hold unused money of a lot for a refund. `of`: its end_to_end_id, or its card_payment.
 
-    The same id again is the same refund. `check` runs under the wallet's lock and may still refuse. Raises RefundRefused.
+    The same id again is the same refund. `check` runs once, in the transaction that makes it and under the wallet's lock: it may
+    still refuse. Raises RefundRefused.
     """
     if amount_nanos <= 0 or amount_nanos % from_centavos(1):
-        raise RefundRefused("O valor precisa ser positivo e ter no máximo duas casas decimais.")
+        raise RefundRefused(gettext("O valor precisa ser positivo e ter no máximo duas casas decimais."))
     if not reason.strip():
-        raise RefundRefused("Informe o motivo.")
+        raise RefundRefused(gettext("Informe o motivo."))
     try:
         with transaction.atomic():
             refund, is_new = Refund.objects.get_or_create(
@@ -70,9 +73,9 @@ def open_refund(
                 ledger.reserve_refund(refund.id, lot=lot, amount_nanos=amount_nanos)
                 check()
     except InsufficientBalance:
-        raise RefundRefused(f"Disponível para devolução: {format_brl(left_of(lot))}.") from None
+        raise RefundRefused(gettext("Disponível para devolução: {amount}.").format(amount=tell_brl(left_of(lot)))) from None
     if (refund.lot_id, refund.amount_nanos) != (lot.pk, amount_nanos):
-        raise RefundRefused("Este pedido já foi usado para outra devolução. Recarregue a página.")
+        raise RefundRefused(gettext("Este pedido já foi usado para outra devolução. Recarregue a página."))
     return refund
 
 

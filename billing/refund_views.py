@@ -13,9 +13,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.roles import MemberRequest, may, requires
+from billing.figures import tell_typed
 from billing.forms import RefundForm
+from billing.kept_texts import tell_kept
 from billing.models import Lot
-from billing.money import to_brl
 from billing.refund_books import RefundRefused
 from billing.refunds import origin_of, refund_lot, tell_refund, top_up_of, top_ups_of
 from billing.wallets import wallet_of
@@ -45,6 +46,8 @@ def top_ups_list(request: MemberRequest) -> HttpResponseBase:
 
 def _context(request: MemberRequest) -> dict[str, object]:
     lines = top_ups_of(wallet_of(request.membership.organization))
+    for refund in (refund for line in lines for refund in line.refunds):
+        refund.bank_reason = tell_kept(refund.bank_reason)  # as this page's reader reads it; never saved
     return {
         "nav": "recarregar",
         "lines": lines,
@@ -63,7 +66,7 @@ def refund_top_up(request: MemberRequest, lot_id: int) -> HttpResponseBase:
     if not origin_of(lot):
         return HttpResponse(status=HTTPStatus.NOT_FOUND)
     line = top_up_of(lot)
-    form = RefundForm(request.POST or None, initial={"valor": _typed(line.refundable_nanos), "pedido": uuid.uuid4()})
+    form = RefundForm(request.POST or None, initial={"valor": tell_typed(line.refundable_nanos), "pedido": uuid.uuid4()})
     status = HTTPStatus.OK
     if request.method == "POST":
         status = HTTPStatus.BAD_REQUEST
@@ -79,7 +82,3 @@ def refund_top_up(request: MemberRequest, lot_id: int) -> HttpResponseBase:
                 messages.info(request, tell_refund(refund))
                 return redirect("top_ups")
     return render(request, "billing/refund_top_up.html", {"nav": "recarregar", "line": line, "form": form}, status=status)
-
-
-def _typed(nanos: int) -> str:
-    return f"{to_brl(nanos):.2f}".replace(".", ",")

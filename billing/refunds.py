@@ -15,11 +15,13 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.db.models import F, Q
+from django.utils.translation import gettext, gettext_noop
 
 from accounts import audit
 from billing import ledger, refund_books
 from billing.cards import refunds as card_refunds
 from billing.errors import PspUnavailable
+from billing.figures import tell_brl, tell_day
 from billing.models import CardPayment, Lot, Refund, Wallet
 from billing.money import CENTAVO, format_brl
 from billing.pix import refunds as pix_refunds
@@ -29,8 +31,8 @@ from tokia import clock
 log = logging.getLogger("billing.refunds")
 
 PIX, CARD = "pix", "card"
-CUSTOMER_REASON = "Devolução pedida pelo cliente."
-ASK_PEOPLE = "Fale com o suporte: uma pessoa confere e devolve."
+CUSTOMER_REASON = gettext_noop("Devolução pedida pelo cliente.")
+ASK_PEOPLE = gettext_noop("Fale com o suporte: uma pessoa confere e devolve.")
 LINES_MAX = 100
 BATCH = 200
 ASK_AFTER_SECONDS = 50  # the sweep runs each minute
@@ -70,13 +72,13 @@ def refund_lot(
         refusal = "" if is_staff else _refusal(lot, but=Q(pk=refund_id))
         if refusal:
             raise RefundRefused(refusal)
+        told = {"amount": format_brl(amount_nanos), "lot": lot.pk, "reason": reason}
+        audit.act("refund_asked", organization=lot.wallet.organization, detail=told)
 
     refund = refund_books.open_refund(
         lot, refund_id=refund_id, amount_nanos=amount_nanos, by=by, reason=reason or ("" if is_staff else CUSTOMER_REASON),
         check=check, **payment,
     )  # fmt: skip
-    told = {"amount": format_brl(amount_nanos), "lot": lot.pk, "reason": reason}
-    audit.act("refund_asked", organization=lot.wallet.organization, detail=told)
     return ask_again(refund) if refund.status == Refund.Status.HELD and refund.asked_at is None else refund
 
 
@@ -101,16 +103,16 @@ def _payment_named(lot: Lot) -> dict[str, object]:
     """What names the payment in the Refund's row. Raises RefundRefused for money that its origin takes no more."""
     origin = origin_of(lot)
     if not origin:
-        raise RefundRefused("Só o que sobrou de uma recarga pode ser devolvido. Bônus e ajustes não voltam.")
+        raise RefundRefused(gettext("Só o que sobrou de uma recarga pode ser devolvido. Bônus e ajustes não voltam."))
     if origin == PIX:
         if _is_over(lot):
-            raise RefundRefused("O PIX só pode ser devolvido em até 90 dias.")
+            raise RefundRefused(gettext("O PIX só pode ser devolvido em até 90 dias."))
         return {"end_to_end_id": pix_refunds.end_to_end_id_of(lot)}
     payment = card_refunds.payment_of(lot)
     if payment is None:
-        raise RefundRefused(f"Não encontramos o pagamento desta recarga. {ASK_PEOPLE}")
+        raise RefundRefused(_and_ask(gettext("Não encontramos o pagamento desta recarga.")))
     if card_refunds.is_disputed(payment):
-        raise RefundRefused("O titular do cartão contestou esta compra: ela não pode ser devolvida por aqui.")
+        raise RefundRefused(gettext("O titular do cartão contestou esta compra: ela não pode ser devolvida por aqui."))
     return {"card_payment": payment}
 
 
@@ -153,20 +155,25 @@ def refundable_nanos(lot: Lot) -> int:
 def _refusal(lot: Lot, *, but: Q | None = None) -> str:
     """Why its owner can't return a lot by one click; empty where it can. Read under the wallet's lock before money is held."""
     if clock.today_in_brazil() > last_day_of(lot):
-        return f"O prazo de {settings.REFUND_SELF_DAYS} dias terminou em {last_day_of(lot):%d/%m/%Y}. {ASK_PEOPLE}"
+        over = gettext("O prazo de {count} dias terminou em {date}.")
+        return _and_ask(over.format(count=settings.REFUND_SELF_DAYS, date=tell_day(last_day_of(lot))))
     try:
         _payment_named(lot)
     except RefundRefused as refused:
         return refused.message
     wallet = Wallet.everywhere.select_related("organization").get(pk=lot.wallet_id)
     if wallet.organization.is_suspended:
-        return f"A conta está suspensa. {ASK_PEOPLE}"
+        return _and_ask(gettext("A conta está suspensa."))
     if wallet.overdraft_nanos:
-        return f"Há um valor em aberto na conta. {ASK_PEOPLE}"
+        return _and_ask(gettext("Há um valor em aberto na conta."))
     live = Refund.objects.filter(lot=lot, status__in=LIVE)
     if (live.exclude(but) if but else live).exists():
-        return "Já há uma devolução desta recarga a caminho. Espere que ela termine."
+        return gettext("Já há uma devolução desta recarga a caminho. Espere que ela termine.")
     return ""
+
+
+def _and_ask(sentence: str) -> str:
+    return f"{sentence} {gettext(ASK_PEOPLE)}"
 
 
 # ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -200,10 +207,11 @@ def _line(lot: Lot, *, remaining: int) -> TopUpLine:
 
 def tell_refund(refund: Refund) -> str:
     """What the person who asked reads."""
-    amount = format_brl(refund.amount_nanos)
-    return {
-        Refund.Status.HELD: f"Devolução de {amount} pedida. O banco ainda não respondeu; perguntamos de novo sozinhos.",
-        Refund.Status.PROCESSING: f"Devolução de {amount} pedida. O andamento aparece aqui.",
-        Refund.Status.DONE: f"{amount} devolvidos à origem.",
-        Refund.Status.REFUSED: f"O banco não fez a devolução de {amount}. O valor voltou ao seu saldo.",
+    amount = tell_brl(refund.amount_nanos)
+    shape = {
+        Refund.Status.HELD: gettext("Devolução de {amount} pedida. O banco ainda não respondeu; perguntamos de novo sozinhos."),
+        Refund.Status.PROCESSING: gettext("Devolução de {amount} pedida. O andamento aparece aqui."),
+        Refund.Status.DONE: gettext("{amount} devolvidos à origem."),
+        Refund.Status.REFUSED: gettext("O banco não fez a devolução de {amount}. O valor voltou ao seu saldo."),
     }[Refund.Status(refund.status)]
+    return shape.format(amount=amount)

@@ -10,6 +10,7 @@ from django.http import Http404, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import is_valid_path
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
@@ -26,10 +27,10 @@ from billing.usage_views import filter_choices, period_context
 
 PAGE_SIZE = 50
 BADGES = {
-    UsageRecord.Outcome.COMPLETED: ("success", "Sucesso"),
-    UsageRecord.Outcome.CUT: ("warning", "Interrompida"),
-    UsageRecord.Outcome.CANCELLED: ("neutral", "Cancelada"),
-    UsageRecord.Outcome.FAILED: ("error", "Falhou"),
+    UsageRecord.Outcome.COMPLETED: ("success", _("Sucesso")),
+    UsageRecord.Outcome.CUT: ("warning", _("Interrompida")),
+    UsageRecord.Outcome.CANCELLED: ("neutral", _("Cancelada")),
+    UsageRecord.Outcome.FAILED: ("error", _("Falhou")),
 }
 
 
@@ -60,6 +61,7 @@ def requests(request: MemberRequest) -> HttpResponseBase:
         "situations": [(name, label) for name, (label, _) in SITUATIONS.items()],
         "ways": [(name, label) for name, (label, _) in WAYS.items()],
         "is_filtered": not only.is_empty,
+        "cost_example": _("0,05"),
         "is_live": is_live,
         "newest": newest,
         "only": only,

@@ -15,8 +15,10 @@ import uuid
 from dataclasses import dataclass
 
 from django.db import connection
+from django.utils.translation import gettext
 
 from billing import ledger
+from billing.figures import tell_count
 from billing.models import LedgerSeal, MonthClose, SealCheck
 
 GENESIS = bytes(32)
@@ -38,7 +40,7 @@ class Head:
     def text(self) -> str:
         """As people compare it: `nº 1.234 · 9f86d081 884c7d65`."""
         digits = self.digest.hex()[:16]
-        return f"nº {self.seq:,}".replace(",", ".") + f" · {digits[:8]} {digits[8:]}"
+        return gettext("nº {number}").format(number=tell_count(self.seq)) + f" · {digits[:8]} {digits[8:]}"
 
 
 @dataclass(frozen=True, slots=True)

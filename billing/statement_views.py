@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from django.http import Http404, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from accounts.roles import MemberRequest, requires
@@ -12,6 +15,7 @@ from billing import closing, seals, statements
 from billing.close_paper import draw_close, seal_text, table_of
 from billing.export_tables import Wanted
 from billing.exports import write_file
+from billing.kept_texts import tell_kept
 from billing.models import Export, LedgerEntry, MonthClose
 from billing.periods import CHOICES, read_period
 from billing.recibo import Recibo, draw_recibo, find_recibo
@@ -29,7 +33,7 @@ def statement(request: MemberRequest) -> HttpResponseBase:
     context = {
         "nav": "extrato",
         "statement": found,
-        "rows": found.rows[::-1],  # newest first
+        "rows": [replace(row, reason=tell_kept(row.reason)) for row in reversed(found.rows)],  # newest first
         "kind": kind,
         "kinds": LedgerEntry.Kind.choices,
         "lots": statements.lots(),
@@ -103,7 +107,8 @@ def close(request: MemberRequest, close_id: int) -> HttpResponseBase:
     found = get_object_or_404(MonthClose.objects, pk=close_id)
     month = closing.tell_month(found.month)
     context = {
-        "nav": "extrato", "title": f"Fechamento de {month}", "close": found, "month": month, "lines": closing.lines_of(found),
+        "nav": "extrato", "title": _("Fechamento de {month}").format(month=month), "close": found, "month": month,
+        "lines": closing.lines_of(found),
         "seal": seal_text(found), "last_on": closing.last_day_of(found),
     }  # fmt: skip
     return render(request, "billing/close.html", context)

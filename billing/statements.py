@@ -12,9 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import connection
+from django.utils.translation import gettext, gettext_noop, ngettext
 
 from accounts.tenancy import current_tenant
 from billing.discounts import plan_of_month, tiers_of
+from billing.figures import tell_count, tell_day_of_year
 from billing.models import CardPayment, LedgerEntry, Lot, MonthSpend, UsageRecord, Wallet
 from billing.pricing import Tier, next_tier, tier_at
 from billing.units import media_from, tell_media
@@ -30,16 +32,16 @@ Parameter = int | str | dt.date | dt.datetime
 
 # How an entry is told, by its kind, the book on the other side, and whether money comes in. Others go by their kind's name.
 DESCRIPTIONS = {
-    ("top_up", "world:pix", True): "Recarga PIX",
-    ("top_up", "world:stripe", True): "Recarga com cartão",
-    ("refund", "world:pix", False): "Devolução por PIX",
-    ("refund", "world:stripe", False): "Devolução no cartão",
-    ("dispute", "world:pix", False): "Contestação de PIX",
-    ("dispute", "world:stripe", False): "Contestação no cartão",
-    ("dispute", "world:pix", True): "Contestação de PIX encerrada a seu favor",
-    ("dispute", "world:stripe", True): "Contestação no cartão encerrada a seu favor",
-    ("reversal", "world:pix", False): "Estorno de recarga PIX",
-    ("reversal", "world:stripe", False): "Estorno de recarga com cartão",
+    ("top_up", "world:pix", True): gettext_noop("Recarga PIX"),
+    ("top_up", "world:stripe", True): gettext_noop("Recarga com cartão"),
+    ("refund", "world:pix", False): gettext_noop("Devolução por PIX"),
+    ("refund", "world:stripe", False): gettext_noop("Devolução no cartão"),
+    ("dispute", "world:pix", False): gettext_noop("Contestação de PIX"),
+    ("dispute", "world:stripe", False): gettext_noop("Contestação no cartão"),
+    ("dispute", "world:pix", True): gettext_noop("Contestação de PIX encerrada a seu favor"),
+    ("dispute", "world:stripe", True): gettext_noop("Contestação no cartão encerrada a seu favor"),
+    ("reversal", "world:pix", False): gettext_noop("Estorno de recarga PIX"),
+    ("reversal", "world:stripe", False): gettext_noop("Estorno de recarga com cartão"),
 }
 
 # Usage after the period: the rest of its last month by day, then by month: nets, less what the wallet did not have.
@@ -199,7 +201,9 @@ def _tell_cards(rows: list[StatementRow]) -> list[StatementRow]:
         row = intents[str(intent)]
         is_pix = how == CardPayment.How.PIX
         told[row.entry_id] = replace(
-            row, description="Recarga PIX" if is_pix else row.description, reason=row.reason or ("" if is_pix else paid_with)
+            row,
+            description=gettext("Recarga PIX") if is_pix else row.description,
+            reason=row.reason or ("" if is_pix else paid_with),
         )
     return [told.get(row.entry_id, row) if row.has_recibo else row for row in rows]
 
@@ -222,14 +226,14 @@ def _statement_row(
         entry_id=entry_id, reference=reference or "",
     )  # fmt: skip
     if calls is not None and media is not None:
-        number = f"{calls:,}".replace(",", ".")
-        noun = "requisição" if calls == 1 else "requisições"
-        return replace(row, description=f"Uso de {on:%d/%m} — {number} {noun}", calls=calls, media=tell_media(media_from(media)),
-                       overdraft_nanos=int(text))  # fmt: skip
+        told = ngettext("Uso de {date} — {count} requisição", "Uso de {date} — {count} requisições", calls)
+        return replace(row, description=told.format(date=tell_day_of_year(on), count=tell_count(calls)), calls=calls,
+                       media=tell_media(media_from(media)), overdraft_nanos=int(text))  # fmt: skip
     if (destination or "").startswith("overdraft:"):
-        return replace(row, description="Acerto de saldo devedor", settles_debt=True)
+        return replace(row, description=gettext("Acerto de saldo devedor"), settles_debt=True)
     book = source if amount > 0 else destination
-    return replace(row, description=DESCRIPTIONS.get((kind, book or "", amount > 0), row.description), reason=text)
+    known = DESCRIPTIONS.get((kind, book or "", amount > 0))
+    return replace(row, description=gettext(known) if known else row.description, reason=text)
 
 
 def calls() -> Any:

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import connection
+from django.utils.translation import gettext
 
 from accounts.models import Organization
+from billing.figures import tell_brl
+from billing.kept_texts import TOP_UP_LEAST, TOP_UP_MOST
 from billing.models import CardPayment, Charge, Wallet
-from billing.money import BRL, CENTAVO, format_brl
+from billing.money import BRL, CENTAVO
 from billing.pix.errors import TooManyOpenCharges, TopUpRefused
 from tokia import clock
 
@@ -42,11 +45,11 @@ def check_amount(organization: Organization, *, amount_nanos: int) -> None:
     """Raises TopUpRefused for what is no whole number of centavos, or outside the organization's bounds."""
     bounds = bounds_of(organization)
     if amount_nanos % CENTAVO:
-        raise TopUpRefused("O valor precisa ter no máximo duas casas decimais.", param="amount")
+        raise TopUpRefused(gettext("O valor precisa ter no máximo duas casas decimais."), param="amount")
     if amount_nanos < bounds.min_nanos:
-        raise TopUpRefused(f"{format_brl(bounds.min_nanos)} no mínimo.", param="amount")
+        raise TopUpRefused(gettext(TOP_UP_LEAST).format(amount=tell_brl(bounds.min_nanos)), param="amount")
     if amount_nanos > bounds.max_nanos:
-        raise TopUpRefused(f"{format_brl(bounds.max_nanos)} no máximo por recarga.", param="amount")
+        raise TopUpRefused(gettext(TOP_UP_MOST).format(amount=tell_brl(bounds.max_nanos)), param="amount")
 
 
 def lock_openings(wallet: Wallet) -> None:
@@ -65,4 +68,5 @@ def check_open(wallet: Wallet) -> None:
         wallet=wallet, status__in=(CardPayment.Status.OPENING, CardPayment.Status.PENDING), expires_at__gt=now
     ).exclude(how=CardPayment.How.AUTO)  # fmt: skip
     if charges + payments.count() >= open_max:
-        raise TooManyOpenCharges(f"Já há {open_max} recargas aguardando pagamento. Pague uma delas ou espere que expirem.")
+        refusal = gettext("Já há {count} recargas aguardando pagamento. Pague uma delas ou espere que expirem.")
+        raise TooManyOpenCharges(refusal.format(count=open_max))

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connection
+from django.utils.functional import Promise
+from django.utils.translation import gettext, gettext_lazy, gettext_noop
 
 from accounts.tenancy import current_tenant
-from billing.money import format_brl
+from billing.figures import in_marks, tell_brl
 from billing.usage_sums import (
     ANSWER_TOKENS,
     EVERYTHING,
@@ -24,40 +26,46 @@ from billing.usage_sums import (
 )
 
 GREATEST = 5
-OTHERS = "Outros"
+# The space in them does not break.
+BILLIONS, MILLIONS, THOUSANDS = (
+    gettext_noop("{number}\u00a0bi"),
+    gettext_noop("{number}\u00a0mi"),
+    gettext_noop("{number}\u00a0mil"),
+)
+OTHERS = gettext_noop("Outros")
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
     """What is counted. `by_tag` is its sum over TagDay, which keeps tokens in two columns."""
 
-    label: str
+    label: str | Promise
     by_day: str
     by_tag: str
     tell: Callable[[int], str]
 
 
 def tell_money(nanos: int) -> str:
-    """A chart's money: `R$ 12,50`; under a centavo as many decimals as it takes to be told from nothing."""
-    if not nanos or nanos >= 10_000_000:
-        return format_brl(nanos)
+    """A chart's money: `R$ 12,50`; under ten centavos with the decimals that tell it from nothing, and from the mark beside it."""
+    if not nanos or nanos >= 100_000_000 or nanos % 10_000_000 == 0:
+        return tell_brl(nanos)
     decimals = next((digits for digits in range(3, 9) if nanos >= 10 ** (9 - digits)), 9)
-    return f"R$\u00a00,{nanos // 10 ** (9 - decimals):0{decimals}d}"
+    return in_marks(f"R$\u00a00,{nanos // 10 ** (9 - decimals):0{decimals}d}")
 
 
 def tell_count(count: int) -> str:
     """`950`, `48 mil`, `1,2 mi`, `3,4 bi`: an axis has little room."""
-    for unit, name in ((10**9, "bi"), (10**6, "mi"), (10**3, "mil")):
+    for unit, shape in ((10**9, BILLIONS), (10**6, MILLIONS), (10**3, THOUSANDS)):
         if count >= unit:
             whole, tenth = divmod(count * 10 // unit, 10)
-            return f"{whole}{f',{tenth}' if tenth else ''}\u00a0{name}"
+            return gettext(shape).format(number=in_marks(f"{whole}{f',{tenth}' if tenth else ''}"))
     return str(count)
 
 
 METRICS = {
-    "gasto": Metric("Gasto (R$)", "net_nanos", "net_nanos", tell_money),
-    "tokens": Metric("Tokens", f"{PROMPT_TOKENS} + {ANSWER_TOKENS}", "input_tokens + output_tokens", tell_count),
-    "requisicoes": Metric("Requisições", "calls", "calls", tell_count),
+    "gasto": Metric(gettext_lazy("Gasto (R$)"), "net_nanos", "net_nanos", tell_money),
+    "tokens": Metric(gettext_lazy("Tokens"), f"{PROMPT_TOKENS} + {ANSWER_TOKENS}", "input_tokens + output_tokens", tell_count),
+    "requisicoes": Metric(gettext_lazy("Requisições"), "calls", "calls", tell_count),
 }
 
 
@@ -100,7 +108,7 @@ def series_by(
         if of is None and group == "tag":
             continue
         if of not in series:
-            label = OTHERS if of is None else "Total" if group == "day" else label_of(group, of, names)
+            label = gettext(OTHERS) if of is None else gettext("Total") if group == "day" else label_of(group, of, names)
             series[of] = UsageSeries(of, label)
         series[of].by_day[day] = amount
     return list(series.values())

@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connection
+from django.utils.translation import gettext, gettext_noop
 
 from accounts.models import ApiKey, Organization, Project
 from accounts.tenancy import current_tenant
+from billing.figures import tell_day_of_year
 from billing.pricing import MEDIA
 from billing.units import media_from, tell_media
 
@@ -29,11 +31,15 @@ GROUPS = {
     "member": "member_id",
     "tag": "tag",
 }
-GONE = {"key": "Chave removida", "project": "Projeto removido", "member": "Pessoa removida"}
+GONE = {
+    "key": gettext_noop("Chave removida"),
+    "project": gettext_noop("Projeto removido"),
+    "member": gettext_noop("Pessoa removida"),
+}
 TAG_GROUPS = ("day", "route", "tag")  # what a tag combines with
-NO_PROJECT = "Sem projeto"
-NO_MEMBER = "Sem autor"  # keys that nobody made, or whose maker is gone
-NO_PROVIDER = "Nenhum provedor"  # answered by the cache, or failed before one was asked
+NO_PROJECT = gettext_noop("Sem projeto")
+NO_MEMBER = gettext_noop("Sem autor")  # keys that nobody made, or whose maker is gone
+NO_PROVIDER = gettext_noop("Nenhum provedor")  # answered by the cache, or failed before one was asked
 
 
 class TagStandsAlone(ValueError):
@@ -215,17 +221,17 @@ def names_of(group: str, organization: Organization) -> dict[int, str]:
     if group == "key":
         return dict(ApiKey.everywhere.filter(organization=organization).values_list("id", "name"))
     if group == "project":
-        return dict(Project.everywhere.filter(organization=organization).values_list("id", "name")) | {0: NO_PROJECT}
+        return dict(Project.everywhere.filter(organization=organization).values_list("id", "name")) | {0: gettext(NO_PROJECT)}
     if group == "member":
         makers = ApiKey.everywhere.filter(organization=organization).exclude(created_by=None)
         people = makers.values_list("created_by_id", "created_by__name", "created_by__email").distinct()
-        return {pk: name or email for pk, name, email in people} | {0: NO_MEMBER}
+        return {pk: name or email for pk, name, email in people} | {0: gettext(NO_MEMBER)}
     return {}
 
 
 def label_of(group: str, line: Any, names: dict[int, str]) -> str:
     if isinstance(line, dt.date):
-        return f"{line:%d/%m}"
+        return tell_day_of_year(line)
     if isinstance(line, int):
-        return names.get(line, GONE[group])
-    return str(line) or NO_PROVIDER
+        return names.get(line) or gettext(GONE[group])
+    return str(line) or gettext(NO_PROVIDER)

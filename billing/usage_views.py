@@ -8,6 +8,7 @@ from typing import Any
 
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
 from accounts.models import ApiKey, Project
@@ -28,8 +29,8 @@ from billing.usage_sums import UsageFilter, UsageLine
 
 LINES_MAX = 100  # of a table on the page; the file has them all
 GROUPS = {
-    "route": "Modelo", "key": "Chave", "member": "Membro", "project": "Projeto", "day": "Dia", "tag": "Etiqueta",
-    "provider": "Provedor",
+    "route": _("Modelo"), "key": _("Chave"), "member": _("Membro"), "project": _("Projeto"), "day": _("Dia"), "tag": _("Etiqueta"),
+    "provider": _("Provedor"),
 }  # fmt: skip
 
 

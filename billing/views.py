@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.safestring import mark_safe
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -55,7 +56,7 @@ def top_up(request: MemberRequest) -> HttpResponseBase:
             form.add_error("outro", error.message)
             status = HTTPStatus(error.status)
         except (PspUnavailable, PspRefused):
-            failure, status = "Não conseguimos gerar o PIX agora. Nada foi cobrado.", HTTPStatus.SERVICE_UNAVAILABLE
+            failure, status = _("Não conseguimos gerar o PIX agora. Nada foi cobrado."), HTTPStatus.SERVICE_UNAVAILABLE
     elif request.method == "POST":
         status = HTTPStatus.BAD_REQUEST
     return render(request, "billing/top_up.html", _top_up_context(request, form=form, failure=failure), status=status)
@@ -121,7 +122,7 @@ def check_charge(request: MemberRequest, charge_id: uuid.UUID) -> HttpResponseBa
     """ "Já paguei e não caiu": ask the bank now and say what it said."""
     found = get_object_or_404(Charge.objects.select_related("wallet__organization"), pk=charge_id)
     form = PaidForm(request.POST)
-    answer = "Confira o ID da transação: ele tem 32 letras e números e começa com E."
+    answer = _("Confira o ID da transação: ele tem 32 letras e números e começa com E.")
     if form.is_valid():
         answer = _ask_bank(found, end_to_end_id=form.cleaned_data["end_to_end_id"])
         found.refresh_from_db()
@@ -133,19 +134,19 @@ def check_charge(request: MemberRequest, charge_id: uuid.UUID) -> HttpResponseBa
 
 def _ask_bank(found: Charge, *, end_to_end_id: str) -> str:
     if found.asked_at and (clock.now() - found.asked_at).total_seconds() < ASK_AGAIN_SECONDS and not end_to_end_id:
-        return "Acabamos de perguntar ao banco: este pagamento ainda não aparece."
+        return _("Acabamos de perguntar ao banco: este pagamento ainda não aparece.")
     try:
         charges.confirm_charge(found)
         pix = psp.read_pix(end_to_end_id) if end_to_end_id else None
         if pix is not None:
             charges.place_pix(parse_pix(pix), told=pix)
     except (PspUnavailable, PspRefused):
-        return "O banco não respondeu agora. Continuamos perguntando sozinhos; seu dinheiro não se perde."
+        return _("O banco não respondeu agora. Continuamos perguntando sozinhos; seu dinheiro não se perde.")
     if Charge.objects.filter(pk=found.pk, status=Charge.Status.PAID).exists():
         return ""
     if pix is not None:
-        return "Encontramos este pagamento, mas não nesta cobrança. Estamos conferindo; costuma levar até 15 minutos."
-    return "O banco ainda não registrou este pagamento. Continuamos perguntando sozinhos; costuma levar até 15 minutos."
+        return _("Encontramos este pagamento, mas não nesta cobrança. Estamos conferindo; costuma levar até 15 minutos.")
+    return _("O banco ainda não registrou este pagamento. Continuamos perguntando sozinhos; costuma levar até 15 minutos.")
 
 
 def _whole_box(request: HttpRequest, context: dict[str, Any], *, status: int = 200) -> HttpResponse:

@@ -13,6 +13,7 @@ from billing.money import format_brl, format_fine_brl
 from tokia.clock import SAO_PAULO
 
 PER = {"day": "por dia", "week": "por semana", "month": "por mês"}
+IN_PORTUGUESE = {"organization": "empresa inteira", "project": "projeto", "member": "pessoa", "key": "chave", "tag": "etiqueta"}
 PER_IN_ENGLISH = {"day": "daily", "week": "weekly", "month": "monthly"}
 IN_ENGLISH = {"organization": "the whole organization", "project": "project", "member": "person", "key": "key", "tag": "tag"}
 

@@ -16,13 +16,16 @@ from django.core import signing
 from django.db import transaction
 from django.db.models import Sum
 from django.urls import reverse
+from django.utils.translation import gettext, gettext_noop
 
 from accounts import audit
 from billing import events
 from billing.cards.declines import AUTHENTICATION, FOR_GOOD
 from billing.cards.errors import AutoTopUpRefused, CardRefused
+from billing.figures import tell_brl
+from billing.kept_texts import OFF_AFTER, OFF_AT_ONCE
 from billing.models import AutoTopUp, Card, CardPayment, Wallet
-from billing.money import CENTAVO, format_brl, to_brl
+from billing.money import CENTAVO, to_brl
 from billing.top_ups import bounds_of
 from tokia import clock
 
@@ -50,7 +53,7 @@ def set_up(
         month_max_nanos=month_max_nanos,
     )
     if card.organization_id != wallet.organization_id or card.status != Card.Status.ACTIVE:
-        raise CardRefused("Escolha um cartão salvo.")
+        raise CardRefused(gettext("Escolha um cartão salvo."))
     auto, _ = AutoTopUp.everywhere.update_or_create(
         wallet=wallet,
         defaults={
@@ -59,22 +62,25 @@ def set_up(
             "next_try_at": None, "changed_by": by[:150],
         },
     )  # fmt: skip
-    audit.act("auto_top_up_changed", organization=wallet.organization, detail={"use": "ligada", "amount": _reais(amount_nanos)})
+    told = {"use": gettext_noop("ligada"), "amount": _reais(amount_nanos)}
+    audit.act("auto_top_up_changed", organization=wallet.organization, detail=told)
     return auto
 
 
 def _check(wallet: Wallet, *, threshold_nanos: int, amount_nanos: int, day_max_nanos: int, month_max_nanos: int) -> None:
     bounds = bounds_of(wallet.organization)
     if any(nanos % CENTAVO for nanos in (threshold_nanos, amount_nanos, day_max_nanos, month_max_nanos)):
-        raise AutoTopUpRefused("Os valores têm no máximo duas casas decimais.", param="amount")
+        raise AutoTopUpRefused(gettext("Os valores têm no máximo duas casas decimais."), param="amount")
     if not bounds.min_nanos <= amount_nanos <= bounds.max_nanos:
-        raise AutoTopUpRefused(f"De {format_brl(bounds.min_nanos)} a {format_brl(bounds.max_nanos)} por recarga.", param="amount")
+        refusal = gettext("De {least} a {most} por recarga.")
+        least, most = tell_brl(bounds.min_nanos), tell_brl(bounds.max_nanos)
+        raise AutoTopUpRefused(refusal.format(least=least, most=most), param="amount")
     if threshold_nanos <= 0:
-        raise AutoTopUpRefused("O saldo que dispara a recarga precisa ser maior que zero.", param="threshold")
+        raise AutoTopUpRefused(gettext("O saldo que dispara a recarga precisa ser maior que zero."), param="threshold")
     if day_max_nanos < amount_nanos:
-        raise AutoTopUpRefused("O máximo por dia não pode ser menor que uma recarga.", param="day_max")
+        raise AutoTopUpRefused(gettext("O máximo por dia não pode ser menor que uma recarga."), param="day_max")
     if month_max_nanos < day_max_nanos:
-        raise AutoTopUpRefused("O máximo por mês não pode ser menor que o máximo por dia.", param="month_max")
+        raise AutoTopUpRefused(gettext("O máximo por mês não pode ser menor que o máximo por dia."), param="month_max")
 
 
 def switch_off(wallet: Wallet, *, by: str, reason: str = "") -> bool:
@@ -96,7 +102,8 @@ def switch_off(wallet: Wallet, *, by: str, reason: str = "") -> bool:
 def _off(auto: AutoTopUp, *, by: str, reason: str) -> None:
     auto.is_on, auto.next_try_at, auto.paused_reason, auto.changed_by = False, None, reason[:200], by[:150]
     auto.save()
-    audit.act("auto_top_up_changed", organization=auto.wallet.organization, detail={"use": "desligada", "why": reason})
+    told = {"use": gettext_noop("desligada"), "why": reason}
+    audit.act("auto_top_up_changed", organization=auto.wallet.organization, detail=told)
     if reason:
         events.tell(
             auto.wallet.organization, "auto_top_up.off", reference=f"auto_top_up.off:{auto.pk}:{clock.new_id()}",
@@ -185,8 +192,8 @@ def note_failure(payment: CardPayment, *, failures_max: int) -> None:
         },
     )  # fmt: skip
     if auto.is_on and (auto.failures >= failures_max or payment.decline_code in FOR_GOOD):
-        times = f"depois de {auto.failures} recusas" if auto.failures > 1 else "depois de uma recusa"
-        _off(auto, by="billing", reason=f"Desligada {times}. {payment.failure}")
+        shape = OFF_AFTER if auto.failures > 1 else OFF_AT_ONCE
+        _off(auto, by="billing", reason=shape.format(count=auto.failures, reason=payment.failure))
 
 
 def _reais(nanos: int) -> str:

@@ -13,6 +13,7 @@ from django.db.models import F, Q
 
 from billing.cards import auto_top_ups, payments, stripe_client
 from billing.cards.errors import CardRefused, StripeRefused, StripeUnavailable
+from billing.kept_texts import OFF_BY_BOUNDS
 from billing.models import AutoTopUp, Card, CardPayment, Wallet
 from billing.pix.errors import TopUpRefused
 from tokia import clock
@@ -75,7 +76,9 @@ def _mint(wallet_id: int) -> CardPayment | None:
     except IntegrityError:  # another one is in flight since this instant
         return None
     except (TopUpRefused, CardRefused) as refusal:  # its amount is outside what the organization may now top up
-        auto_top_ups.switch_off(Wallet.everywhere.get(pk=wallet_id), by="billing", reason=f"Desligada: {refusal.message}")
+        auto_top_ups.switch_off(
+            Wallet.everywhere.get(pk=wallet_id), by="billing", reason=OFF_BY_BOUNDS.format(reason=refusal.message)
+        )
         return None
 
 

@@ -1,37 +1,39 @@
-"""A declined card in Portuguese, by Stripe's decline codes (docs: "Declines"). Pure.
+"""A declined card in Portuguese, by Stripe's decline codes (docs: "Declines"); pages tell it by `billing.kept_texts`.
 
 A customer never reads that a card was reported lost or stolen: the bank tells its holder.
 """
 
 from __future__ import annotations
 
+from django.utils.translation import gettext_noop
+
 AUTHENTICATION = "authentication_required"
-ASK_BANK = "O banco do cartão recusou o pagamento. Fale com ele ou use outro cartão."
+ASK_BANK = gettext_noop("O banco do cartão recusou o pagamento. Fale com ele ou use outro cartão.")
 WORDS: dict[str, str] = {
-    AUTHENTICATION: "O banco do cartão pede que você confirme este pagamento.",
-    "approve_with_id": "O banco não autorizou agora. Tente de novo; se persistir, fale com ele.",
-    "card_not_supported": "Este cartão não aceita este tipo de compra. Use outro cartão.",
-    "card_velocity_exceeded": "O cartão passou do limite de compras do banco. Use outro cartão ou tente mais tarde.",
-    "currency_not_supported": "Este cartão não aceita compras em reais. Use outro cartão.",
-    "expired_card": "O cartão está vencido. Use outro cartão.",
-    "incorrect_cvc": "O código de segurança do cartão não confere.",
-    "invalid_cvc": "O código de segurança do cartão não confere.",
-    "incorrect_number": "O número do cartão não confere.",
-    "invalid_number": "O número do cartão não confere.",
-    "incorrect_zip": "O CEP não é o do cartão.",
-    "insufficient_funds": "O cartão não tem saldo ou limite para este valor. Use outro cartão.",
-    "withdrawal_count_limit_exceeded": "O cartão não tem saldo ou limite para este valor. Use outro cartão.",
-    "invalid_account": "O cartão ou a conta dele não vale mais. Use outro cartão.",
-    "new_account_information_available": "O cartão ou a conta dele mudou. Salve o cartão de novo.",
-    "invalid_amount": "O banco não aceita este valor neste cartão.",
-    "invalid_expiry_month": "A validade do cartão não confere.",
-    "invalid_expiry_year": "A validade do cartão não confere.",
-    "issuer_not_available": "O banco do cartão não respondeu. Tente de novo em instantes.",
-    "processing_error": "Algo falhou no processamento do cartão. Tente de novo em instantes.",
-    "reenter_transaction": "Algo falhou no processamento do cartão. Tente de novo em instantes.",
-    "try_again_later": "O banco do cartão não autorizou agora. Tente de novo mais tarde.",
-    "testmode_decline": "Um cartão de teste não paga aqui.",
-    "payment_intent_payment_attempt_expired": "O prazo para pagar acabou. Nada foi cobrado.",
+    AUTHENTICATION: gettext_noop("O banco do cartão pede que você confirme este pagamento."),
+    "approve_with_id": gettext_noop("O banco não autorizou agora. Tente de novo; se persistir, fale com ele."),
+    "card_not_supported": gettext_noop("Este cartão não aceita este tipo de compra. Use outro cartão."),
+    "card_velocity_exceeded": gettext_noop("O cartão passou do limite de compras do banco. Use outro cartão ou tente mais tarde."),
+    "currency_not_supported": gettext_noop("Este cartão não aceita compras em reais. Use outro cartão."),
+    "expired_card": gettext_noop("O cartão está vencido. Use outro cartão."),
+    "incorrect_cvc": gettext_noop("O código de segurança do cartão não confere."),
+    "invalid_cvc": gettext_noop("O código de segurança do cartão não confere."),
+    "incorrect_number": gettext_noop("O número do cartão não confere."),
+    "invalid_number": gettext_noop("O número do cartão não confere."),
+    "incorrect_zip": gettext_noop("O CEP não é o do cartão."),
+    "insufficient_funds": gettext_noop("O cartão não tem saldo ou limite para este valor. Use outro cartão."),
+    "withdrawal_count_limit_exceeded": gettext_noop("O cartão não tem saldo ou limite para este valor. Use outro cartão."),
+    "invalid_account": gettext_noop("O cartão ou a conta dele não vale mais. Use outro cartão."),
+    "new_account_information_available": gettext_noop("O cartão ou a conta dele mudou. Salve o cartão de novo."),
+    "invalid_amount": gettext_noop("O banco não aceita este valor neste cartão."),
+    "invalid_expiry_month": gettext_noop("A validade do cartão não confere."),
+    "invalid_expiry_year": gettext_noop("A validade do cartão não confere."),
+    "issuer_not_available": gettext_noop("O banco do cartão não respondeu. Tente de novo em instantes."),
+    "processing_error": gettext_noop("Algo falhou no processamento do cartão. Tente de novo em instantes."),
+    "reenter_transaction": gettext_noop("Algo falhou no processamento do cartão. Tente de novo em instantes."),
+    "try_again_later": gettext_noop("O banco do cartão não autorizou agora. Tente de novo mais tarde."),
+    "testmode_decline": gettext_noop("Um cartão de teste não paga aqui."),
+    "payment_intent_payment_attempt_expired": gettext_noop("O prazo para pagar acabou. Nada foi cobrado."),
 }
 # No use in asking the same card again: the automatic top-up is switched off at once.
 FOR_GOOD = frozenset(

@@ -12,6 +12,7 @@ import datetime as dt
 import logging
 
 from django.db import transaction
+from django.utils.translation import gettext_noop
 
 from accounts.models import Organization
 from accounts.suspension import reactivate, suspend
@@ -24,9 +25,9 @@ from tokia import clock
 
 log = logging.getLogger("billing.cards")
 
-SUSPENDED_REASON = "Um pagamento com cartão foi contestado pelo titular."
-TAKEN_REASON = "Pagamento contestado pelo titular do cartão."
-GIVEN_REASON = "Contestação encerrada a nosso favor."
+SUSPENDED_REASON = gettext_noop("Um pagamento com cartão foi contestado pelo titular.")
+TAKEN_REASON = gettext_noop("Pagamento contestado pelo titular do cartão.")
+GIVEN_REASON = gettext_noop("Contestação encerrada a nosso favor.")
 
 
 def follow_dispute(dispute_id: str) -> Dispute | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.utils.translation import gettext
+
 from billing import errors
 from billing.errors import BillingError
 
@@ -12,7 +14,9 @@ class StripeUnavailable(errors.PspUnavailable):
     code = "stripe_unavailable"
 
     def __init__(self, detail: str) -> None:
-        super().__init__("O serviço de cartões não respondeu agora. Tente de novo em instantes; nada é cobrado duas vezes.")
+        super().__init__(
+            gettext("O serviço de cartões não respondeu agora. Tente de novo em instantes; nada é cobrado duas vezes.")
+        )
         self.detail = detail  # for logs and the admin, never for the customer
 
     def __str__(self) -> str:
@@ -26,7 +30,7 @@ class StripeRefused(BillingError):
     status = 502
 
     def __init__(self, *, http_status: int, kind: str, detail: str) -> None:
-        super().__init__("O serviço de cartões recusou a operação. Nada foi cobrado.")
+        super().__init__(gettext("O serviço de cartões recusou a operação. Nada foi cobrado."))
         self.http_status = http_status
         self.kind = kind
         self.detail = detail

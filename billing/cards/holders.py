@@ -12,17 +12,19 @@ import uuid
 from django.conf import settings
 from django.db import transaction
 from django.urls import reverse
+from django.utils.translation import gettext, gettext_noop
 
 from accounts import audit
 from accounts.models import Organization, User
 from billing.cards import auto_top_ups, stripe_client
 from billing.cards.errors import CardRefused, StripeRefused, TooManyDeclines
+from billing.kept_texts import CARD_REMOVED
 from billing.models import AutoTopUp, Card, CardHolder
 from tokia import clock
 
 log = logging.getLogger("billing.cards")
 
-SUSPENDED = "A conta está suspensa: recarregue por PIX ou fale com a gente."
+SUSPENDED = gettext_noop("A conta está suspensa: recarregue por PIX ou fale com a gente.")
 
 
 def holder_of(organization: Organization) -> CardHolder:
@@ -42,7 +44,7 @@ def holder_of(organization: Organization) -> CardHolder:
 def open_saving(organization: Organization, *, by: User) -> str:
     """The address of Stripe's page on which a card is saved. Raises CardRefused, TooManyDeclines, StripeUnavailable."""
     if organization.is_suspended:
-        raise CardRefused(SUSPENDED)
+        raise CardRefused(gettext(SUSPENDED))
     check_room(organization)
     holder = holder_of(organization)
     page = f"{settings.WEB_URL}{reverse('cards')}"
@@ -63,9 +65,10 @@ def check_room(organization: Organization) -> None:
     since = clock.now() - dt.timedelta(days=1)
     cards = Card.everywhere.filter(organization=organization)
     if cards.filter(status=Card.Status.ACTIVE).count() >= settings.CARDS_MAX:
-        raise TooManyDeclines(f"Já há {settings.CARDS_MAX} cartões salvos. Remova um deles para salvar outro.")
+        refusal = gettext("Já há {count} cartões salvos. Remova um deles para salvar outro.")
+        raise TooManyDeclines(refusal.format(count=settings.CARDS_MAX))
     if cards.filter(created_at__gte=since).count() >= settings.CARDS_MAX:
-        raise TooManyDeclines("Muitos cartões foram salvos hoje. Tente de novo amanhã ou fale com a gente.")
+        raise TooManyDeclines(gettext("Muitos cartões foram salvos hoje. Tente de novo amanhã ou fale com a gente."))
 
 
 def finish_saving(organization: Organization, *, session_id: str) -> Card | None:
@@ -137,7 +140,7 @@ def make_default(card: Card) -> None:
     with transaction.atomic():
         CardHolder.everywhere.select_for_update().get(organization=card.organization)
         if not Card.everywhere.filter(pk=card.pk, status=Card.Status.ACTIVE).exists():
-            raise CardRefused("Este cartão já foi removido.")
+            raise CardRefused(gettext("Este cartão já foi removido."))
         Card.everywhere.filter(organization=card.organization, is_default=True).update(is_default=False)
         Card.everywhere.filter(pk=card.pk).update(is_default=True)
 
@@ -164,7 +167,7 @@ def _mark_removed(card: Card, *, by: str) -> None:
         if not left.filter(is_default=True).exists() and (next_card := left.order_by("-id").first()) is not None:
             Card.everywhere.filter(pk=next_card.pk).update(is_default=True)
         for auto in AutoTopUp.everywhere.filter(card=card, is_on=True).select_related("wallet__organization"):
-            auto_top_ups.switch_off(auto.wallet, by=by, reason=f"O cartão {card} foi removido.")
+            auto_top_ups.switch_off(auto.wallet, by=by, reason=CARD_REMOVED.format(card=card))
 
 
 def cards_of(organization: Organization) -> list[Card]:

@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from django.conf import settings
 from django.db import transaction
 from django.urls import reverse
+from django.utils.translation import gettext, gettext_noop
 
 from accounts.models import User
 from billing import top_ups
@@ -62,7 +63,7 @@ def pay_with_card(
 ) -> CardPayment:
     """Charge a saved card while its holder looks on. A decline is no exception: the payment says FAILED and why."""
     if card.organization_id != wallet.organization_id or card.status != Card.Status.ACTIVE:
-        raise CardRefused("Escolha um cartão salvo.")
+        raise CardRefused(gettext("Escolha um cartão salvo."))
     payment, _ = mint(wallet, how=How.SAVED, amount_nanos=amount_nanos, by=by, card=card, payment_id=payment_id)
     return register(payment)
 
@@ -70,7 +71,7 @@ def pay_with_card(
 def open_pix(wallet: Wallet, *, amount_nanos: int, by: User | None, payment_id: uuid.UUID | None = None) -> CardPayment:
     """A Pix code by Stripe, where the account has it (STRIPE_HAS_PIX)."""
     if not settings.STRIPE_HAS_PIX:
-        raise TopUpRefused("O PIX pela Stripe não está disponível.")
+        raise TopUpRefused(gettext("O PIX pela Stripe não está disponível."))
     payment, _ = mint(wallet, how=How.PIX, amount_nanos=amount_nanos, by=by, payment_id=payment_id)
     return register(payment)
 
@@ -81,7 +82,7 @@ def mint(
 ) -> tuple[CardPayment, bool]:  # fmt: skip
     """The payment's row, committed before Stripe is told; whether it is new."""
     if wallet.organization.is_suspended:
-        raise CardRefused(holders.SUSPENDED)
+        raise CardRefused(gettext(holders.SUSPENDED))
     top_ups.check_amount(wallet.organization, amount_nanos=amount_nanos)
     with transaction.atomic():
         top_ups.lock_openings(wallet)
@@ -93,7 +94,7 @@ def mint(
                 amount_nanos,
                 card.pk if card else None,
             ):
-                raise TopUpRefused("Este pedido já foi usado para outra recarga. Recarregue a página.")
+                raise TopUpRefused(gettext("Este pedido já foi usado para outra recarga. Recarregue a página."))
             return known, False
         if how != How.AUTO:
             top_ups.check_open(wallet)
@@ -113,7 +114,7 @@ def _check_declines(wallet: Wallet) -> None:
     since = clock.now() - dt.timedelta(hours=1)
     declined = CardPayment.everywhere.filter(wallet=wallet, status=Status.FAILED, created_at__gte=since).exclude(how=How.AUTO)
     if declined.count() >= settings.CARD_FAILURES_MAX:
-        raise TooManyDeclines("Muitos pagamentos foram recusados. Tente de novo daqui a uma hora, ou pague por PIX.")
+        raise TooManyDeclines(gettext("Muitos pagamentos foram recusados. Tente de novo daqui a uma hora, ou pague por PIX."))
 
 
 def register(payment: CardPayment) -> CardPayment:
@@ -133,7 +134,7 @@ def register(payment: CardPayment) -> CardPayment:
             fail(payment, decline_code=decline.decline_code)
     except StripeRefused as refusal:
         log.error("Stripe refused a payment", extra={"payment": str(payment.pk), "detail": str(refusal)})
-        fail(payment, decline_code="", failure="O serviço de cartões recusou a operação. Nada foi cobrado.")
+        fail(payment, decline_code="", failure=gettext_noop("O serviço de cartões recusou a operação. Nada foi cobrado."))
         raise
     payment.refresh_from_db()
     return payment
@@ -256,7 +257,7 @@ def confirm_on_session(payment: CardPayment) -> CardPayment:
     Raises CardRefused where nothing waits for them, StripeUnavailable.
     """
     if not may_confirm(payment) or payment.card is None or payment.intent_id is None:
-        raise CardRefused("Este pagamento não espera mais por confirmação.")
+        raise CardRefused(gettext("Este pagamento não espera mais por confirmação."))
     asked = {"payment_method": payment.card.stripe_id, "return_url": f"{page_of(payment)}?voltou=1"}
     try:
         follow_intent(payment, stripe_client.confirm_intent(payment.intent_id, asked, key=f"confirm-{uuid.uuid4()}"))

@@ -11,6 +11,7 @@ import logging
 import uuid
 
 from django.db import IntegrityError, transaction
+from django.utils.translation import gettext_noop
 
 from billing import ledger
 from billing.cards import stripe_client
@@ -25,8 +26,8 @@ from tokia.crashpoints import crashpoint
 
 log = logging.getLogger("billing.cards")
 
-STRANGER, STRANGER_REASON = "stripe", "Devolução feita no painel da Stripe."
-GIVEN_BACK = "O banco do cartão não aceitou a devolução; o valor voltou ao saldo."
+STRANGER, STRANGER_REASON = "stripe", gettext_noop("Devolução feita no painel da Stripe.")
+GIVEN_BACK = gettext_noop("O banco do cartão não aceitou a devolução; o valor voltou ao saldo.")
 
 
 # ── Asking ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -119,10 +120,10 @@ def _settle_doubt(refund: Refund, intent_id: str, detail: str) -> None:
 
 def _reason_of(detail: str) -> str:
     if "charge_disputed" in detail:
-        return "A compra foi contestada pelo titular do cartão."
+        return gettext_noop("A compra foi contestada pelo titular do cartão.")
     if "charge_already_refunded" in detail or "amount_too_large" in detail:
-        return "Este valor já foi devolvido ao cartão."
-    return "A Stripe recusou a devolução."
+        return gettext_noop("Este valor já foi devolvido ao cartão.")
+    return gettext_noop("A Stripe recusou a devolução.")
 
 
 # ── Stripe's answer ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -145,15 +146,15 @@ def follow_refund(refund: Refund, told: stripe_client.Json) -> None:
 
 def _failure_of(told: stripe_client.Json) -> str:
     if told.get("status") == "canceled":
-        return "A devolução foi cancelada."
+        return gettext_noop("A devolução foi cancelada.")
     return {
-        "lost_or_stolen_card": "O cartão foi cancelado pelo banco.",
-        "expired_or_canceled_card": "O cartão venceu ou foi cancelado.",
-        "charge_for_pending_refund_disputed": "A compra foi contestada pelo titular do cartão.",
-        "insufficient_funds": "A devolução não pôde ser paga agora. Fale com a gente.",
-        "declined": "O banco do cartão recusou a devolução.",
-        "merchant_request": "A devolução foi cancelada.",
-    }.get(str(told.get("failure_reason")), "O banco do cartão não aceitou a devolução.")
+        "lost_or_stolen_card": gettext_noop("O cartão foi cancelado pelo banco."),
+        "expired_or_canceled_card": gettext_noop("O cartão venceu ou foi cancelado."),
+        "charge_for_pending_refund_disputed": gettext_noop("A compra foi contestada pelo titular do cartão."),
+        "insufficient_funds": gettext_noop("A devolução não pôde ser paga agora. Fale com a gente."),
+        "declined": gettext_noop("O banco do cartão recusou a devolução."),
+        "merchant_request": gettext_noop("A devolução foi cancelada."),
+    }.get(str(told.get("failure_reason")), gettext_noop("O banco do cartão não aceitou a devolução."))
 
 
 def _give_back(refund: Refund) -> None:

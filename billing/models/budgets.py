@@ -10,6 +10,7 @@ from typing import ClassVar
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Organization, User
 from accounts.tenancy import TenantManager
@@ -26,16 +27,16 @@ class Budget(models.Model):
     """
 
     class Scope(models.TextChoices):
-        ORGANIZATION = "organization", "Empresa inteira"
-        PROJECT = "project", "Projeto"
-        MEMBER = "member", "Pessoa"  # all keys that the person made
-        KEY = "key", "Chave"
-        TAG = "tag", "Etiqueta"  # calls that carry it
+        ORGANIZATION = "organization", _("Empresa inteira")
+        PROJECT = "project", _("Projeto")
+        MEMBER = "member", _("Pessoa")  # all keys that the person made
+        KEY = "key", _("Chave")
+        TAG = "tag", _("Etiqueta")  # calls that carry it
 
     class Window(models.TextChoices):
-        DAY = "day", "Por dia"
-        WEEK = "week", "Por semana"  # from Monday
-        MONTH = "month", "Por mês"
+        DAY = "day", _("Por dia")
+        WEEK = "week", _("Por semana")  # from Monday
+        MONTH = "month", _("Por mês")
 
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="budgets", verbose_name="empresa")
     scope = models.CharField("limita", max_length=12, choices=Scope.choices)

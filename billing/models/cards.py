@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Organization, User
 from accounts.tenancy import TenantManager
@@ -82,17 +83,17 @@ class CardPayment(models.Model):
     """A top-up that Stripe collects. Its id is minted and committed first, and is what makes asking Stripe again safe."""
 
     class How(models.TextChoices):
-        CHECKOUT = "checkout", "Cartão, na página da Stripe"
-        SAVED = "saved", "Cartão salvo"
-        AUTO = "auto", "Recarga automática"
-        PIX = "pix", "PIX pela Stripe"
+        CHECKOUT = "checkout", _("Cartão, na página da Stripe")
+        SAVED = "saved", _("Cartão salvo")
+        AUTO = "auto", _("Recarga automática")
+        PIX = "pix", _("PIX pela Stripe")
 
     class Status(models.TextChoices):
-        OPENING = "opening", "Abrindo"  # saved here, Stripe's answer not yet known
-        PENDING = "pending", "Aguardando"  # the person, or their bank, has to act
-        PAID = "paid", "Pago"  # credited at the amount received
-        FAILED = "failed", "Recusado"  # nothing was taken; may still be confirmed while it is young (authentication)
-        EXPIRED = "expired", "Expirado"
+        OPENING = "opening", _("Abrindo")  # saved here, Stripe's answer not yet known
+        PENDING = "pending", _("Aguardando")  # the person, or their bank, has to act
+        PAID = "paid", _("Pago")  # credited at the amount received
+        FAILED = "failed", _("Recusado")  # nothing was taken; may still be confirmed while it is young (authentication)
+        EXPIRED = "expired", _("Expirado")
 
     id = models.UUIDField(primary_key=True)
     wallet = models.ForeignKey("billing.Wallet", models.PROTECT, related_name="card_payments", verbose_name="carteira")

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from accounts.tenancy import TenantManager
@@ -109,10 +110,10 @@ class Refund(models.Model):
     released when it was not. `billing/refunds.py` decides; `billing/refund_books.py` moves the status with the money."""
 
     class Status(models.TextChoices):
-        HELD = "held", "Reservada"  # not yet acknowledged by the bank; asked again with the same id
-        PROCESSING = "processing", "Em processamento"
-        DONE = "done", "Devolvida"
-        REFUSED = "refused", "Não realizada"  # hold released
+        HELD = "held", _("Reservada")  # not yet acknowledged by the bank; asked again with the same id
+        PROCESSING = "processing", _("Em processamento")
+        DONE = "done", _("Devolvida")
+        REFUSED = "refused", _("Não realizada")  # hold released
 
     id = models.UUIDField(primary_key=True)  # also the hold's id; its hex is the devolução's id at the bank
     lot = models.ForeignKey("billing.Lot", models.PROTECT, null=True, related_name="refunds", verbose_name="lote")

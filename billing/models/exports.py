@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Organization, User
 from accounts.tenancy import TenantManager
@@ -14,21 +15,21 @@ class Export(models.Model):
     """A table on its way to a file. Any worker continues it from its last piece when the one before it died."""
 
     class Kind(models.TextChoices):
-        STATEMENT = "statement", "Extrato"
-        USAGE = "usage", "Uso"
-        REQUESTS = "requests", "Requisições"
+        STATEMENT = "statement", _("Extrato")
+        USAGE = "usage", _("Uso")
+        REQUESTS = "requests", _("Requisições")
 
     class Form(models.TextChoices):
-        SHEET = "sheet", "CSV para planilha"  # `;`, decimal comma, BOM: as Brazil's spreadsheets read it
-        PLAIN = "plain", "CSV para programas"  # `,`, decimal point
-        OFX = "ofx", "OFX"  # of the statement alone
+        SHEET = "sheet", _("CSV para planilha")  # `;`, decimal comma, BOM: as Brazil's spreadsheets read it
+        PLAIN = "plain", _("CSV para programas")  # `,`, decimal point
+        OFX = "ofx", _("OFX")  # of the statement alone
 
     class Status(models.TextChoices):
-        WAITING = "waiting", "Na fila"
-        RUNNING = "running", "Gerando"
-        DONE = "done", "Pronto"
-        FAILED = "failed", "Falhou"  # after its last try
-        EXPIRED = "expired", "Expirado"  # its pieces are gone
+        WAITING = "waiting", _("Na fila")
+        RUNNING = "running", _("Gerando")
+        DONE = "done", _("Pronto")
+        FAILED = "failed", _("Falhou")  # after its last try
+        EXPIRED = "expired", _("Expirado")  # its pieces are gone
 
     id = models.UUIDField(primary_key=True)
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="+", verbose_name="empresa")

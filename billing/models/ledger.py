@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
 
 
 class LedgerEntry(models.Model):
     """One business event. `reference` comes from the business fact and is unique for ever."""
 
     class Kind(models.TextChoices):
-        TOP_UP = "top_up", "Recarga"  # world:pix or world:stripe → wallet, at the amount received
-        GRANT = "grant", "Bônus"  # promo:grants → wallet
-        USAGE = "usage", "Uso"  # wallet → revenue:usage, one per wallet and settled batch
-        REFUND = "refund", "Devolução"  # wallet → world:pix or world:stripe
-        DISPUTE = "dispute", "Contestação"  # taken back by who paid (MED, chargeback), or given again when it was lost
-        EXPIRY = "expiry", "Bônus expirado"  # wallet → promo:expired
-        CORRECTION = "correction", "Ajuste"  # by a person, with a reason
-        REVERSAL = "reversal", "Estorno"  # the mirror of another entry
+        TOP_UP = "top_up", _("Recarga")  # world:pix or world:stripe → wallet, at the amount received
+        GRANT = "grant", _("Bônus")  # promo:grants → wallet
+        USAGE = "usage", _("Uso")  # wallet → revenue:usage, one per wallet and settled batch
+        REFUND = "refund", _("Devolução")  # wallet → world:pix or world:stripe
+        DISPUTE = "dispute", _("Contestação")  # taken back by who paid (MED, chargeback), or given again when it was lost
+        EXPIRY = "expiry", _("Bônus expirado")  # wallet → promo:expired
+        CORRECTION = "correction", _("Ajuste")  # by a person, with a reason
+        REVERSAL = "reversal", _("Estorno")  # the mirror of another entry
 
     kind = models.CharField("tipo", max_length=10, choices=Kind.choices)
     reference = models.CharField("referência", max_length=100, unique=True)

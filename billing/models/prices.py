@@ -8,6 +8,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Organization
 
@@ -15,20 +16,20 @@ from accounts.models import Organization
 class Unit(models.TextChoices):
     """What is priced. The token units are disjoint: one token of a call falls in exactly one of them."""
 
-    INPUT = "input", "Entrada"
-    CACHED_INPUT = "cached_input", "Entrada em cache"
-    CACHE_WRITE = "cache_write", "Escrita em cache"
-    OUTPUT = "output", "Saída"
-    REASONING = "reasoning", "Raciocínio"
-    AUDIO_INPUT = "audio_input", "Entrada de áudio"
-    AUDIO_OUTPUT = "audio_output", "Saída de áudio"
-    IMAGE_INPUT = "image_input", "Entrada de imagem"
-    IMAGE_OUTPUT = "image_output", "Saída de imagem"
-    IMAGE = "image", "Imagem"
-    AUDIO_SECOND = "audio_second", "Tempo de áudio"
-    CHARACTER = "character", "Caractere"
-    SEARCH = "search", "Busca"
-    REQUEST = "request", "Requisição"
+    INPUT = "input", _("Entrada")
+    CACHED_INPUT = "cached_input", _("Entrada em cache")
+    CACHE_WRITE = "cache_write", _("Escrita em cache")
+    OUTPUT = "output", _("Saída")
+    REASONING = "reasoning", _("Raciocínio")
+    AUDIO_INPUT = "audio_input", _("Entrada de áudio")
+    AUDIO_OUTPUT = "audio_output", _("Saída de áudio")
+    IMAGE_INPUT = "image_input", _("Entrada de imagem")
+    IMAGE_OUTPUT = "image_output", _("Saída de imagem")
+    IMAGE = "image", _("Imagem")
+    AUDIO_SECOND = "audio_second", _("Tempo de áudio")
+    CHARACTER = "character", _("Caractere")
+    SEARCH = "search", _("Busca")
+    REQUEST = "request", _("Requisição")
 
 
 class ExchangeRate(models.Model):

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Organization, User
 from accounts.tenancy import TenantManager
@@ -158,9 +159,9 @@ class Referral(models.Model):
     """One organization brought another. Both get their grant when the other one's first top-up of the minimum stands."""
 
     class Status(models.TextChoices):
-        PENDING = "pending", "Aguardando a primeira recarga"
-        REWARDED = "rewarded", "Bônus creditado"
-        REFUSED = "refused", "Não vale"  # the reason says why
+        PENDING = "pending", _("Aguardando a primeira recarga")
+        REWARDED = "rewarded", _("Bônus creditado")
+        REFUSED = "refused", _("Não vale")  # the reason says why
 
     referrer = models.ForeignKey(Organization, models.PROTECT, related_name="referrals", verbose_name="quem indicou")
     referred = models.OneToOneField(Organization, models.PROTECT, related_name="referred_by", verbose_name="indicada")

@@ -7,6 +7,7 @@ from typing import ClassVar
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Organization
 from accounts.tenancy import TenantManager
@@ -63,8 +64,8 @@ class Lot(models.Model):
     """
 
     class Kind(models.TextChoices):
-        PAID = "paid", "Pago"
-        PROMO = "promo", "Promocional"
+        PAID = "paid", _("Pago")
+        PROMO = "promo", _("Promocional")
 
     wallet = models.ForeignKey(Wallet, models.PROTECT, related_name="lots", verbose_name="carteira")
     entry = models.OneToOneField("billing.LedgerEntry", models.PROTECT, related_name="lot", verbose_name="lançamento")

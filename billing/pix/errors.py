@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.utils.translation import gettext
+
 from billing import errors
 from billing.errors import BillingError
 
@@ -24,7 +26,7 @@ class PspUnavailable(errors.PspUnavailable):
     """The bank did not answer, or not in a way to decide by. Nothing is known: ask again with the same ids."""
 
     def __init__(self, detail: str) -> None:
-        super().__init__("O banco não respondeu agora. Nada foi cobrado; tente de novo em instantes.")
+        super().__init__(gettext("O banco não respondeu agora. Nada foi cobrado; tente de novo em instantes."))
         self.detail = detail  # for logs and the admin, never for the customer
 
     def __str__(self) -> str:
@@ -38,7 +40,7 @@ class PspRefused(BillingError):
     status = 502
 
     def __init__(self, *, http_status: int, kind: str, detail: str) -> None:
-        super().__init__("O banco recusou a operação. Nada foi cobrado.")
+        super().__init__(gettext("O banco recusou a operação. Nada foi cobrado."))
         self.http_status = http_status
         self.kind = kind
         self.detail = detail

@@ -11,6 +11,7 @@ import logging
 import uuid
 
 from django.db import transaction
+from django.utils.translation import gettext_noop
 
 from accounts.models import Organization
 from accounts.suspension import suspend
@@ -27,8 +28,8 @@ from tokia.crashpoints import crashpoint
 log = logging.getLogger("billing.pix")
 
 WINDOW = dt.timedelta(days=90)  # the API's: later no Pix can be returned
-DISPUTE_REASON = "Devolução contestada pelo banco do pagador (MED)."
-OURS_REASON = "Devolução que o banco recusou e fez depois."
+DISPUTE_REASON = gettext_noop("Devolução contestada pelo banco do pagador (MED).")
+OURS_REASON = gettext_noop("Devolução que o banco recusou e fez depois.")
 
 
 # ── Asking ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -128,7 +129,7 @@ def follow_refund(refund: Refund, told: Devolucao) -> None:
     if told.status == "DEVOLVIDO":
         _finish(refund, status=Refund.Status.DONE, bank_reason="")
     elif told.status == "NAO_REALIZADO":
-        _finish(refund, status=Refund.Status.REFUSED, bank_reason=told.reason or "Não realizada pelo banco.")
+        _finish(refund, status=Refund.Status.REFUSED, bank_reason=told.reason or gettext_noop("Não realizada pelo banco."))
     else:
         mark_processing(refund)
 
@@ -202,7 +203,7 @@ def _dispute(wallet: Wallet, *, entry: LedgerEntry, end_to_end_id: str, told: De
 
 
 def _suspend(organization: Organization, *, reference: str, end_to_end_id: str, amount_nanos: int) -> None:
-    reason = "Um pagamento foi contestado no banco de origem."
+    reason = gettext_noop("Um pagamento foi contestado no banco de origem.")
     suspend(organization, reason=reason)
     payload = {"amount": amount_text(amount_nanos), "paid_by": "pix", "status": "lost", "reference": end_to_end_id}
     events.tell(organization, "dispute.opened", reference=reference, payload=payload)

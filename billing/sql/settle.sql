@@ -43,6 +43,7 @@ DECLARE
   spends bigint[];  -- the windows of budgets that the call's hold is, or was, taken from
   late_ids uuid[] := '{}';
   held_ids uuid[] := '{}';
+  tagged_ids uuid[] := '{}';
 BEGIN
   PERFORM 1 FROM billing_wallet w
   WHERE w.id = ANY(ARRAY(SELECT (e ->> 'wallet_id')::bigint FROM jsonb_array_elements(p_calls) e))
@@ -51,13 +52,13 @@ BEGIN
   is_replay := NOT FOUND;
 
   FOR c IN
-    SELECT i.ord, i.id, i.wallet_id, i.gross_nanos, i.outcome, billing_month_of_id(i.id) AS month,
+    SELECT i.ord, i.id, i.wallet_id, i.gross_nanos, i.outcome, cardinality(i.tags) > 0 AS is_tagged, billing_month_of_id(i.id) AS month,
            w.organization_id, w.posted_nanos - w.held_nanos AS free, w.promo_nanos AS promo,
            h.amount_nanos AS hold, h.wallet_id AS hold_wallet_id, h.spends,
            u.wallet_id AS u_wallet_id, u.gross_nanos AS u_gross, u.outcome AS u_outcome, u.net_nanos AS u_net, u.paid_nanos AS u_paid,
            u.promo_nanos AS u_promo, u.overdraft_nanos AS u_short, u.gross_before_nanos AS u_before
-    FROM ROWS FROM (jsonb_to_recordset(p_calls) AS (id uuid, wallet_id bigint, gross_nanos bigint, outcome text))
-         WITH ORDINALITY AS i (id, wallet_id, gross_nanos, outcome, ord)
+    FROM ROWS FROM (jsonb_to_recordset(p_calls) AS (id uuid, wallet_id bigint, gross_nanos bigint, outcome text, tags text[]))
+         WITH ORDINALITY AS i (id, wallet_id, gross_nanos, outcome, tags, ord)
     -- LIMIT: one index probe per call, whatever the planner believes about the tables' sizes
     LEFT JOIN LATERAL (SELECT x.* FROM billing_wallet x WHERE x.id = i.wallet_id LIMIT 1) w ON true
     LEFT JOIN LATERAL (SELECT x.* FROM billing_hold x WHERE x.id = i.id AND x.purpose = 'call' LIMIT 1) h ON true
@@ -125,6 +126,9 @@ BEGIN
     c_organization[c.ord] := c.organization_id; c_hold[c.ord] := c.hold; c_before[c.ord] := gross_before_nanos;
     c_net[c.ord] := net_nanos; c_paid[c.ord] := paid_nanos; c_promo[c.ord] := promo_nanos; c_short[c.ord] := overdraft_nanos;
     c_entry[c.ord] := CASE WHEN net_nanos > 0 THEN w_entry[k] END;
+    IF c.is_tagged THEN
+      tagged_ids := tagged_ids || c.id;
+    END IF;
     RETURN NEXT;
   END LOOP;
   IF k = 0 THEN
@@ -151,6 +155,9 @@ BEGIN
        LATERAL (VALUES ('wallet:' || n.id, n.paid + n.promo), ('overdraft:' || n.id, n.short)) AS p (source, amount)
   WHERE p.amount > 0;
   PERFORM billing_write_usage(p_batch, p_calls, late_ids, c_organization, c_hold, c_entry, c_before, c_net, c_paid, c_promo, c_short);
+  IF cardinality(tagged_ids) > 0 THEN
+    PERFORM billing_write_tags(tagged_ids);
+  END IF;
 END $$;
 
 -- The wallet's month, opened with the plan in force where this is its first call, and the plan's tiers (NULL: no discount).
@@ -220,19 +227,6 @@ BEGIN
          latency_ms, overhead_us, project_id, tags, margin_bps, ord)
   WHERE p_net[i.ord] IS NOT NULL
   RETURNING *, timezone('America/Sao_Paulo', created_at)::date AS day
-  ), tagged AS (
-  INSERT INTO billing_tagday AS d (
-    organization_id, day, tag, route_name, calls, failed, gross_nanos, net_nanos, input_tokens, output_tokens)
-  SELECT u.organization_id, u.day, t.tag, u.route_name, count(*), count(*) FILTER (WHERE u.outcome = 'failed'), sum(u.gross_nanos),
-         sum(u.net_nanos),
-         sum(u.input_tokens::bigint + u.cached_input_tokens + u.cache_write_tokens + u.audio_input_tokens + u.image_input_tokens),
-         sum(u.output_tokens::bigint + u.reasoning_tokens + u.audio_output_tokens + u.image_output_tokens)
-  FROM written u CROSS JOIN LATERAL unnest(u.tags) AS t (tag)
-  GROUP BY u.organization_id, u.day, t.tag, u.route_name
-  ON CONFLICT (organization_id, day, tag, route_name) DO UPDATE SET
-    calls = d.calls + excluded.calls, failed = d.failed + excluded.failed, gross_nanos = d.gross_nanos + excluded.gross_nanos,
-    net_nanos = d.net_nanos + excluded.net_nanos, input_tokens = d.input_tokens + excluded.input_tokens,
-    output_tokens = d.output_tokens + excluded.output_tokens
   )
   INSERT INTO billing_usageday AS d (
     organization_id, day, api_key_id, project_id, route_name, provider_name, is_own_key, calls, failed, gross_nanos, net_nanos,
@@ -261,4 +255,25 @@ BEGIN
     image_output_tokens = d.image_output_tokens + excluded.image_output_tokens, images = d.images + excluded.images,
     audio_seconds = d.audio_seconds + excluded.audio_seconds, characters = d.characters + excluded.characters,
     searches = d.searches + excluded.searches;
+END $$;
+
+-- The calls that were just written, added up by day and tag.
+CREATE OR REPLACE FUNCTION billing_write_tags(p_ids uuid[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO billing_tagday AS d (
+    organization_id, day, tag, route_name, calls, failed, gross_nanos, net_nanos, input_tokens, output_tokens)
+  SELECT u.organization_id, timezone('America/Sao_Paulo', u.created_at)::date AS day, t.tag, u.route_name, count(*),
+         count(*) FILTER (WHERE u.outcome = 'failed'), sum(u.gross_nanos), sum(u.net_nanos),
+         sum(u.input_tokens::bigint + u.cached_input_tokens + u.cache_write_tokens + u.audio_input_tokens + u.image_input_tokens),
+         sum(u.output_tokens::bigint + u.reasoning_tokens + u.audio_output_tokens + u.image_output_tokens)
+  FROM unnest(p_ids) AS i (id)
+  -- LIMIT: one index probe per call, whatever the planner believes about the tables' sizes
+  CROSS JOIN LATERAL (SELECT x.* FROM billing_usagerecord x WHERE x.id = i.id LIMIT 1) u
+  CROSS JOIN LATERAL unnest(u.tags) AS t (tag)
+  GROUP BY u.organization_id, day, t.tag, u.route_name
+  ON CONFLICT (organization_id, day, tag, route_name) DO UPDATE SET
+    calls = d.calls + excluded.calls, failed = d.failed + excluded.failed, gross_nanos = d.gross_nanos + excluded.gross_nanos,
+    net_nanos = d.net_nanos + excluded.net_nanos, input_tokens = d.input_tokens + excluded.input_tokens,
+    output_tokens = d.output_tokens + excluded.output_tokens;
 END $$;

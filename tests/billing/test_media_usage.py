@@ -162,7 +162,7 @@ def test_the_showcase_tells_what_else_a_model_is_priced_by() -> None:
         route=make_route(name="test/draws", surface="images"), units={"input": "10", "image": "0.40", "audio_second": "1.94"}
     )
     [offer] = showcase.offers()
-    assert offer.others == (("Imagem", 400_000_000, "/imagem"), ("Tempo de áudio", 1_940_000_000, "/hora"))
+    assert offer.others == [("Imagem", 400_000_000, "/imagem"), ("Tempo de áudio", 1_940_000_000, "/hora")]
     assert "Imagem <span" in Client().get("/modelos/").content.decode()
 
 

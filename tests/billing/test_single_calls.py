@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
 from billing import holds, ledger
-from billing.models import Hold, MonthSpend, Posting, UsageRecord, Wallet
+from billing.models import Hold, MonthSpend, Posting, TagDay, UsageRecord, Wallet
 from billing.money import BRL
 from billing.pricing import Usage
 from billing.reconcile import find_violations
@@ -85,6 +85,7 @@ class Path:
             wallet=self.wallet, gross_nanos=gross, id_=id_, outcome="failed" if gross == 0 else "completed", cost_nanos=amount // 7,
             usage=Usage(input_tokens=amount % 999, output_tokens=which, images=which), upstream_id="x" * (50 * which),
             attempts=({"ms": which},), routing={"why": ["law"]} if which % 2 else None, is_own_key=which == 3,
+            tags=("lei", f"etiqueta-{which}") if which % 2 else None,
         )  # fmt: skip
         batch = uuid.uuid4()
         answer = self.end(batch, call)
@@ -130,12 +131,14 @@ class Path:
         own = {"id", "organization_id", "wallet_id", "batch_id", "entry_id", "created_at"}
         columns = [field.attname for field in UsageRecord._meta.concrete_fields if field.attname not in own]
         records = UsageRecord.everywhere.filter(wallet_id=self.wallet.pk).values(*columns)
+        tags = TagDay.everywhere.filter(organization_id=self.wallet.organization_id).order_by("tag")
         postings = Posting.objects.filter(wallet=self.wallet).order_by("pk")
         return [
             # Not in the sequence of their ids: two of the same millisecond come in any.
             list(wallet), list(month), sorted(records, key=repr), Hold.everywhere.filter(wallet=self.wallet).count(),
             [(p.source.split(":")[0], p.destination.split(":")[0], p.amount_nanos) for p in postings],
             Posting.objects.filter(wallet=self.wallet).values("entry_id").distinct().count(),
+            list(tags.values("tag", "calls", "failed", "gross_nanos", "net_nanos", "input_tokens", "output_tokens")),
         ]  # fmt: skip
 
 

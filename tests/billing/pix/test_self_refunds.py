@@ -13,7 +13,7 @@ import pytest
 from django.db import connections
 from django.test import Client
 
-from accounts.models import User
+from accounts.models import AuditEvent, User
 from accounts.suspension import suspend
 from billing import ledger, refunds
 from billing.models import Event, LedgerEntry, Lot, Refund, Wallet
@@ -74,6 +74,7 @@ def test_it_goes_from_the_list_to_the_bank_and_back_to_the_list(bank: BankContro
         assert carol.post(f"/app/recargas/{lot.pk}/devolver/", form).status_code == 302
     refund = Refund.objects.get()
     assert (refund.amount_nanos, refund.requested_by) == (from_brl("39.99"), "carol@acme.com.br")
+    assert AuditEvent.everywhere.get(kind="refund_asked").user == cast.carol  # noted once, too
     under_way = carol.get("/app/recargas/").content.decode()
     assert "Em processamento" in under_way and 'hx-trigger="every 5s"' in under_way
     assert carol.get("/app/recargas/lista/").status_code == 200
@@ -113,6 +114,7 @@ def test_twenty_clicks_at_once_are_one_refund(bank: BankControl, wallet: Wallet)
     with ThreadPoolExecutor(len(ids)) as pool:
         accepted = list(pool.map(click, ids))
     assert Refund.objects.count() == 1 and any(accepted)
+    assert AuditEvent.everywhere.filter(kind="refund_asked").count() == 1
     assert money(wallet) == (50 * BRL, 10 * BRL, 0)
     assert follow(Refund.objects.get()).status == Refund.Status.DONE
 
@@ -122,6 +124,7 @@ def test_an_id_is_good_for_one_refund(bank: BankControl, acme: Wallet) -> None:
     ask(lot, "10.00", refund_id=pedido)
     with pytest.raises(RefundRefused, match="outra devolução"):
         ask(lot, "20.00", refund_id=pedido)
+    assert AuditEvent.everywhere.filter(kind="refund_asked").count() == 1
 
 
 def test_after_seven_days_only_staff_return_it(bank: BankControl, cast: Cast, acme: Wallet, later: None) -> None:
