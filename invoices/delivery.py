@@ -17,11 +17,13 @@ from django.conf import settings
 from django.core.mail import EmailMultiAlternatives, get_connection
 from django.db import transaction
 from django.template.loader import render_to_string
+from django.utils.translation import gettext as _
 
 from accounts.models import Membership, Organization, Role
 from billing.closing import tell_month
 from invoices import danfse
 from invoices.errors import NotNow
+from invoices.kept_texts import ASKED, CANCELLED_MAILED, MAILED, NOT_TAKEN, REPLACED_MAILED
 from invoices.models import FiscalProfile, Invoice, InvoiceEvent
 from invoices.standings import HAS_PAPER, look_up_url
 from tokia import clock
@@ -35,9 +37,9 @@ RETRY_MINUTES = (1, 5, 15, 60, 240, 480, 960)
 ATTEMPTS_MAX = len(RETRY_MINUTES) + 1
 SUBJECT_MAX = 150
 RESENDS_PER_HOUR_MAX = 5
-ASKED = "Reenvio por e-mail pedido."
 # What the mail is about: one that was told as issued is told again once it is not any more.
 ISSUED, CANCELLED, REPLACED = "Nota", "Aviso de cancelamento", "Aviso de substituição"
+_WENT = {ISSUED: MAILED, CANCELLED: CANCELLED_MAILED, REPLACED: REPLACED_MAILED}
 _ABOUT = {Invoice.Status.CANCELLED: CANCELLED, Invoice.Status.REPLACED: REPLACED}
 
 
@@ -117,7 +119,7 @@ def _finish(invoice: Invoice, *, failure: str) -> None:
         _mine(invoice).update(delivery_due_at=now + pause)
         log.warning("a note's mail was not taken", extra=detail)
     elif _mine(invoice).update(delivery=Invoice.Delivery.FAILED, delivery_due_at=None):
-        _note(invoice, "O e-mail não foi aceito pelo servidor do destinatário. Confira os endereços e reenvie.")
+        _note(invoice, NOT_TAKEN)
         log.error("a note's mail was given up", extra=detail)
 
 
@@ -131,13 +133,13 @@ def resend(invoice: Invoice, *, by: str) -> list[str]:
     with transaction.atomic():
         found = Invoice.everywhere.select_for_update(of=("self",), no_key=True).select_related("organization").get(pk=invoice.pk)
         if found.status not in HAS_PAPER:
-            raise NotNow("Esta nota ainda não foi emitida.")
+            raise NotNow(_("Esta nota ainda não foi emitida."))
         readers = readers_of(found)
         if not readers:
-            raise NotNow("Não há para quem enviar: informe o e-mail para notas.")
+            raise NotNow(_("Não há para quem enviar: informe o e-mail para notas."))
         since = clock.now() - dt.timedelta(hours=1)
         if _asked(found).filter(created_at__gte=since).count() >= RESENDS_PER_HOUR_MAX:
-            raise NotNow("Esta nota já foi reenviada várias vezes na última hora. Tente mais tarde.")
+            raise NotNow(_("Esta nota já foi reenviada várias vezes na última hora. Tente mais tarde."))
         _note(found, ASKED, actor=by[:150])
         found.delivery, found.delivery_due_at, found.delivery_attempts = Invoice.Delivery.DUE, clock.now(), 0
         found.save(update_fields=["delivery", "delivery_due_at", "delivery_attempts"])
@@ -166,7 +168,7 @@ def _has_got(invoice: Invoice, email: str) -> bool:
 
 
 def _went(invoice: Invoice, email: str) -> str:
-    return f"{_about(invoice)} por e-mail para {email}."
+    return _WENT[_about(invoice)].format(email=email)
 
 
 def _about(invoice: Invoice) -> str:

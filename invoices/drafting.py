@@ -40,6 +40,7 @@ from billing.money import CENTAVO
 from invoices.cutover import Era, Eras, books_of, eras_of
 from invoices.errors import Incomplete
 from invoices.holidays import first_business_day
+from invoices.kept_texts import COVERED
 from invoices.models import Invoice, InvoiceLine, InvoicePolicy, Issuer
 from invoices.takers import missing_fields
 from invoices.terms import active_issuer
@@ -47,7 +48,6 @@ from tokia import clock
 from tokia.clock import Month
 
 LATE = ""  # InvoiceLine.route_name of calls of older months
-COVERED = "Ajuste por recargas já faturadas"  # … of what notes of top-ups tell: below zero, but where an older month waited
 log = logging.getLogger("invoices.drafting")
 
 
@@ -275,7 +275,7 @@ class NextInvoice:
     waiting_nanos: int  # closed months and late calls that wait for it; below zero: what was told already
     expected_centavos: int  # if nothing more were used
     due_on: dt.date | None  # drafted from this day on
-    missing: tuple[str, ...]  # what must be told before it can be issued, in Portuguese
+    missing: tuple[str, ...]  # what must be told before it can be issued, in words
 
 
 def preview(organization: Organization) -> NextInvoice:

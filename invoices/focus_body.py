@@ -16,6 +16,7 @@ from invoices.dps.document import Dps, Taker
 from invoices.dps.markup import Element, name_of, parse_xml
 from invoices.dps.text import clean_text
 from invoices.errors import Incomplete
+from invoices.kept_texts import NAME_UNUSABLE
 
 NATIONAL, MUNICIPAL = "nfsen", "nfse"
 # Their environment is the host and the token; the rest of these is theirs to fill in.
@@ -158,7 +159,7 @@ def _taker(taker: Taker) -> dict[str, Any]:
         "razao_social": clean_text(taker.name, length_max=115),
     }
     if not found["razao_social"]:
-        raise Incomplete("O nome não tem nenhum caractere que a NFS-e aceite.", problem_code="TAKER", param="taker.name")
+        raise Incomplete(NAME_UNUSABLE, problem_code="TAKER", param="taker.name")
     if taker.email and len(taker.email) <= 80:
         found["email"] = taker.email
     if taker.city_code and taker.postal_code:

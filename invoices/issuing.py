@@ -37,6 +37,8 @@ import logging
 from contextlib import suppress
 from dataclasses import asdict
 
+from django.utils.translation import gettext as _
+
 from invoices import backoff, cancelling, certificates
 from invoices.building import dps_of
 from invoices.cancelling import cancel, note_remote_cancel
@@ -310,7 +312,7 @@ def reissue(invoice: Invoice, *, by: str) -> Invoice:
     """A rejected invoice goes on, repaired, with its number; only one that another note has is given up. Raises NotNow."""
     with taken(invoice) as row:
         if row.status != Status.REJECTED:
-            raise NotNow("Só uma nota rejeitada é reemitida.")
+            raise NotNow(_("Só uma nota rejeitada é reemitida."))
         if row.problem_code == NUMBER_CODE:
             row.number, row.series, row.dps_id = None, None, ""
         note(row, Kind.PERSON, "Volta à fila.", by=by)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from django.db.models import Count, Q, QuerySet, Sum
+from django.utils.translation import gettext as _
 
 from billing.closing import MONTHS, tell_month
 from invoices.danfse import has_pdf
@@ -55,7 +56,7 @@ class MonthOfNotes:
 
     @property
     def short_name(self) -> str:
-        return MONTHS[self.month.month - 1]
+        return _(MONTHS[self.month.month - 1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def list_invoices(wanted: Wanted) -> Listing:
     if wanted.standing:
         found = found.filter(status__in=FILTERS[wanted.standing][1])
     if wanted.period:
-        year, _, month = wanted.period.partition("-")
+        year, _dash, month = wanted.period.partition("-")
         found = found.filter(month__year=int(year))
         found = found.filter(month__month=int(month)) if month else found
     start = (wanted.page - 1) * PAGE_SIZE
@@ -116,6 +117,6 @@ def periods() -> list[tuple[str, str]]:
     choices: list[tuple[str, str]] = []
     for month in visible().order_by("-month").values_list("month", flat=True).distinct():
         if not choices or not choices[-1][0].startswith(str(month.year)):
-            choices.append((str(month.year), f"Todo o ano de {month.year}"))
+            choices.append((str(month.year), _("Todo o ano de {year}").format(year=month.year)))
         choices.append((f"{month:%Y-%m}", tell_month(month)))
     return choices

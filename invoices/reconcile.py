@@ -20,8 +20,9 @@ from billing.models import ReconciliationRun
 from billing.money import CENTAVO
 from invoices.cutover import Eras, eras_of
 from invoices.dps.nfse import read_nfse
-from invoices.drafting import COVERED, due_of_top_up, half_up, last_due_month, told_nanos, waiting_closes, waiting_lots
+from invoices.drafting import due_of_top_up, half_up, last_due_month, told_nanos, waiting_closes, waiting_lots
 from invoices.errors import Incomplete
+from invoices.kept_texts import COVERED
 from invoices.models import Invoice, InvoiceLine, Issuer
 from invoices.sql import read_sql
 from invoices.terms import active_issuer

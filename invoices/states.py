@@ -13,6 +13,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
+from django.utils.translation import gettext as _
 
 from invoices.channels import Heard
 from invoices.errors import NotNow
@@ -82,7 +83,7 @@ def taken(invoice: Invoice) -> Iterator[Invoice]:
     with transaction.atomic():
         row = _locked(invoice.pk)
         if row.claimed_until is not None and row.claimed_until > clock.now():
-            raise NotNow("Esta nota está sendo processada agora. Tente de novo em um minuto.")
+            raise NotNow(_("Esta nota está sendo processada agora. Tente de novo em um minuto."))
         yield row
 
 

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import re
 
+from django.utils.translation import gettext
+
 from accounts.cities import city_of
 from accounts.models import Organization
 from invoices.dps.document import Taker
 from invoices.errors import Incomplete
+from invoices.kept_texts import FIELDS, keep_lack
 
-# The field of the form → how a person calls it.
-LABELS = {
-    "name": "razão social ou nome",
-    "tax_id": "CNPJ ou CPF",
-    "postal_code": "CEP",
-    "street": "logradouro",
-    "number": "número do endereço",
-    "district": "bairro",
-    "city": "cidade",
-    "state": "estado (UF)",
-}
 ADDRESS_NEEDED = ("postal_code", "street", "number", "district", "city", "state")  # a document can't do without (TCEndereco)
 _CEP = re.compile(r"[0-9]{8}", re.ASCII)
 
@@ -28,8 +20,7 @@ def taker_of(organization: Organization) -> Taker:
     """Raises Incomplete (TAKER), naming the first missing field ("taker.postal_code")."""
     missing = _missing(organization)
     if missing:
-        text = f"Para emitir a nota falta: {_listed([LABELS[name] for name in missing])}."
-        raise Incomplete(text, problem_code="TAKER", param=f"taker.{missing[0]}")
+        raise Incomplete(keep_lack(missing), problem_code="TAKER", param=f"taker.{missing[0]}")
     taker = Taker(tax_id=organization.tax_id, name=organization.name.strip(), email=organization.invoice_email)
     address = _address(organization)
     city = city_of(address.get("city", ""), address.get("state", ""))
@@ -43,8 +34,8 @@ def taker_of(organization: Organization) -> Taker:
 
 
 def missing_fields(organization: Organization) -> list[str]:
-    """What an invoice can't be issued without, in Portuguese, in the order of the form. Empty: nothing is missing."""
-    return [LABELS[name] for name in _missing(organization)]
+    """What an invoice can't be issued without, as its reader calls it, in the order of the form. Empty: nothing is missing."""
+    return [gettext(FIELDS[name]) for name in _missing(organization)]
 
 
 def _missing(organization: Organization) -> list[str]:
@@ -68,7 +59,3 @@ def _address(organization: Organization) -> dict[str, str]:
 
 def _digits(text: str) -> str:
     return re.sub(r"[\s.-]", "", text)
-
-
-def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} e {names[-1]}"

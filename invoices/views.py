@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -18,6 +19,7 @@ from invoices import archives, danfse, delivery, issuing
 from invoices.drafting import preview
 from invoices.errors import InvoiceError, NotNow
 from invoices.forms import FiscalForm
+from invoices.kept_texts import tell_kept
 from invoices.listing import list_invoices, periods, read_wanted, visible
 from invoices.models import FiscalProfile
 from invoices.standings import FILTERS, look_up_url, standing_of, story_of
@@ -37,7 +39,7 @@ def invoice_list(request: MemberRequest) -> HttpResponseBase:
     found, coming = list_invoices(wanted), preview(organization)
     context = {
         "nav": "notas", "wanted": wanted, "months": found.months, "has_next": found.has_next, "periods": periods(),
-        "standings": [(key, label) for key, (label, _) in FILTERS.items()],
+        "standings": [(key, label) for key, (label, _statuses) in FILTERS.items()],
         "may_mend": may(request.membership, "organization.fiscal"), "previous_page": wanted.page - 1, "next_page": wanted.page + 1,
         "next": coming, "next_month": tell_month(coming.month), "readers": delivery.readers_at(organization),
     }  # fmt: skip
@@ -50,6 +52,8 @@ def invoice_list(request: MemberRequest) -> HttpResponseBase:
 def invoice(request: MemberRequest, invoice_id: int) -> HttpResponseBase:
     found = get_object_or_404(visible().select_related("replaces", "issuer", "terms"), pk=invoice_id)
     lines = [(line, line.entry.created_at if line.entry else None) for line in found.lines.select_related("entry").order_by("id")]
+    for line, _paid_at in lines:
+        line.route_name = tell_kept(line.route_name)  # to be read, not to be saved
     context = {
         "nav": "notas", "invoice": found, "standing": standing_of(found), "steps": story_of(found), "lines": lines,
         "look_up_url": look_up_url(found), "city_url": danfse.city_url(found), "has_pdf": danfse.has_pdf(found),
@@ -103,7 +107,8 @@ def resend(request: MemberRequest, invoice_id: int) -> HttpResponse:
     except InvoiceError as refusal:
         messages.error(request, refusal.message)
     else:
-        messages.success(request, f"A nota vai por e-mail para {' e '.join(readers)} em instantes.")
+        told = _("A nota vai por e-mail para {readers} em instantes.")
+        messages.success(request, told.format(readers=_(" e ").join(readers)))
     return redirect("invoice", invoice_id)
 
 
@@ -117,12 +122,12 @@ def reissue(request: MemberRequest, invoice_id: int) -> HttpResponse:
     missing = missing_fields(request.membership.organization)
     try:
         if missing:
-            raise NotNow(f"Ainda falta: {', '.join(missing)}.")
+            raise NotNow(_("Ainda falta: {fields}.").format(fields=", ".join(missing)))
         issuing.reissue(found, by=request.user.email)
     except InvoiceError as refusal:
         messages.error(request, refusal.message)
     else:
-        messages.success(request, "A nota voltou para a fila. Ela sai com o mesmo número.")
+        messages.success(request, _("A nota voltou para a fila. Ela sai com o mesmo número."))
     return redirect("invoice", invoice_id)
 
 
@@ -136,7 +141,7 @@ def fiscal_data(request: MemberRequest) -> HttpResponseBase:
     form = FiscalForm(request.POST) if request.method == "POST" else FiscalForm.of(profile)
     if request.method == "POST" and form.is_valid():
         FiscalProfile.objects.update_or_create(organization=organization, defaults=form.cleaned_data)
-        messages.success(request, "Dados para notas salvos. Valem para as próximas notas.")
+        messages.success(request, _("Dados para notas salvos. Valem para as próximas notas."))
         return redirect("fiscal_data")
     context = {"nav": "notas", "form": form, "missing": missing_fields(organization)}
     return render(request, "invoices/fiscal_data.html", context)

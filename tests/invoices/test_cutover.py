@@ -17,7 +17,8 @@ from billing.money import BRL, CENTAVO
 from billing.refund_books import left_of
 from invoices import drafting
 from invoices.cutover import eras_of
-from invoices.drafting import COVERED, draft_due_months, draft_month, draft_top_up, draft_top_ups, half_up, waiting_lots
+from invoices.drafting import draft_due_months, draft_month, draft_top_up, draft_top_ups, half_up, waiting_lots
+from invoices.kept_texts import COVERED
 from invoices.models import Invoice, InvoiceLine, InvoicePolicy, Issuer
 from tests.examples import IS_LONG
 from tests.invoices.months import MONTHLY, TOP_UP, Past, make_issuer, moment, month_ago

@@ -15,8 +15,9 @@ from django.db import connections
 
 from accounts.models import Organization
 from invoices import danfse, delivery
-from invoices.delivery import ASKED, ATTEMPTS_MAX, LEASE, RESENDS_PER_HOUR_MAX, RETRY_MINUTES, claim, deliver, deliver_due, resend
+from invoices.delivery import ATTEMPTS_MAX, LEASE, RESENDS_PER_HOUR_MAX, RETRY_MINUTES, claim, deliver, deliver_due, resend
 from invoices.errors import NotNow
+from invoices.kept_texts import ASKED
 from invoices.models import FiscalProfile, Invoice, InvoiceEvent
 from tests.cast import Cast, make_cast
 from tests.invoices.papers import make_invoice, make_note
