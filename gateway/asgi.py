@@ -100,15 +100,6 @@ CALLS_MAX: int = settings.GATEWAY_CALLS_MAX  # Django's settings are dear to ask
 process = GatewayProcess()
 
 
-async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "http":
-        await serve(Exchange(scope, receive, send))
-    elif scope["type"] == "lifespan":
-        await live(receive, send)
-    else:
-        await send({"type": "websocket.close", "code": 1008})
-
-
 async def live(receive: Receive, send: Send) -> None:
     """The server's start and end."""
     while True:
@@ -123,12 +114,19 @@ async def live(receive: Receive, send: Send) -> None:
             return
 
 
-async def serve(exchange: Exchange) -> None:
-    """One request. Whatever goes wrong inside leaves as OpenAI's JSON."""
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """One request. Whatever goes wrong inside leaves as OpenAI's JSON.
+
+    The walk from here to the upstream is of few coroutines, since each that waits is gone through again when the wait ends: what
+    only chooses the next step gives that step's awaitable."""
+    if scope["type"] != "http":
+        await (live(receive, send) if scope["type"] == "lifespan" else send({"type": "websocket.close", "code": 1008}))
+        return
+    exchange = Exchange(scope, receive, send)
     context = exchange.context
     process.contexts.add(context)
     try:
-        await exchange.send_reply(await answer(exchange))
+        await exchange.send_reply(await choose(exchange))
     except GatewayError as error:
         await exchange.send_error(error)
     except ClientGone:
@@ -154,8 +152,8 @@ async def serve(exchange: Exchange) -> None:
         context.let_go()
 
 
-async def answer(exchange: Exchange) -> Reply:
-    """Who calls, what for. Raises GatewayError, ClientGone."""
+def choose(exchange: Exchange) -> Awaitable[Reply]:
+    """Who calls, what for. Raises GatewayError; what it gives raises ClientGone too."""
     path: str = exchange.scope["path"]
     method: str = exchange.scope["method"]
     if len(path) > 1 and path[-1] == "/":
@@ -166,17 +164,29 @@ async def answer(exchange: Exchange) -> Reply:
         exchange.context.headers.append((b"request-id", exchange.context.id.encode()))
     parent = PARENTS.get(path)
     if parent is None:
-        return await answer_resource(exchange, path, method)
+        return answer_resource(exchange, path, method)
     if method != "POST":
-        if (preflight := cors.answer_preflight(exchange, path)) is not None:
-            return preflight
-        raise wrong_method(method)
+        return answer_preflight(exchange, path, method)
     exchange.surface = SURFACES.get(path, exchange.surface)
-    caller = recognize(exchange) or await admit(exchange)
+    caller = recognize(exchange)
+    return answer_stranger(exchange, path, parent) if caller is None else answer_caller(exchange, caller, path, parent)
+
+
+async def answer_preflight(exchange: Exchange, path: str, method: str) -> Reply:
+    if (preflight := cors.answer_preflight(exchange, path)) is None:
+        raise wrong_method(method)
+    return preflight
+
+
+async def answer_stranger(exchange: Exchange, path: str, parent: Parent) -> Reply:
+    """A key that is not in memory: the database may know it."""
+    return await answer_caller(exchange, await authenticate(exchange), path, parent)
+
+
+def answer_caller(exchange: Exchange, caller: Caller, path: str, parent: Parent) -> Awaitable[Reply]:
     if wants_keeping(exchange.headers, caller):
-        keeper = open_keeper(exchange, caller, path)
-        return await keeper.run(exchange, partial(ask_parent, exchange, caller, parent))
-    return await ask_parent(exchange, caller, parent)
+        return open_keeper(exchange, caller, path).run(exchange, partial(ask_parent, exchange, caller, parent))
+    return ask_parent(exchange, caller, parent)
 
 
 def open_keeper(exchange: Exchange, caller: Caller, path: str, *, is_admitted: bool = False) -> Keeper:

@@ -27,7 +27,8 @@ from gateway.catalog import Catalog
 from gateway.chat import Turn, ask_chat, hold_chat, open_chat, plan_chat
 from gateway.circuit import Circuits
 from gateway.credentials import Credentials
-from gateway.errors import BadRequest, as_openai
+from gateway.error_bodies import as_openai
+from gateway.errors import BadRequest
 from gateway.lanes import Settled
 from gateway.metering import Bound, OpenCall, open_at
 from gateway.parsing import parse_embeddings, wrong_type

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -71,7 +71,10 @@ async def complete_chat(process: GatewayProcess, context: CallContext, caller: C
         composed, answer = await ask_in_turn(
             process, open_call, plan, compose=turn.compose, ask=partial(ask_chat, process, open_call, surface)
         )
-        return await answer_chat(process, open_call, surface, composed, answer)
+        open_call.dropped = (*composed.call.dropped, *composed.request.dropped)
+        if isinstance(answer, tuple):
+            return begin_stream(process, open_call, composed.call, surface, *answer)
+        return await finish_whole(process, open_call, composed.call, surface, answer)
     except BaseException as error:
         await end_undelivered(process, open_call, error)
         raise
@@ -179,26 +182,21 @@ async def hold_chat(process: GatewayProcess, open_call: OpenCall, call: ChatCall
     open_call.output_tokens = bounds[0].output_tokens
 
 
-async def ask_chat(
+def ask_chat(
     process: GatewayProcess, open_call: OpenCall, surface: Surface, candidate: Candidate, composed: Composed
-) -> tuple[Composed, ChatAnswer | tuple[Relay, bytes]]:
+) -> Awaitable[tuple[Composed, ChatAnswer | tuple[Relay, bytes]]]:
     """One attempt: a whole answer, or a stream with its first frames. Raises UpstreamError, ClientGone."""
-    call, request = composed.call, composed.request
     dialect = dialect_for(surface, candidate.deployment)
-    if not call.is_stream:
-        return composed, await ask_whole(process, open_call, dialect, request)
-    shaper = NativeShaper(surface) if surface.native(candidate.deployment) else surface.open_shaper(call, candidate.route)
-    return composed, await start_stream(process, open_call, call, dialect, request, shaper)
+    if not composed.call.is_stream:
+        return ask_whole(process, open_call, dialect, composed)
+    is_native = surface.native(candidate.deployment) is not None
+    shaper = NativeShaper(surface) if is_native else surface.open_shaper(composed.call, candidate.route)
+    return start_stream(process, open_call, dialect, composed, shaper)
 
 
-async def answer_chat(
-    process: GatewayProcess, open_call: OpenCall, surface: Surface, composed: Composed, answer: ChatAnswer | tuple[Relay, bytes]
+def begin_stream(
+    process: GatewayProcess, open_call: OpenCall, call: ChatCall, surface: Surface, relay: Relay, first: bytes
 ) -> Reply:
-    call = composed.call
-    open_call.dropped = (*call.dropped, *composed.request.dropped)
-    if not isinstance(answer, tuple):
-        return await finish_whole(process, open_call, call, surface, answer)
-    relay, first = answer
     open_call.first_token_ns = time.monotonic_ns() - open_call.context.started_ns
     headers = [*STREAM_HEADERS, *answer_headers(open_call)]
     frames = relay_frames(process, open_call, call, surface, relay, first)
@@ -206,10 +204,12 @@ async def answer_chat(
 
 
 # ── Whole answers ────────────────────────────────────────────────────────────────────────────────────────────────────
-async def ask_whole(process: GatewayProcess, open_call: OpenCall, dialect: Dialect, request: UpstreamRequest) -> ChatAnswer:
+async def ask_whole(
+    process: GatewayProcess, open_call: OpenCall, dialect: Dialect, composed: Composed
+) -> tuple[Composed, ChatAnswer]:
     """One attempt, read to its end. Raises UpstreamError, ClientGone."""
     assert open_call.deployment is not None
-    exchange = await process.upstream.begin(request, open_call.context)
+    exchange = await process.upstream.begin(composed.request, open_call.context)
     try:
         upstream = exchange.answer
         if upstream.status != 200:
@@ -222,7 +222,7 @@ async def ask_whole(process: GatewayProcess, open_call: OpenCall, dialect: Diale
         has_others = open_call.has_others
         if has_others is not None and has_others("content_policy"):  # else what came is the answer
             raise filtered()
-    return answer
+    return composed, answer
 
 
 async def finish_whole(process: GatewayProcess, open_call: OpenCall, call: ChatCall, surface: Surface, answer: ChatAnswer) -> Reply:
@@ -251,11 +251,11 @@ async def finish_whole(process: GatewayProcess, open_call: OpenCall, call: ChatC
 
 # ── Streams ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 async def start_stream(
-    process: GatewayProcess, open_call: OpenCall, call: ChatCall, dialect: Dialect, request: UpstreamRequest, shaper: Shaper
-) -> tuple[Relay, bytes]:
+    process: GatewayProcess, open_call: OpenCall, dialect: Dialect, composed: Composed, shaper: Shaper
+) -> tuple[Composed, tuple[Relay, bytes]]:
     """One attempt up to its first frames. Raises UpstreamError, ClientGone."""
     assert open_call.deployment is not None
-    exchange = await process.upstream.begin(request, open_call.context, first_seconds=patience_of(open_call))
+    exchange = await process.upstream.begin(composed.request, open_call.context, first_seconds=patience_of(open_call))
     try:
         answer = exchange.answer
         if answer.status != 200:
@@ -263,10 +263,10 @@ async def start_stream(
             raise dialect.read_error(answer.status, answer.retry_after, body, open_call.deployment)
         if not answer.content_type.startswith(dialect.stream_type):
             raise malformed("The provider's answer is not an event stream.")
-        relay = Relay(exchange, dialect, call, shaper)
+        relay = Relay(exchange, dialect, composed.call, shaper)
         first = await relay.first()
         exchange.note_first()
-        return relay, first
+        return composed, (relay, first)
     except BaseException:
         exchange.close()
         raise

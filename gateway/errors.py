@@ -1,4 +1,4 @@
-"""Every refusal of the hot path, in OpenAI's shape: Portuguese unless the caller asks for English.
+"""Every refusal of the hot path: Portuguese unless the caller asks for English. `error_bodies` shapes them.
 
 No message holds a host, a stack, a key or an organization's id: what an upstream says is cleaned by `scrub` first.
 """
@@ -8,8 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import msgspec
 
 from tokia.errors import TokiaError
 
@@ -196,24 +194,6 @@ def internal_error() -> GatewayError:
     error = GatewayError("Erro interno. Já fomos avisados.", "Internal error.", code="internal_error", status=500)
     error.type = "api_error"
     return error
-
-
-def as_openai(error: TokiaError, *, is_english: bool = False) -> bytes:
-    """The body `{"error": {...}}` of a refusal. Inside, since OpenAI's SDKs keep nothing else, also the usage of what came."""
-    message = error.english if is_english and isinstance(error, GatewayError) else error.message
-    shown: dict[str, Any] = {
-        "message": message,
-        "type": error.type if isinstance(error, GatewayError) else "api_error",
-        "param": error.param,
-        "code": error.code,
-    }
-    if isinstance(error, GatewayError) and error.usage_raw:
-        shown["usage"] = msgspec.Raw(error.usage_raw)
-    if isinstance(error, GatewayError) and error.previous_errors:
-        shown["previous_errors"] = error.previous_errors
-    if isinstance(error, BudgetExceeded) and error.budget_raw:
-        shown["budget"] = msgspec.Raw(error.budget_raw)
-    return msgspec.json.encode({"error": shown})
 
 
 def scrub(text: str, *, secrets: tuple[str, ...] = ()) -> str:

@@ -132,11 +132,8 @@ class Exchange:
             self.context.interrupt()
 
     # ── Out ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-    async def send_reply(self, reply: Reply) -> None:
-        if reply.frames is None:
-            await self._send_whole(reply.status, reply.headers, reply.body)
-        else:
-            await self._send_frames(reply)
+    def send_reply(self, reply: Reply) -> Awaitable[None]:
+        return self._send_whole(reply.status, reply.headers, reply.body) if reply.frames is None else self._send_frames(reply)
 
     async def send_error(self, error: GatewayError) -> None:
         """JSON with the status; in a stream that was begun for the sake of keep-alive, an event."""

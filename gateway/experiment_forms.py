@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
 
 from gateway.experiments import (
     ARMS_MAX,
@@ -27,11 +28,11 @@ LETTERS = "ABCD"
 class ExperimentForm(forms.Form):
     """A name, the model that calls name, and ARMS_MAX rows of which those with a model count: no script is needed to add one."""
 
-    name = forms.CharField(label="Nome", max_length=NAME_MAX, help_text="Para reconhecer depois: “Resumo mais barato?”.")
+    name = forms.CharField(label=_("Nome"), max_length=NAME_MAX, help_text=_("Para reconhecer depois: “Resumo mais barato?”."))
     model = forms.CharField(
-        label="Quando pedem o modelo",
+        label=_("Quando pedem o modelo"),
         max_length=MODEL_MAX,
-        help_text="O nome que o seu código já manda em “model”. Ele não muda; só quem responde muda.",
+        help_text=_("O nome que o seu código já manda em “model”. Ele não muda; só quem responde muda."),
     )
 
     def __init__(self, data: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
@@ -42,14 +43,16 @@ class ExperimentForm(forms.Form):
         choices = [("", "—"), *((route.name, route.name) for route in routes_for_arms())]
         for number in range(1, ARMS_MAX + 1):
             letter, is_needed = LETTERS[number - 1], number <= ARMS_MIN
-            label = forms.CharField(label="Rótulo", max_length=LABEL_MAX, required=False)
-            label.widget.attrs.update({"placeholder": letter, "autocomplete": "off", "aria-label": f"Rótulo do lado {letter}"})
+            label = forms.CharField(label=_("Rótulo"), max_length=LABEL_MAX, required=False)
+            told = _("Rótulo do lado {letter}").format(letter=letter)
+            label.widget.attrs.update({"placeholder": letter, "autocomplete": "off", "aria-label": told})
             route = forms.ChoiceField(
-                label="Modelo", choices=choices, required=is_needed, error_messages={"required": "Escolha um modelo."}
+                label=_("Modelo"), choices=choices, required=is_needed, error_messages={"required": _("Escolha um modelo.")}
             )
-            route.widget.attrs["aria-label"] = f"Modelo do lado {letter}"
-            weight = forms.IntegerField(label="Peso", min_value=1, max_value=WEIGHT_MAX, required=False)
-            weight.widget.attrs.update({"inputmode": "numeric", "placeholder": "50", "aria-label": f"Peso do lado {letter}"})
+            route.widget.attrs["aria-label"] = _("Modelo do lado {letter}").format(letter=letter)
+            weight = forms.IntegerField(label=_("Peso"), min_value=1, max_value=WEIGHT_MAX, required=False)
+            told = _("Peso do lado {letter}").format(letter=letter)
+            weight.widget.attrs.update({"inputmode": "numeric", "placeholder": "50", "aria-label": told})
             self.fields |= {f"label-{number}": label, f"route-{number}": route, f"weight-{number}": weight}
 
     @classmethod

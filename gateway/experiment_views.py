@@ -8,6 +8,8 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.roles import MemberRequest, may, requires
@@ -21,15 +23,15 @@ from gateway.models import Experiment
 
 NAV = "experimentos"
 BADGES = {
-    Experiment.Status.DRAFT: ("neutral", "Rascunho"),
-    Experiment.Status.RUNNING: ("success", "Em andamento"),
-    Experiment.Status.ENDED: ("info", "Encerrado"),
+    Experiment.Status.DRAFT: ("neutral", gettext_lazy("Rascunho")),
+    Experiment.Status.RUNNING: ("success", gettext_lazy("Em andamento")),
+    Experiment.Status.ENDED: ("info", gettext_lazy("Encerrado")),
 }
 VERDICT_BADGES = {
-    "better": ("success", "Melhor"),
-    "worse": ("error", "Pior"),
-    "same": ("neutral", "Sem diferença clara"),
-    "early": ("warning", "Cedo"),
+    "better": ("success", gettext_lazy("Melhor")),
+    "worse": ("error", gettext_lazy("Pior")),
+    "same": ("neutral", gettext_lazy("Sem diferença clara")),
+    "early": ("warning", gettext_lazy("Cedo")),
 }
 
 
@@ -57,7 +59,7 @@ def draft(request: MemberRequest) -> HttpResponseBase:
             form.refuse(refusal)
         else:
             return redirect("experiment", experiment.pk)
-    return _form_page(request, form, title="Novo experimento")
+    return _form_page(request, form, title=_("Novo experimento"))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -66,7 +68,7 @@ def change(request: MemberRequest, experiment_id: int) -> HttpResponseBase:
     experiment = get_object_or_404(Experiment.objects, pk=experiment_id)
     form = ExperimentForm(request.POST) if request.method == "POST" else ExperimentForm.of(experiment)
     if experiment.status != Experiment.Status.DRAFT:
-        messages.error(request, "Só um rascunho pode mudar: os lados ficam fixos desde o início.")
+        messages.error(request, _("Só um rascunho pode mudar: os lados ficam fixos desde o início."))
         return redirect("experiment", experiment.pk)
     if request.method == "POST" and form.is_valid():
         typed = form.cleaned_data
@@ -76,7 +78,7 @@ def change(request: MemberRequest, experiment_id: int) -> HttpResponseBase:
             form.refuse(refusal)
         else:
             return redirect("experiment", experiment.pk)
-    return _form_page(request, form, title="Mudar o experimento", experiment=experiment)
+    return _form_page(request, form, title=_("Mudar o experimento"), experiment=experiment)
 
 
 def _form_page(request: MemberRequest, form: ExperimentForm, *, title: str, experiment: Experiment | None = None) -> HttpResponse:
@@ -113,7 +115,7 @@ def detail(request: MemberRequest, experiment_id: int) -> HttpResponseBase:
 @requires("experiments.manage")
 def start(request: MemberRequest, experiment_id: int) -> HttpResponseBase:
     experiment = get_object_or_404(Experiment.objects, pk=experiment_id)
-    told = "Experimento iniciado. Em até 2 segundos as chamadas são divididas."
+    told = _("Experimento iniciado. Em até 2 segundos as chamadas são divididas.")
     return _move(request, experiment, experiments.start_experiment, told)
 
 
@@ -121,8 +123,8 @@ def start(request: MemberRequest, experiment_id: int) -> HttpResponseBase:
 @requires("experiments.manage")
 def end(request: MemberRequest, experiment_id: int) -> HttpResponseBase:
     experiment = get_object_or_404(Experiment.objects, pk=experiment_id)
-    told = f"Experimento encerrado. Chamadas a {experiment.model} voltam a ser respondidas por ele."
-    return _move(request, experiment, experiments.end_experiment, told)
+    told = _("Experimento encerrado. Chamadas a {model} voltam a ser respondidas por ele.")
+    return _move(request, experiment, experiments.end_experiment, told.format(model=experiment.model))
 
 
 def _move(request: MemberRequest, experiment: Experiment, move: Callable[[Experiment], object], told: str) -> HttpResponseBase:
@@ -144,26 +146,26 @@ def delete(request: MemberRequest, experiment_id: int) -> HttpResponseBase:
     except ExperimentRefused as refusal:
         messages.error(request, refusal.message)
         return redirect("experiment", experiment.pk)
-    messages.success(request, "Rascunho excluído.")
+    messages.success(request, _("Rascunho excluído."))
     return redirect("experiments")
 
 
 @require_safe
 @requires("usage.read")
 def results_csv(request: MemberRequest, experiment_id: int) -> HttpResponseBase:
-    """One row per side."""
+    """One row per side. A file is Portuguese, whoever asks for it."""
     experiment = get_object_or_404(Experiment.objects, pk=experiment_id)
     results = results_of(experiment)
     if results is None:
-        messages.error(request, "Há chamadas demais para somar agora. Tente de novo mais tarde.")
+        messages.error(request, _("Há chamadas demais para somar agora. Tente de novo mais tarde."))
         return redirect("experiment", experiment.pk)
     return sheet(f"experimento-{experiment.pk}", _sheet_rows(results))
 
 
 def _sheet_rows(results: Results) -> Iterator[list[str]]:
-    yield [heading for heading, _ in _columns(results.arms[0])] if results.arms else []
+    yield [heading for heading, _value in _columns(results.arms[0])] if results.arms else []
     for arm in results.arms:
-        yield [value for _, value in _columns(arm)]
+        yield [value for _heading, value in _columns(arm)]
 
 
 def _columns(arm: ArmResult) -> list[tuple[str, str]]:

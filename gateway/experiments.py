@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
+from django.utils.translation import gettext as _
 
 from accounts.models import Organization, User
 from billing.pricebooks import price_lists
@@ -50,7 +51,8 @@ def draft_experiment(
         if organization is not None:
             Organization.objects.select_for_update().get(pk=organization.pk)  # so that two at once don't pass the limit
             if Experiment.everywhere.filter(organization=organization).count() >= EXPERIMENTS_MAX:
-                raise ExperimentRefused(f"A empresa já tem {EXPERIMENTS_MAX} experimentos. Exclua rascunhos antes de criar outro.")
+                told = _("A empresa já tem {most} experimentos. Exclua rascunhos antes de criar outro.")
+                raise ExperimentRefused(told.format(most=EXPERIMENTS_MAX))
         experiment = Experiment(organization=organization, created_by=by)
         _set(experiment, name=name, model=model, arms=arms)
     return experiment
@@ -59,7 +61,12 @@ def draft_experiment(
 def change_draft(experiment: Experiment, *, name: str, model: str, arms: Sequence[ArmDraft]) -> None:
     """Everything anew. Raises ExperimentRefused."""
     with transaction.atomic():
-        _set(_lock(experiment, Experiment.Status.DRAFT, "mudar"), name=name, model=model, arms=arms)
+        _set(
+            _lock(experiment, Experiment.Status.DRAFT, _("Não dá para mudar: o experimento {state}.")),
+            name=name,
+            model=model,
+            arms=arms,
+        )
     experiment.refresh_from_db()
 
 
@@ -70,7 +77,7 @@ def start_experiment(experiment: Experiment) -> None:
             # One start at a time: two names of one model are no duplicate to the database.
             if experiment.organization_id is not None:
                 Organization.objects.select_for_update().get(pk=experiment.organization_id)
-            locked = _lock(experiment, Experiment.Status.DRAFT, "iniciar")
+            locked = _lock(experiment, Experiment.Status.DRAFT, _("Não dá para iniciar: o experimento {state}."))
             check_model(locked.model)
             arms = list(ExperimentArm.everywhere.filter(experiment=locked).select_related("route"))
             check_arms([ArmDraft(arm.route.name, arm.weight, arm.label) for arm in arms])
@@ -80,7 +87,8 @@ def start_experiment(experiment: Experiment) -> None:
             if rival is not None:
                 raise _running_already(rival.name, rival.model)
             if locked.organization_id is not None and running.count() >= RUNNING_MAX:
-                raise ExperimentRefused(f"Já há {RUNNING_MAX} experimentos em andamento. Encerre um antes de iniciar outro.")
+                told = _("Já há {most} experimentos em andamento. Encerre um antes de iniciar outro.")
+                raise ExperimentRefused(told.format(most=RUNNING_MAX))
             locked.status, locked.started_at = Experiment.Status.RUNNING, clock.now()
             locked.save(update_fields=["status", "started_at"])
     except IntegrityError as error:  # somebody started another at the same instant
@@ -93,7 +101,7 @@ def start_experiment(experiment: Experiment) -> None:
 def end_experiment(experiment: Experiment) -> None:
     """For ever: calls go where they went before, and the results stay. Raises ExperimentRefused."""
     with transaction.atomic():
-        locked = _lock(experiment, Experiment.Status.RUNNING, "encerrar")
+        locked = _lock(experiment, Experiment.Status.RUNNING, _("Não dá para encerrar: o experimento {state}."))
         locked.status, locked.ended_at = Experiment.Status.ENDED, clock.now()
         locked.save(update_fields=["status", "ended_at"])
     experiment.refresh_from_db()
@@ -102,7 +110,7 @@ def end_experiment(experiment: Experiment) -> None:
 def delete_draft(experiment: Experiment) -> None:
     """Raises ExperimentRefused for what has begun: its results are part of the books."""
     with transaction.atomic():
-        _lock(experiment, Experiment.Status.DRAFT, "excluir").delete()
+        _lock(experiment, Experiment.Status.DRAFT, _("Não dá para excluir: o experimento {state}.")).delete()
 
 
 # ── What may be chosen ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -122,26 +130,26 @@ def models_to_name() -> list[str]:
     """The names that a call may use and an experiment may split: virtual models, chat models, and their other names."""
     routes = routes_for_arms().values_list("name", "aliases")
     rules = list(RoutingRule.objects.filter(is_active=True).values_list("name", flat=True))
-    return rules + [name for name, _ in routes] + sorted(alias for _, aliases in routes for alias in aliases)
+    return rules + [name for name, _aliases in routes] + sorted(alias for _name, aliases in routes for alias in aliases)
 
 
 # ── Rules ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-def _lock(experiment: Experiment, status: str, verb: str) -> Experiment:
-    """The row as it stands, for this transaction. Raises ExperimentRefused where it is in another state (or gone)."""
+def _lock(experiment: Experiment, status: str, refusal: str) -> Experiment:
+    """The row as it stands, for this transaction. Raises ExperimentRefused where it is in another state (or gone). `refusal`:
+    what to say then, with a place for {state}."""
     locked = Experiment.everywhere.select_for_update(of=("self",)).filter(pk=experiment.pk).first()
     if locked is None:
-        raise ExperimentRefused("Este experimento não existe mais.")
+        raise ExperimentRefused(_("Este experimento não existe mais."))
     if locked.status != status:
-        state = Experiment.Status(locked.status)
-        told = {"draft": "ainda é um rascunho", "running": "já está em andamento", "ended": "já foi encerrado"}[state]
-        raise ExperimentRefused(f"Não dá para {verb}: o experimento {told}.")
+        states = {"draft": _("ainda é um rascunho"), "running": _("já está em andamento"), "ended": _("já foi encerrado")}
+        raise ExperimentRefused(refusal.format(state=states[Experiment.Status(locked.status)]))
     return locked
 
 
 def _set(experiment: Experiment, *, name: str, model: str, arms: Sequence[ArmDraft]) -> None:
     name, model = name.strip(), model.strip()
     if not name or len(name) > NAME_MAX:
-        raise ExperimentRefused(f"Dê um nome de até {NAME_MAX} caracteres.", param="name")
+        raise ExperimentRefused(_("Dê um nome de até {most} caracteres.").format(most=NAME_MAX), param="name")
     check_model(model)
     arms = [ArmDraft(arm.route_name.strip(), arm.weight, arm.label.strip() or "ABCD"[place % 4]) for place, arm in enumerate(arms)]
     routes = check_arms(arms)
@@ -157,29 +165,33 @@ def check_model(model: str) -> None:
     """It is a name that a chat call may use. Raises ExperimentRefused."""
     route = Route.objects.filter(Q(name=model) | Q(aliases__contains=[model]), is_active=True).first()
     if route is None and not RoutingRule.objects.filter(name=model, is_active=True).exists():
-        raise ExperimentRefused(f"O modelo “{model[:100]}” não existe. Use um nome do catálogo.", param="model")
+        told = _("O modelo “{model}” não existe. Use um nome do catálogo.")
+        raise ExperimentRefused(told.format(model=model[:100]), param="model")
     if route is not None and route.surface != Route.Surface.CHAT:
-        raise ExperimentRefused(f"“{model}” não é um modelo de chat; só chamadas de chat podem ser divididas.", param="model")
+        told = _("“{model}” não é um modelo de chat; só chamadas de chat podem ser divididas.")
+        raise ExperimentRefused(told.format(model=model), param="model")
 
 
 def check_arms(arms: Sequence[ArmDraft]) -> dict[str, Route]:
     """Their routes by name. Raises ExperimentRefused."""
     if not ARMS_MIN <= len(arms) <= ARMS_MAX:
-        raise ExperimentRefused(f"Um experimento compara de {ARMS_MIN} a {ARMS_MAX} lados.", param="arms")
+        told = _("Um experimento compara de {least} a {most} lados.")
+        raise ExperimentRefused(told.format(least=ARMS_MIN, most=ARMS_MAX), param="arms")
     routes = {route.name: route for route in routes_for_arms().filter(name__in=[arm.route_name for arm in arms])}
     for number, arm in enumerate(arms, 1):
         param = f"arm-{number}"
         if arm.route_name not in routes:
-            raise ExperimentRefused(f"“{arm.route_name[:100]}” não é um modelo de chat à venda agora.", param=param)
+            told = _("“{model}” não é um modelo de chat à venda agora.")
+            raise ExperimentRefused(told.format(model=arm.route_name[:100]), param=param)
         if not 1 <= arm.weight <= WEIGHT_MAX:
-            raise ExperimentRefused(f"O peso vai de 1 a {WEIGHT_MAX}.", param=param)
+            raise ExperimentRefused(_("O peso vai de 1 a {most}.").format(most=WEIGHT_MAX), param=param)
         if len(arm.label) > LABEL_MAX:
-            raise ExperimentRefused(f"O rótulo tem até {LABEL_MAX} caracteres.", param=param)
+            raise ExperimentRefused(_("O rótulo tem até {most} caracteres.").format(most=LABEL_MAX), param=param)
         others = arms[: number - 1]
         if arm.label.casefold() in {other.label.casefold() for other in others}:
-            raise ExperimentRefused(f"Dois lados se chamam “{arm.label}”.", param=param)
+            raise ExperimentRefused(_("Dois lados se chamam “{label}”.").format(label=arm.label), param=param)
         if arm.route_name in {other.route_name for other in others}:
-            raise ExperimentRefused("Dois lados com o mesmo modelo não comparam nada.", param=param)
+            raise ExperimentRefused(_("Dois lados com o mesmo modelo não comparam nada."), param=param)
     return routes
 
 
@@ -190,5 +202,8 @@ def _names_of(model: str) -> list[str]:
 
 
 def _running_already(name: str, model: str) -> ExperimentRefused:
-    which = f"“{name}” já divide" if name else "Outro experimento já divide"
-    return ExperimentRefused(f"{which} as chamadas a {model}. Encerre-o antes de iniciar este.", param="model")
+    if name:
+        told = _("“{name}” já divide as chamadas a {model}. Encerre-o antes de iniciar este.")
+    else:
+        told = _("Outro experimento já divide as chamadas a {model}. Encerre-o antes de iniciar este.")
+    return ExperimentRefused(told.format(name=name, model=model), param="model")

@@ -44,10 +44,11 @@ return {grant, taken + grant}
 class Bucket:
     """A limit's minute in this process."""
 
-    __slots__ = ("filling", "is_local", "left", "limit", "minute", "refused", "refused_until", "taken", "waited_for")
+    __slots__ = ("filling", "is_local", "left", "limit", "minute", "most", "refused", "refused_until", "taken", "waited_for")
 
     def __init__(self, limit: Limit, minute: int) -> None:
         self.limit, self.minute = limit, minute
+        self.most = b"%d" % limit.most  # as a header tells it
         self.left = 0  # granted and not yet spent; negative: spent beyond the grants
         self.taken = 0  # by all processes, at the last answer
         self.is_local = False  # granted by ourselves, without Valkey
@@ -92,25 +93,21 @@ class Limits:
     # ── In ───────────────────────────────────────────────────────────────────────────────────────────────────────────
     async def admit(self, caller: Caller, headers: Headers) -> None:
         """Spend one request, and append the x-ratelimit headers. Raises RateLimited with the seconds to wait."""
-        if len(caller.rates) == 1 and self._spend_one(caller.rates[0], headers):
-            return
         now = time.time()
         minute = int(now // WINDOW_SECONDS)
         needs = [(self._bucket(limit, minute), 1) for limit in caller.rates if limit.unit == "requests"]
         await self._fill(needs, headers)
         for bucket, _ in needs:
             bucket.left -= 1
-        headers.extend(_headers(needs, now))
+        headers.extend(_headers([bucket for bucket, _ in needs], now))
 
     async def admit_call(self, caller: Caller, context: CallContext, *, tokens: int = 0) -> None:
         """The same for a call of a model, which takes `tokens` by estimate, and a seat for as long as it lasts: `close` gives back.
 
         Raises RateLimited."""
-        if not caller.seats and len(caller.rates) == 1:  # of requests, as most
-            if not self._spend_one(caller.rates[0], context.headers):
-                await self.admit(caller, context.headers)
-            return
         now = time.time()
+        if not caller.seats and self._spend_at_once(caller, context, tokens, now):  # as most calls
+            return
         minute = int(now // WINDOW_SECONDS)
         needs = [(self._bucket(limit, minute), tokens if limit.unit == "tokens" else 1) for limit in caller.rates]
         try:
@@ -120,22 +117,31 @@ class Limits:
         except BaseException:
             self._seats.leave(caller.seats, context.id)
             raise
-        for bucket, need in needs:
-            bucket.left -= need
-        taken = [bucket for bucket, _ in needs if bucket.limit.unit == "tokens"]
+        self._spend([bucket for bucket, _ in needs], caller, context, tokens, now)
+
+    def _spend_at_once(self, caller: Caller, context: CallContext, tokens: int, now: float) -> bool:
+        """What a call takes, where this process has it of each limit; else nothing is spent."""
+        minute = int(now // WINDOW_SECONDS)
+        buckets: list[Bucket] = []
+        for limit in caller.rates:
+            bucket = self._buckets.get(limit)
+            if bucket is None or bucket.minute != minute or bucket.left < (tokens if limit.unit == "tokens" else 1):
+                return False
+            buckets.append(bucket)
+        self._spend(buckets, caller, context, tokens, now)
+        return True
+
+    def _spend(self, buckets: list[Bucket], caller: Caller, context: CallContext, tokens: int, now: float) -> None:
+        taken: list[Bucket] = []
+        for bucket in buckets:
+            if bucket.limit.unit == "tokens":
+                bucket.left -= tokens
+                taken.append(bucket)
+            else:
+                bucket.left -= 1
         if taken or caller.seats:
             context.ticket = Ticket(tokens, taken, context.id, caller.seats)
-        context.headers.extend(_headers(needs, now))
-
-    def _spend_one(self, limit: Limit, headers: Headers) -> bool:
-        """A request of a limit's minute, where this process has one left."""
-        now = time.time()
-        bucket = self._buckets.get(limit)
-        if bucket is None or bucket.left <= 0 or bucket.minute != int(now // WINDOW_SECONDS):
-            return False
-        bucket.left -= 1
-        headers += _tell(bucket, now)
-        return True
+        context.headers.extend(_headers(buckets, now))
 
     def is_spent(self, caller: Caller) -> bool:
         """`admit` would refuse right now; nothing is spent, and nobody is asked."""
@@ -217,7 +223,7 @@ class Limits:
         refusing, *_ = await asyncio.gather(self._seats.take(caller.seats, context.id), *ahead)
         if refusing is None:
             return
-        context.headers.extend(_headers(needs, time.time()))
+        context.headers.extend(_headers([bucket for bucket, _ in needs], time.time()))
         whose, english = WHOSE[refusing.scope]
         raise RateLimited(
             f"Limite de {refusing.most} chamadas ao mesmo tempo {whose} atingido. Espere uma terminar e tente de novo.",
@@ -263,7 +269,7 @@ def _name(bucket: Bucket) -> str:
 def _refusal(bucket: Bucket, need: int, needs: list[tuple[Bucket, int]], headers: Headers) -> RateLimited:
     now = time.time()
     wait = int((bucket.minute + 1) * WINDOW_SECONDS - now) + 1
-    shown = [(other, needed) for other, needed in needs if other is bucket or other.limit.unit != bucket.limit.unit]
+    shown = [other for other, _ in needs if other is bucket or other.limit.unit != bucket.limit.unit]
     headers.extend(_headers(shown, now))
     most, (whose, english), (units, units_english) = bucket.limit.most, WHOSE[bucket.limit.scope], UNITS[bucket.limit.unit]
     if need > most:  # at any time: the SDK need not try again
@@ -280,25 +286,24 @@ def _refusal(bucket: Bucket, need: int, needs: list[tuple[Bucket, int]], headers
     )
 
 
-def _headers(needs: list[tuple[Bucket, int]], now: float) -> Headers:
+def _headers(buckets: list[Bucket], now: float) -> Headers:
     """Of each unit the limit that is nearest to its end."""
-    if len(needs) == 1:
-        return _tell(needs[0][0], now)
-    nearest: dict[str, Bucket] = {}
-    for bucket, _ in needs:
-        unit = bucket.limit.unit
-        if unit not in nearest or bucket.remaining < nearest[unit].remaining:
-            nearest[unit] = bucket
-    return [header for bucket in nearest.values() for header in _tell(bucket, now)]
-
-
-def _tell(bucket: Bucket, now: float) -> Headers:
-    limit, remaining, reset = _HEADERS[bucket.limit.unit]
-    return [
-        (limit, b"%d" % bucket.limit.most),
-        (remaining, b"%d" % bucket.remaining),
-        (reset, write_duration((bucket.minute + 1) * WINDOW_SECONDS - now)),
-    ]
+    if len(buckets) > 1:
+        nearest: dict[str, Bucket] = {}
+        for bucket in buckets:
+            unit = bucket.limit.unit
+            if unit not in nearest or bucket.remaining < nearest[unit].remaining:
+                nearest[unit] = bucket
+        buckets = list(nearest.values())
+    headers: Headers = []
+    for bucket in buckets:
+        limit, remaining, reset = _HEADERS[bucket.limit.unit]
+        headers += (
+            (limit, bucket.most),
+            (remaining, b"%d" % bucket.remaining),
+            (reset, write_duration((bucket.minute + 1) * WINDOW_SECONDS - now)),
+        )
+    return headers
 
 
 def write_duration(seconds: float) -> bytes:

@@ -10,7 +10,8 @@ from billing.pricing import Usage
 from gateway import sse
 from gateway.dialects.base import malformed
 from gateway.dialects.media import Events, MediaTally, decode_members
-from gateway.errors import GatewayError, UpstreamError, as_openai
+from gateway.error_bodies import as_openai
+from gateway.errors import GatewayError, UpstreamError
 from gateway.lanes import Settled
 from gateway.pricetag import with_cost
 from gateway.sse import LineTooLong, SseParser

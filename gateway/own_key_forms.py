@@ -5,41 +5,45 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
 
 from gateway.models import OwnKey, Provider
 from gateway.own_keys import SECRET_MAX, SECRET_MIN, OwnKeyRefused, providers_for_own_keys
 
 USES = {
-    OwnKey.Use.FIRST: "A sua chave atende; se ela falhar, a nossa assume e você paga o preço de tabela.",
-    OwnKey.Use.ONLY: "Este provedor nunca atende com a nossa chave: se a sua falhar, a chamada vai para outro provedor ou falha.",
-    OwnKey.Use.FAILOVER: "A nossa chave atende; a sua só entra quando a nossa falhar.",
+    OwnKey.Use.FIRST: _("A sua chave atende; se ela falhar, a nossa assume e você paga o preço de tabela."),
+    OwnKey.Use.ONLY: _(
+        "Este provedor nunca atende com a nossa chave: se a sua falhar, a chamada vai para outro provedor ou falha."
+    ),
+    OwnKey.Use.FAILOVER: _("A nossa chave atende; a sua só entra quando a nossa falhar."),
 }
 
 
 class ProviderField(forms.ModelChoiceField):  # type: ignore[type-arg]
     def label_from_instance(self, obj: Provider) -> str:
-        return f"{obj.name} (simulado)" if obj.is_simulated else obj.name
+        return _("{name} (simulado)").format(name=obj.name) if obj.is_simulated else obj.name
 
 
 class OwnKeyForm(forms.Form):
     """A new key. The secret is never shown again, not even where the form comes back with an error."""
 
-    provider = ProviderField(label="Provedor", queryset=Provider.objects.none(), empty_label="Escolha")
-    label = forms.CharField(label="Rótulo", max_length=60, help_text="Para reconhecer depois: “conta da Acme na OpenAI”.")
+    provider = ProviderField(label=_("Provedor"), queryset=Provider.objects.none(), empty_label=_("Escolha"))
+    label = forms.CharField(label=_("Rótulo"), max_length=60, help_text=_("Para reconhecer depois: “conta da Acme na OpenAI”."))
     secret = forms.CharField(
-        label="Chave do provedor",
+        label=_("Chave do provedor"),
         min_length=SECRET_MIN,
         max_length=SECRET_MAX,
         widget=forms.PasswordInput(render_value=False),
-        help_text="Guardada cifrada e nunca mais mostrada. Na AWS: ACCESS_KEY_ID:SECRET[:SESSION_TOKEN], ou uma chave de API do"
-        " Bedrock.",
+        help_text=_(
+            "Guardada cifrada e nunca mais mostrada. Na AWS: ACCESS_KEY_ID:SECRET[:SESSION_TOKEN], ou uma chave de API do Bedrock."
+        ),
     )
-    use = forms.ChoiceField(label="Uso", choices=OwnKey.Use.choices, initial=OwnKey.Use.FIRST, widget=forms.RadioSelect)
+    use = forms.ChoiceField(label=_("Uso"), choices=OwnKey.Use.choices, initial=OwnKey.Use.FIRST, widget=forms.RadioSelect)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["provider"].queryset = providers_for_own_keys()  # type: ignore[attr-defined]
-        self.fields["label"].widget.attrs.update({"autocomplete": "off", "placeholder": "conta principal"})
+        self.fields["label"].widget.attrs.update({"autocomplete": "off", "placeholder": _("conta principal")})
         self.fields["secret"].widget.attrs.update({"autocomplete": "off", "spellcheck": "false"})
 
     def clean_label(self) -> str:
@@ -50,9 +54,9 @@ class OwnKeyForm(forms.Form):
 
     @property
     def uses(self) -> list[dict[str, Any]]:
-        """The choices of `use`, each with what it means."""
+        """The choices of `use`, each with what it means. Labels are the model's: Portuguese, as the hot path imports it."""
         chosen = self["use"].value() or OwnKey.Use.FIRST
         return [
-            {"value": str(value), "label": str(label), "text": USES[OwnKey.Use(value)], "is_chosen": value == chosen}
+            {"value": str(value), "label": _(str(label)), "text": USES[OwnKey.Use(value)], "is_chosen": value == chosen}
             for value, label in OwnKey.Use.choices
         ]

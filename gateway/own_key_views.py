@@ -7,6 +7,7 @@ from http import HTTPStatus
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -29,12 +30,15 @@ def listing(request: MemberRequest) -> HttpResponse:
     for key in keys:
         key.shown_health = health.get(key.pk)  # type: ignore[attr-defined]
         key.can_be_tried = can_be_tried(key.provider)  # type: ignore[attr-defined]
+        key.use_label = _(key.get_use_display())  # type: ignore[attr-defined]
         key.use_text = USES[OwnKey.Use(key.use)]  # type: ignore[attr-defined]
+        if key.shown_health:  # type: ignore[attr-defined]
+            key.shown_health.reason = own_keys.in_words(key.shown_health.refused_reason)  # type: ignore[attr-defined]
     context = {
         "nav": NAV,
         "keys": keys,
-        "uses": OwnKey.Use.choices,
-        "fee": own_keys.tell_fee(),
+        "uses": [(value, _(label)) for value, label in OwnKey.Use.choices],  # the hot path imports the model: Portuguese there
+        "fee": own_keys.read_fee(),
         "can_manage": may(request.membership, "own_keys.manage"),
     }
     return render(request, "gateway/own_keys.html", context)
@@ -57,14 +61,14 @@ def add(request: MemberRequest) -> HttpResponse:
             form.refuse(refusal)
         else:
             if OwnKeyHealth.objects.filter(pk=key.pk, checked_at=None).exists():
-                messages.warning(request, f"Chave guardada, mas {key.provider.name} não respondeu: ela será usada mesmo assim.")
+                told = _("Chave guardada, mas {provider} não respondeu: ela será usada mesmo assim.")
+                messages.warning(request, told.format(provider=key.provider.name))
             else:
-                messages.success(
-                    request, f"{key.provider.name} aceitou a chave. Ela vale para as próximas chamadas em até 2 segundos."
-                )
+                told = _("{provider} aceitou a chave. Ela vale para as próximas chamadas em até 2 segundos.")
+                messages.success(request, told.format(provider=key.provider.name))
             return redirect("own_keys")
     status = HTTPStatus.BAD_REQUEST if form.errors else HTTPStatus.OK
-    return render(request, "gateway/own_key_form.html", {"nav": NAV, "form": form, "fee": own_keys.tell_fee()}, status=status)
+    return render(request, "gateway/own_key_form.html", {"nav": NAV, "form": form, "fee": own_keys.read_fee()}, status=status)
 
 
 @require_POST
@@ -73,10 +77,11 @@ def change_use(request: MemberRequest, own_key_id: int) -> HttpResponse:
     key = get_object_or_404(OwnKey.objects.select_related("provider"), pk=own_key_id)
     use = request.POST.get("use", "")
     if use not in OwnKey.Use.values:
-        messages.error(request, "Escolha um uso da lista.")
+        messages.error(request, _("Escolha um uso da lista."))
     else:
         own_keys.change_use(key, use=use)
-        messages.success(request, f"{key.provider.name}: {key.get_use_display().lower()}. Vale em até 2 segundos.")
+        told = _("{provider}: {use}. Vale em até 2 segundos.")
+        messages.success(request, told.format(provider=key.provider.name, use=_(key.get_use_display()).lower()))
     return redirect("own_keys")
 
 
@@ -90,11 +95,13 @@ def check(request: MemberRequest, own_key_id: int) -> HttpResponse:
         messages.error(request, refusal.message)
         return redirect("own_keys")
     if probe.verdict == TAKEN:
-        messages.success(request, f"{key.provider.name} aceita a chave.")
+        messages.success(request, _("{provider} aceita a chave.").format(provider=key.provider.name))
     elif probe.verdict == REFUSED:
-        messages.error(request, f"{key.provider.name} recusou a chave: {probe.reason}.")
+        told = _("{provider} recusou a chave: {reason}.")
+        messages.error(request, told.format(provider=key.provider.name, reason=own_keys.in_words(probe.reason)))
     else:
-        messages.warning(request, f"{key.provider.name} não respondeu agora. Tente de novo em instantes.")
+        told = _("{provider} não respondeu agora. Tente de novo em instantes.")
+        messages.warning(request, told.format(provider=key.provider.name))
     return redirect("own_keys")
 
 
@@ -103,8 +110,9 @@ def check(request: MemberRequest, own_key_id: int) -> HttpResponse:
 def remove(request: MemberRequest, own_key_id: int) -> HttpResponse:
     key = get_object_or_404(OwnKey.objects.select_related("provider"), pk=own_key_id)
     if request.POST.get("typed", "").strip() != key.provider.name:
-        messages.error(request, "O nome digitado é outro. A chave continua guardada.")
+        messages.error(request, _("O nome digitado é outro. A chave continua guardada."))
     else:
         own_keys.remove_own_key(key)
-        messages.success(request, f"Chave de {key.provider.name} removida. Ela deixa de ser usada em até 2 segundos.")
+        told = _("Chave de {provider} removida. Ela deixa de ser usada em até 2 segundos.")
+        messages.success(request, told.format(provider=key.provider.name))
     return redirect("own_keys")

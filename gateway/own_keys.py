@@ -7,10 +7,12 @@ the customer's to say.
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 from django.core.cache import cache
 from django.db import transaction
 from django.db.models import QuerySet
+from django.utils.translation import gettext as _
 
 from accounts import audit
 from accounts.models import Organization, User
@@ -51,11 +53,12 @@ def store_own_key(
     """
     secret = secret.strip()
     if not SECRET_MIN <= len(secret) <= SECRET_MAX or not secret.isascii() or not secret.isprintable() or " " in secret:
-        raise OwnKeyRefused("Isto não parece uma chave: copie de novo, inteira e sem espaços.", param="secret")
+        raise OwnKeyRefused(_("Isto não parece uma chave: copie de novo, inteira e sem espaços."), param="secret")
     _refuse_second(organization, provider)
     probe = _try(organization, provider, secret)
     if probe.verdict == REFUSED:
-        raise OwnKeyRefused(f"{provider.name} recusou esta chave ({probe.reason}). Nada foi guardado.", param="secret")
+        told = _("{provider} recusou esta chave ({reason}). Nada foi guardado.")
+        raise OwnKeyRefused(told.format(provider=provider.name, reason=in_words(probe.reason)), param="secret")
     with transaction.atomic():
         Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)  # two presses at once see each other
         _refuse_second(organization, provider)
@@ -70,7 +73,8 @@ def store_own_key(
 
 def _refuse_second(organization: Organization, provider: Provider) -> None:
     if OwnKey.everywhere.filter(organization=organization, provider=provider).exists():
-        raise OwnKeyRefused(f"Já há uma chave para {provider.name}. Remova-a antes de guardar outra.", param="provider")
+        told = _("Já há uma chave para {provider}. Remova-a antes de guardar outra.")
+        raise OwnKeyRefused(told.format(provider=provider.name), param="provider")
 
 
 def change_use(own_key: OwnKey, *, use: str) -> None:
@@ -94,7 +98,7 @@ def check_own_key(own_key: OwnKey) -> Probe:
         secret = unseal(bytes(own_key.secret), organization_id=own_key.organization_id).decode()
     except SecretUnreadable:
         log.error("own key can't be opened: was a key of ENCRYPTION_KEYS dropped too early?", extra={"own_key": own_key.pk})
-        raise OwnKeyRefused("Não conseguimos abrir esta chave. Remova-a e guarde de novo.") from None
+        raise OwnKeyRefused(_("Não conseguimos abrir esta chave. Remova-a e guarde de novo.")) from None
     probe = _try(own_key.organization, own_key.provider, secret)
     now = clock.now()
     if probe.verdict == TAKEN:
@@ -114,7 +118,7 @@ def _try(organization: Organization, provider: Provider, secret: str) -> Probe:
     name = f"own-key-tries:{organization.pk}"
     tries = int(cache.get(name, 0))
     if tries >= TRIES_PER_MINUTE:
-        raise OwnKeyRefused("Muitas tentativas. Espere um minuto.")
+        raise OwnKeyRefused(_("Muitas tentativas. Espere um minuto."))
     cache.set(name, tries + 1, 60)
     return try_key(provider, secret)
 
@@ -128,14 +132,33 @@ def reseal_own_keys() -> int:
     return count
 
 
-def tell_fee() -> str:
-    """ "5 % do preço de tabela", "de 0 a 5 % …"; empty without a published price."""
+def in_words(reason: str) -> str:
+    """Why a provider refused, in the reader's language. Texts of `gateway.credential_health.tell_reason`, which the hot path
+    writes and rows keep: Portuguese there."""
+    return _(reason) if reason else ""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnKeyShare:
+    """What a call with an own key costs, in percent of the list price: from the cheapest model to the dearest."""
+
+    least: int
+    most: int
+
+    @property
+    def is_free(self) -> bool:
+        return self.most == 0
+
+    def __str__(self) -> str:
+        """ "5% do preço de tabela", "de 0 a 5% …"."""
+        if self.is_free:
+            return _("sem taxa")
+        if self.least == self.most:
+            return _("{percent}% do preço de tabela").format(percent=self.most)
+        return _("de {least} a {most}% do preço de tabela, conforme o modelo").format(least=self.least, most=self.most)
+
+
+def read_fee() -> OwnKeyShare | None:
+    """None without a published price."""
     percents = own_key_percents()
-    if percents is None:
-        return ""
-    least, most = percents
-    if most == 0:
-        return "sem taxa"
-    if least == most:
-        return f"{most}\u00a0% do preço de tabela"
-    return f"de {least} a {most}\u00a0% do preço de tabela, conforme o modelo"
+    return OwnKeyShare(*percents) if percents else None

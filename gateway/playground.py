@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from django.db.models import Exists, OuterRef
+from django.utils.translation import gettext as _
 
 from accounts.models import Organization
 from billing.errors import PriceMissing
@@ -86,7 +87,7 @@ def facts_for_page(models: Iterable[Playable]) -> dict[str, Any]:
 def by_maker(models: Iterable[Playable]) -> list[tuple[str, list[Playable]]]:
     groups: dict[str, list[Playable]] = {}
     for model in models:
-        groups.setdefault("Escolha automática" if model.is_virtual else model.maker, []).append(model)
+        groups.setdefault(_("Escolha automática") if model.is_virtual else model.maker, []).append(model)
     return list(groups.items())
 
 
@@ -119,7 +120,9 @@ def _served_routes() -> Iterable[tuple[Route, bool]]:
 def _playable(route: Route, ceiling: Ceiling, *, is_simulated: bool) -> Playable:
     most = route.output_tokens_max or route.context_tokens
     return Playable(
-        name=route.name, display_name=route.display_name, maker=route.maker, is_virtual=False, is_simulated=is_simulated,
+        # A name is its maker's, in any language, but for that of our demonstration's model (`gateway/catalog.toml`).
+        display_name=_(route.display_name) if route.display_name else route.name,
+        name=route.name, maker=route.maker, is_virtual=False, is_simulated=is_simulated,
         has_vision="vision" in route.capabilities, has_json="json" in route.capabilities,
         has_reasoning="reasoning" in route.capabilities, context_tokens=route.context_tokens, output_tokens_max=most,
         output_tokens_default=route.output_tokens_default or min(4_096, most),

@@ -9,6 +9,8 @@ from django.conf import settings
 from django.http import HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
@@ -23,7 +25,12 @@ from tokia.manners import ApiError
 
 NAV = "playground"
 KEYS_PER_MINUTE = 10  # a page asks for one in ten minutes; each makes every gateway read its keys again
-PRESETS = (("resumo", "Resumo"), ("extracao", "Extração JSON"), ("classificacao", "Classificação"), ("codigo", "Código"))
+PRESETS = (
+    ("resumo", gettext_lazy("Resumo")),
+    ("extracao", gettext_lazy("Extração JSON")),
+    ("classificacao", gettext_lazy("Classificação")),
+    ("codigo", gettext_lazy("Código")),
+)
 TABS = (("curl", "curl"), ("python", "Python"), ("node", "Node"))
 
 
@@ -61,9 +68,9 @@ def open_key(request: MemberRequest) -> HttpResponseBase:
     except ApiError as error:
         return _refuse(error.message, status=429)
     if request.membership.organization.is_suspended:
-        return _refuse("A conta desta empresa está suspensa. Fale com o suporte.", status=403)
+        return _refuse(_("A conta desta empresa está suspensa. Fale com o suporte."), status=403)
     if not request.session.session_key:
-        return _refuse("Sua sessão terminou. Entre de novo.", status=403)
+        return _refuse(_("Sua sessão terminou. Entre de novo."), status=403)
     opened = open_session_key(request.membership, session_key=request.session.session_key)
     return JsonResponse({"key": opened.secret, "expires_at": opened.expires_at.isoformat()})
 
@@ -76,7 +83,7 @@ def cost(request: MemberRequest, call_id: uuid.UUID) -> HttpResponseBase:
     """What a call came to that was stopped before it could tell. 404 until it is settled."""
     record = UsageRecord.objects.filter(pk=call_id).first()
     if record is None:
-        return _refuse("Ainda não.", status=404)
+        return _refuse(_("Ainda não."), status=404)
     tokens = {"prompt": record.input_tokens + record.cached_input_tokens + record.cache_write_tokens,
               "completion": record.output_tokens + record.reasoning_tokens}  # fmt: skip
     return JsonResponse({"net_nanos": str(record.net_nanos), "tokens": tokens})

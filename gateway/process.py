@@ -20,6 +20,7 @@ from gateway.calls import CallContext
 from gateway.circuit import Circuits
 from gateway.credentials import Credentials
 from gateway.ending import end_tasks
+from gateway.huge_pages import use_huge_pages
 from gateway.idempotency_store import IdempotencyStore
 from gateway.limits import Limits
 from gateway.metering import Meter
@@ -77,6 +78,7 @@ class GatewayProcess:
         self._sweeper = asyncio.create_task(self._sweep(), name="sweeper")
         take_over_sigterm(self)
         gc.collect()
+        use_huge_pages()
         gc.freeze()  # what the start made stays: the collector need not look at it again
         gc.disable()  # calls leave no cycles behind; `_sweep` collects what little there is, instead of each ten thousandth object
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -18,7 +19,7 @@ TEXTS_JOINED = 256  # pieces of a stream that are joined into one, so that a lon
 
 class UpstreamRequest(msgspec.Struct, frozen=True):
     url: str
-    headers: list[tuple[str, str]]
+    headers: Sequence[tuple[str, str]]
     body: bytes
     dropped: tuple[str, ...] = ()  # parameters that the format can't say and that were left out; the caller is told their names
     idle_seconds: float = 0.0  # how long the answer may be silent; 0: as long as any
@@ -177,8 +178,9 @@ def bucket_usage(
     have been read from a cache: where the parts of a prompt are more than the prompt, what was cached stays cached.
     """
     is_suspect = min(prompt, cached, cache_write, completion, reasoning) < 0
-    prompt, completion = max(0, prompt), max(0, completion)
-    cached, cache_write, reasoning = max(0, cached), max(0, cache_write), max(0, reasoning)
+    if is_suspect:
+        prompt, completion = max(0, prompt), max(0, completion)
+        cached, cache_write, reasoning = max(0, cached), max(0, cache_write), max(0, reasoning)
     if cached + cache_write > prompt or reasoning > completion:
         is_suspect = True
         cached = min(cached, prompt)

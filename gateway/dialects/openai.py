@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -105,21 +106,30 @@ def chat_request(call: ChatCall, route: ServedRoute, deployment: ServedDeploymen
     return UpstreamRequest(deployment.base_url + "/chat/completions", request_headers(deployment), body, dropped)
 
 
-def request_headers(deployment: ServedDeployment) -> list[tuple[str, str]]:
-    return [("authorization", f"Bearer {deployment.secret}"), ("content-type", "application/json")]
+def request_headers(deployment: ServedDeployment) -> tuple[tuple[str, str], ...]:
+    return _bearer(deployment.secret)
+
+
+@lru_cache(maxsize=4_096)  # the same texts each time: their hashes, by which the head is found again, are worked out once
+def _bearer(secret: str) -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {secret}"), ("content-type", "application/json"))
 
 
 # ── Back, whole ──────────────────────────────────────────────────────────────────────────────────────────────────────
 class ChatAnswer:
     """A chat completion as it came, but for `usage` and what the host writes otherwise than OpenAI."""
 
-    __slots__ = ("_body", "tally")
+    __slots__ = ("_body", "_usage", "tally")
 
-    def __init__(self, body: bytes, tally: Tally) -> None:
+    def __init__(self, body: bytes, tally: Tally, usage: bytes = b"") -> None:
         self._body = body
+        self._usage = usage  # as it stands in the body
         self.tally = tally
 
     def with_usage(self, usage_raw: bytes) -> bytes:
+        # An object (no `null`, which is also what an answer without usage says here), and nowhere else.
+        if self._usage[:1] == b"{" and self._body.count(self._usage) == 1:
+            return self._body.replace(self._usage, usage_raw)
         members = _decode_members(self._body)
         members["usage"] = msgspec.Raw(usage_raw)
         return msgspec.json.encode(members)
@@ -139,8 +149,9 @@ def read_chat(body: bytes) -> ChatAnswer:
         tally.finish_reason = openai_finish(choice.finish_reason) if choice.finish_reason else tally.finish_reason
         if choice.message is not None:
             is_odd = _tally_delta(choice.message, tally) or is_odd
-    read_usage(bytes(answer.usage), tally)
-    return ChatAnswer(reshape(body) if is_odd else body, tally)
+    usage = bytes(answer.usage)
+    read_usage(usage, tally)
+    return ChatAnswer(reshape(body), tally) if is_odd else ChatAnswer(body, tally, usage)
 
 
 def _tally_delta(delta: _Delta, tally: Tally) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -65,7 +65,7 @@ def images_request(call: ImagesCall, deployment: ServedDeployment) -> UpstreamRe
             left_out.add("quality")
             drop("quality", dropped, drops_unsupported=call.drops_unsupported)
     url = deployment.base_url + ("/images/edits" if call.is_edit else "/images/generations")
-    headers = request_headers(deployment)
+    headers: Sequence[tuple[str, str]] = request_headers(deployment)
     if call.form is None:
         fields = {name: raw for name, raw in call.fields.items() if name not in left_out}
         fields["model"] = msgspec.Raw(msgspec.json.encode(deployment.upstream_model))

@@ -9,7 +9,8 @@ import msgspec
 from gateway import sse
 from gateway.calls import Caller, ChatCall, ServedDeployment, ServedRoute
 from gateway.dialects.base import ChatReader, Dialect
-from gateway.errors import GatewayError, as_openai
+from gateway.error_bodies import as_openai
+from gateway.errors import GatewayError
 from gateway.parsing import parse_chat
 from tokia.errors import TokiaError
 

@@ -12,7 +12,8 @@ import msgspec
 from gateway import sse
 from gateway.calls import Caller, ChatCall, Message, ServedDeployment, ServedRoute
 from gateway.dialects.base import ChatReader, Dialect, malformed
-from gateway.errors import BadRequest, GatewayError, as_openai
+from gateway.error_bodies import as_openai
+from gateway.errors import BadRequest, GatewayError
 from gateway.parsing import CHOICES_MAX, MODEL_NAME_MAX, OUTPUT_TOKENS_ASKED_MAX, StreamOptions, parse_body
 from tokia.errors import TokiaError
 

@@ -16,7 +16,8 @@ import msgspec
 from gateway import sse
 from gateway.calls import Caller, ChatCall, Message, ServedDeployment, ServedRoute
 from gateway.dialects.base import Dialect
-from gateway.errors import GatewayError, RouteNotFound, as_openai
+from gateway.error_bodies import as_openai
+from gateway.errors import GatewayError, RouteNotFound
 from gateway.parsing import MESSAGES_MAX
 from gateway.surfaces import responses_store
 from gateway.surfaces.responses_answer import Told, item_id

@@ -12,6 +12,7 @@ import msgspec
 
 from gateway.calls import ServedRoute
 from gateway.dialects.base import ChatReader, malformed
+from gateway.error_bodies import doc_url
 from gateway.errors import GatewayError
 from gateway.secrets import SecretUnreadable, seal, unseal
 from gateway.surfaces.responses_answer import Delta, Draft, Told
@@ -198,4 +199,4 @@ def error_fields(error: TokiaError, *, is_english: bool) -> dict[str, Any]:
     message = error.english if is_english and isinstance(error, GatewayError) else error.message
     kind = error.type if isinstance(error, GatewayError) else "api_error"
     flat = {"message": message, "code": error.code, "param": error.param}
-    return {**flat, "error": {**flat, "type": kind}}
+    return {**flat, "error": {**flat, "type": kind, "doc_url": doc_url(error.code)}}

@@ -29,16 +29,6 @@ ON = {"x-tokia-cache": "true"}
 pytestmark = pytest.mark.timeout(170)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _patient(world: World) -> Iterator[None]:
-    """A gateway that waits for Valkey longer than 20 ms, so that a busy machine is no miss."""
-    world.gateway = Gateway(world.folder, GATEWAY_VALKEY_TIMEOUT_MS="3000")
-    world.gateway.start()
-    yield
-    assert world.gateway.stop() == 0
-    assert "Traceback" not in world.gateway.log.read_text()
-
-
 @pytest.fixture(scope="module")
 def routes(world: World) -> dict[str, str]:
     return {
@@ -348,7 +338,7 @@ def test_without_valkey_everything_is_a_miss(
 def test_an_organization_fills_its_part_of_a_day_and_no_more(
     world: World, routes: dict[str, str], ready: Tenant, tmp_path: Path
 ) -> None:
-    small = Gateway(tmp_path, ANSWER_CACHE_BYTES_MAX="5000", GATEWAY_VALKEY_TIMEOUT_MS="3000")
+    small = Gateway(tmp_path, ANSWER_CACHE_BYTES_MAX="5000")
     small.start()
     world.await_served(ready, *routes.values(), gateway=small)
     for number in range(6):

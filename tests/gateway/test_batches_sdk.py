@@ -268,7 +268,7 @@ def test_a_line_that_a_provider_refuses_is_an_error_of_its_own(world: World, ten
     assert "linha-2" in [line["custom_id"] for line in errors]
     for line in errors:
         assert line["error"] is None and 400 <= line["response"]["status_code"] < 500
-        assert set(line["response"]["body"]["error"]) == {"message", "type", "param", "code"}
+        assert set(line["response"]["body"]["error"]) == {"message", "type", "param", "code", "doc_url"}
     paid = [record for record in tenant.records() if record.net_nanos]
     assert len(paid) == completed
 

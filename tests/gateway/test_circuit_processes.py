@@ -17,7 +17,10 @@ from gateway.models import Credential, Deployment, DeploymentVitals
 from tests.gateway.proxy import Proxy
 from tests.gateway.world import Gateway, Tenant, World, await_true, chat_body
 
-FAST = {"GATEWAY_CIRCUIT_PAUSE_SECONDS": "1.5", "GATEWAY_VITALS_SECONDS": "0.4", "REQUESTS_PER_MINUTE": "100000"}
+FAST = {
+    "GATEWAY_CIRCUIT_PAUSE_SECONDS": "1.5", "GATEWAY_VITALS_SECONDS": "0.4", "REQUESTS_PER_MINUTE": "100000",
+    "GATEWAY_VALKEY_TIMEOUT_MS": "20",  # as shipped: nobody waits longer
+}  # fmt: skip
 SICK, WELL = "mistral", "groq"
 
 

@@ -154,9 +154,11 @@ def test_a_keys_minute_is_kept_and_the_others_take_over(world: World, model: str
     await_true(lambda: not _is_near_minutes_end(), seconds=45)
     await_pool(world, tenant, model, pool, world.gateway, second)  # some of the minute is spent by now
     world.sandbox.post("/llm/__reset")
+    began = int(time.time() // 60)
     for number in range(100):
         assert call(world, tenant, model, gateway=(world.gateway, second)[number % 2]).status_code == 200
-    assert keys_used(world)[label_of(limited)] <= 22, keys_used(world)
+    minutes = int(time.time() // 60) - began + 1  # on a busy machine a second one begins meanwhile
+    assert keys_used(world)[label_of(limited)] <= 22 * minutes, keys_used(world)
     assert all(len(record.attempts) == 1 for record in tenant.records()[-100:])  # nobody was asked in vain
 
 

@@ -63,7 +63,7 @@ def test_it_refuses_in_openais_shape(world: World, method: str, path: str, statu
     assert answer.headers["x-request-id"]
     error = answer.json()["error"]
     assert error["code"] == code
-    assert set(error) == {"message", "type", "param", "code"}
+    assert set(error) == {"message", "type", "param", "code", "doc_url"}
 
 
 def test_it_speaks_portuguese_unless_asked_for_english(world: World) -> None:

@@ -90,7 +90,8 @@ def check_refusal(path: str, answer: httpx.Response) -> None:
     if path == "/v1/messages":
         assert told["type"] == "error" and told["error"]["type"] == "invalid_request_error" and told["request_id"]
     else:
-        assert set(told["error"]) == {"message", "type", "param", "code"} and told["error"]["type"] == "invalid_request_error"
+        assert set(told["error"]) == {"message", "type", "param", "code", "doc_url"}
+        assert told["error"]["type"] == "invalid_request_error"
 
 
 def check_no_money(world: World, tenant: Tenant, *, paid: int = 0) -> None:

@@ -144,7 +144,7 @@ def test_refusals_of_every_host_are_told_alike(
     world.sandbox.script(slug, fault)
     answer = ask(world, ready, chat_body(routes[slug], stream=True))
     assert answer.status_code == status
-    assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+    assert set(answer.json()["error"]) == {"message", "type", "param", "code", "doc_url"}
     [record] = ready.records()
     assert record.net_nanos == 0
 

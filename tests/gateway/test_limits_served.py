@@ -23,7 +23,7 @@ _names = itertools.count(1)
 @pytest.fixture(scope="module")
 def gateways(world: World) -> Iterator[list[Gateway]]:
     world.route("openai", "gpt-4o-mini", name=MODEL)
-    pair = [Gateway(world.folder, GATEWAY_VALKEY_TIMEOUT_MS="2000") for _ in range(2)]
+    pair = [Gateway(world.folder) for _ in range(2)]
     some = world.tenant()
     for gateway in pair:
         gateway.start()

@@ -7,7 +7,6 @@ import base64
 import hashlib
 import io
 import json
-import shutil
 import subprocess
 import wave
 from collections.abc import Iterator
@@ -296,7 +295,7 @@ def test_it_serves_the_async_sdk_on_every_surface(
     reconcile(world, tenant, calls=10)
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+@pytest.mark.curl
 @pytest.mark.parametrize("header", ["Expect: 100-continue", "Transfer-Encoding: chunked", "Accept-Language: en"])
 def test_it_takes_a_large_file_from_curl(
     world: World, client: openai.OpenAI, routes: dict[str, str], tenant: Tenant, tmp_path: Path, header: str

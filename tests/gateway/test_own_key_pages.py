@@ -61,7 +61,7 @@ def test_an_owner_stores_a_key_and_never_sees_it_again(
     caplog.set_level(logging.DEBUG)
     alice = as_(cast.alice)
     page = alice.get(LIST).content.decode()
-    assert "Nenhuma chave guardada" in page and "5\u00a0% do preço de tabela" in page
+    assert "Nenhuma chave guardada" in page and "5% do preço de tabela" in page
     version = SnapshotVersion.objects.get(subject="callers").number
     stored = alice.post(ADD, form(openai), follow=True)
     assert stored.redirect_chain == [(LIST, 302)]

@@ -232,7 +232,7 @@ def test_it_refuses_what_is_not_offered_on_a_stored_response(
     ):  # fmt: skip
         told = httpx.request(method, url, headers=ready.headers)
         assert told.status_code == status, (method, url[:80], told.text[:200])
-        assert set(told.json()["error"]) == {"message", "type", "param", "code"}
+        assert set(told.json()["error"]) == {"message", "type", "param", "code", "doc_url"}
 
 
 def test_a_row_holds_no_word_of_it(client: openai.OpenAI, routes: dict[str, str]) -> None:
@@ -423,7 +423,7 @@ def test_hostile_bodies_are_refused_at_once(world: World, ready: Tenant, routes:
             answer = caller.post(f"{world.gateway.url}/v1/responses", content=raw)
             took.append((world.gateway.cpu_ns() - started) / 1e9)
             assert 400 <= answer.status_code < 500, answer.text[:300]
-            assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+            assert set(answer.json()["error"]) == {"message", "type", "param", "code", "doc_url"}
     assert ready.records() == []
     assert ready.fresh().held_nanos == 0
     assert min(took) < 0.05 + len(raw) / 20_000_000, f"{min(took) * 1000:.0f} ms for {len(raw)} bytes"
