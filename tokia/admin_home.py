@@ -117,14 +117,18 @@ def _money_tiles() -> list[Tile]:
     ]
 
 
+def _tell_calls(count: int) -> str:
+    return f"{compacto(count)} {'requisição' if count == 1 else 'requisições'}"
+
+
 def _earned_tiles() -> list[Tile]:
     earned = platform_figures.earned()
     url = "/admin/billing/usageday/margem/"
     failed = "" if earned.failed_today_bps is None else f"; {pct(earned.failed_today_bps)} com erro"
     return [
-        Tile("Receita hoje", brl(earned.today.net_nanos), f"{compacto(earned.today.calls)} requisições{failed}", url),
+        Tile("Receita hoje", brl(earned.today.net_nanos), f"{_tell_calls(earned.today.calls)}{failed}", url),
         Tile("Margem hoje", brl(earned.today.margin_nanos), _margin_hint(earned.today), url, _mood(earned.today)),
-        Tile("Receita em 30 dias", brl(earned.month.net_nanos), f"{compacto(earned.month.calls)} requisições", url),
+        Tile("Receita em 30 dias", brl(earned.month.net_nanos), _tell_calls(earned.month.calls), url),
         Tile("Margem em 30 dias", brl(earned.month.margin_nanos), _margin_hint(earned.month), url, _mood(earned.month)),
     ]
 

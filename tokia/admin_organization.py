@@ -77,7 +77,8 @@ def enter(request: HttpRequest, organization_id: int) -> HttpResponse:
     form = EnterForm(request.POST if request.method == "POST" else None, members=members)
     if request.method == "POST" and form.is_valid():
         try:
-            return impersonation.start(request, membership=form.cleaned_data["member"], reason=form.cleaned_data["reason"])
+            impersonation.start(request, membership=form.cleaned_data["member"], reason=form.cleaned_data["reason"])
+            return redirect("dashboard")
         except TokiaError as refusal:
             form.add_error(None, refusal.message)
     context = {

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.http import QueryDict
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 from billing.money import BRL
 from gateway.models import Route
@@ -14,24 +16,24 @@ from tokia.paces import Paces
 from tokia.showcase import CAPABILITIES, Offer
 
 SEQUENCES = {
-    "": "Relevância",
-    "entrada": "Menor preço de entrada",
-    "saida": "Menor preço de saída",
-    "contexto": "Maior contexto",
-    "velocidade": "Mais rápido",
+    "": _("Relevância"),
+    "entrada": _("Menor preço de entrada"),
+    "saida": _("Menor preço de saída"),
+    "contexto": _("Maior contexto"),
+    "velocidade": _("Mais rápido"),
 }
 CONTEXTS = {
-    "32000": "32 mil tokens ou mais",
-    "128000": "128 mil ou mais",
-    "200000": "200 mil ou mais",
-    "1000000": "1 milhão ou mais",
+    "32000": _("32 mil tokens ou mais"),
+    "128000": _("128 mil ou mais"),
+    "200000": _("200 mil ou mais"),
+    "1000000": _("1 milhão ou mais"),
 }
 # By the price of a million input tokens: from (included) and up to (not included), in reais.
-BANDS = {
-    "ate-1": ("Entrada abaixo de R$ 1", 0, 1),
-    "1-5": ("Entrada de R$ 1 a R$ 5", 1, 5),
-    "5-20": ("Entrada de R$ 5 a R$ 20", 5, 20),
-    "20-mais": ("Entrada de R$ 20 ou mais", 20, None),
+BANDS: dict[str, tuple[str | Promise, int, int | None]] = {
+    "ate-1": (_("Entrada abaixo de R$ 1"), 0, 1),
+    "1-5": (_("Entrada de R$ 1 a R$ 5"), 1, 5),
+    "5-20": (_("Entrada de R$ 5 a R$ 20"), 5, 20),
+    "20-mais": (_("Entrada de R$ 20 ou mais"), 20, None),
 }
 LAST = 2**63
 
@@ -85,7 +87,7 @@ def _text_of(offer: Offer) -> str:
 
 
 def _is_within(offer: Offer, band: str) -> bool:
-    _, least, most = BANDS[band]
+    least, most = BANDS[band][1:]
     nanos = offer.input_nanos
     return nanos is not None and nanos >= least * BRL and (most is None or nanos < most * BRL)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
 from accounts.flags import is_on
@@ -40,13 +41,13 @@ def catalog(request: HttpRequest) -> HttpResponse:
         "total": len(shop.offers),
         "asked": asked,
         "makers": sorted({offer.maker for offer in shop.offers}),
-        "surfaces": [(value, label) for value, label in Route.Surface.choices if value in surfaces],
+        "surfaces": [(value, gettext(str(label))) for value, label in Route.Surface.choices if value in surfaces],
         "capabilities": [(key, showcase.CAPABILITIES[key]) for key in FILTERS_CAPABILITIES if key in has],
         "contexts": CONTEXTS.items(),
         "bands": [(key, label) for key, (label, _, _) in BANDS.items()],
         "sequences": SEQUENCES.items(),
         "virtual": [] if not asked.is_empty else shop.virtual,
-        "own_key_fee": own_keys.tell_fee(),
+        "own_key_fee": own_keys.read_fee(),
         "can_play": can_play(request),
         "layout": layout_of(request),
     }

@@ -20,6 +20,8 @@ from django.conf import settings
 from django.core.mail import send_mail
 from django.db import transaction
 from django.template.loader import render_to_string
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop, override
 
 from accounts import audit
 from accounts.errors import ConfirmationMissing, NotAllowed
@@ -37,7 +39,7 @@ from gateway.own_keys import remove_own_key
 from tokia import clock
 from tokia.errors import TokiaError
 
-REASON = "encerramento pedido pela própria empresa"  # who was suspended by us before stays so
+REASON = gettext_noop("encerramento pedido pela própria empresa")  # who was suspended by us before stays so
 log = logging.getLogger("tokia.closures")
 
 
@@ -60,22 +62,23 @@ def ask_to_close(by: Membership, *, typed: str, gives_up: bool) -> None:
     organization = Organization.objects.select_for_update(no_key=True).get(pk=by.organization_id)
     _check_owner(by)
     if typed.strip() != str(organization):
-        raise ConfirmationMissing("O nome digitado é outro. Nada foi encerrado.")
+        raise ConfirmationMissing(_("O nome digitado é outro. Nada foi encerrado."))
     if organization.closes_at is not None:
         return
     wallet = Wallet.everywhere.filter(organization=organization).first()
     if Refund.objects.filter(lot__wallet__organization=organization, status__in=_UNDER_WAY).exists():
-        raise BalanceLeft("Há uma devolução em andamento. Espere ela terminar para encerrar.")
+        raise BalanceLeft(_("Há uma devolução em andamento. Espere ela terminar para encerrar."))
     given_up = wallet.available_nanos if wallet else 0
     if wallet is not None and given_up > 0:
         if not gives_up:
-            raise BalanceLeft(f"Há {format_brl(given_up)} de saldo. Peça a devolução ou marque que abre mão dele.")
+            told = _("Há {amount} de saldo. Peça a devolução ou marque que abre mão dele.")
+            raise BalanceLeft(told.format(amount=format_brl(given_up)))
         ledger.correct(
-            wallet, amount_nanos=-given_up, reason="Saldo de que a empresa abriu mão ao encerrar", actor=by.user.email,
-            reference=f"given-up:{organization.pk}:{clock.new_id()}",
+            wallet, amount_nanos=-given_up, reason=gettext_noop("Saldo de que a empresa abriu mão ao encerrar"),
+            actor=by.user.email, reference=f"given-up:{organization.pk}:{clock.new_id()}",
         )  # fmt: skip
     if wallet is not None:
-        switch_off(wallet, by=by.user.email, reason="A empresa está sendo encerrada.")
+        switch_off(wallet, by=by.user.email, reason=gettext_noop("A empresa está sendo encerrada."))
     now = clock.now()
     organization.closing_asked_at, organization.closes_at = now, now + dt.timedelta(days=settings.CLOSING_DAYS)
     organization.save(update_fields=["closing_asked_at", "closes_at"])
@@ -97,7 +100,7 @@ def cancel(by: Membership) -> bool:
     if organization.closes_at is None or organization.closed_at is not None:
         return False
     for entry in LedgerEntry.objects.filter(reference__startswith=f"given-up:{organization.pk}:", reversed_by=None):
-        ledger.reverse_entry(entry, reason="A empresa desistiu de encerrar", actor=by.user.email)
+        ledger.reverse_entry(entry, reason=gettext_noop("A empresa desistiu de encerrar"), actor=by.user.email)
     organization.closing_asked_at = organization.closes_at = None
     organization.save(update_fields=["closing_asked_at", "closes_at"])
     if organization.is_suspended and organization.suspended_reason == REASON:
@@ -109,7 +112,7 @@ def cancel(by: Membership) -> bool:
 
 def _check_owner(by: Membership) -> None:
     if Membership.everywhere.filter(pk=by.pk).values_list("role", flat=True).first() != Role.OWNER:
-        raise NotAllowed("Só um Dono pode encerrar a empresa.")
+        raise NotAllowed(_("Só um Dono pode encerrar a empresa."))
 
 
 # ── After the days ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -163,9 +166,9 @@ def _tell(organization: Organization, *, asked_by: User) -> None:
     owners = Membership.everywhere.filter(organization=organization, role=Role.OWNER, user__is_active=True)
     addresses = list(owners.values_list("user__email", flat=True))
     context = {"organization": organization, "asked_by": asked_by, "url": f"{settings.WEB_URL}/app/configuracoes/privacidade/"}
+    with override(settings.LANGUAGE_CODE):  # mail is Portuguese
+        text = render_to_string("accounts/email/closing_asked.txt", context)
     try:
-        send_mail(
-            f"Tokia: {organization} será encerrada", render_to_string("accounts/email/closing_asked.txt", context), None, addresses
-        )
+        send_mail(f"Tokia: {organization} será encerrada", text, None, addresses)
     except OSError:  # SMTP's errors are OSErrors; what was asked stands
         log.warning("a notice about closing was not sent", exc_info=True)

@@ -13,12 +13,13 @@ says of cached input, or as any other input where it says nothing. Import taxes 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from billing.abroad import BPS, Abroad, ComparisonRates, part_of
 from billing.pricing import PriceList, Tier, Usage, net_of, price_usage
 
+Tell = Callable[[str], str]  # a sentence in Portuguese → the same in the reader's language
 MILLION = 1_000_000
 DIRECT, DIRECT_CHEAPER, SELF_HOSTED, HOSTED = "direct", "direct_cheaper", "self_hosted", "hosted"
 TOKIA, TOKIA_MIX, TOKIA_CHEAPER, TOKIA_OTHER = "tokia", "tokia_mix", "tokia_cheaper", "tokia_other"
@@ -165,18 +166,28 @@ class Comparison:
 
 
 def compare(
-    choice: Choice, use: Use, *, rates: ComparisonRates, tiers: Sequence[Tier] = (), with_import_taxes: bool = False
+    choice: Choice,
+    use: Use,
+    *,
+    rates: ComparisonRates,
+    tiers: Sequence[Tier] = (),
+    with_import_taxes: bool = False,
+    gettext: Tell = str,
 ) -> Comparison:
     """Every set-up whose numbers are known, those abroad first. Raises PriceMissing for a model without a price that it needs."""
-    abroad = _abroad_set_ups(choice, use, rates=rates, with_import_taxes=with_import_taxes)
+    abroad = _abroad_set_ups(choice, use, rates=rates, with_import_taxes=with_import_taxes, gettext=gettext)
     mine = [(TOKIA, "Tokia", [(choice.model, use.requests)], choice.model.label)]
     if choice.mix:
-        mine.append((TOKIA_MIX, "Tokia, com a mesma divisão", list(choice.mix.shares(use.requests)), choice.mix.label))
+        mine.append((TOKIA_MIX, gettext("Tokia, com a mesma divisão"), list(choice.mix.shares(use.requests)), choice.mix.label))
     if choice.cheaper:
-        mine.append((TOKIA_CHEAPER, "Tokia, com um modelo mais barato", [(choice.cheaper, use.requests)], choice.cheaper.label))
+        title = gettext("Tokia, com um modelo mais barato")
+        mine.append((TOKIA_CHEAPER, title, [(choice.cheaper, use.requests)], choice.cheaper.label))
     if choice.other:
-        mine.append((TOKIA_OTHER, "Tokia, com outro modelo", [(choice.other, use.requests)], choice.other.label))
-    ours = [SetUp(key, title, models, _tokia_lines(shares, use, rates=rates, tiers=tiers)) for key, title, shares, models in mine]
+        mine.append((TOKIA_OTHER, gettext("Tokia, com outro modelo"), [(choice.other, use.requests)], choice.other.label))
+    ours = [
+        SetUp(key, title, models, _tokia_lines(shares, use, rates=rates, tiers=tiers, gettext=gettext))
+        for key, title, shares, models in mine
+    ]
     return Comparison(use=use, choice=choice, set_ups=(*abroad, *ours))
 
 
@@ -186,27 +197,30 @@ def requests_for(model: Model, use: Use, *, usd_nanos: int) -> int:
     return max(1, usd_nanos * MILLION // of_million) if of_million else 1
 
 
-def _abroad_set_ups(choice: Choice, use: Use, *, rates: ComparisonRates, with_import_taxes: bool) -> list[SetUp]:
+def _abroad_set_ups(choice: Choice, use: Use, *, rates: ComparisonRates, with_import_taxes: bool, gettext: Tell) -> list[SetUp]:
     found: list[SetUp] = []
 
     def add(key: str, title: str, models: str, *amounts: tuple[str, int]) -> None:
         paid = rates.abroad(sum(nanos for _, nanos in amounts), with_import_taxes=with_import_taxes)
         if paid is not None:
-            found.append(SetUp(key, title, models, _card_lines(amounts, paid, rates), usd_nanos=paid.usd_nanos))
+            found.append(SetUp(key, title, models, _card_lines(amounts, paid, rates, gettext=gettext), usd_nanos=paid.usd_nanos))
 
     model, cheaper, mix = choice.model, choice.cheaper, choice.mix
-    add(DIRECT, f"Direto na {model.provider}", model.label, ("Modelo", _dollars([(model, use.requests)], use)))
+    title = gettext("Direto na {provider}").format(provider=model.provider)
+    add(DIRECT, title, model.label, (gettext("Modelo, ao dólar comercial"), _dollars([(model, use.requests)], use)))
     if cheaper:
         listed = _dollars([(cheaper, use.requests)], use)
-        add(DIRECT_CHEAPER, f"Direto na {cheaper.provider}, modelo mais barato", cheaper.label, ("Modelo", listed))
+        title = gettext("Direto na {provider}, modelo mais barato").format(provider=cheaper.provider)
+        add(DIRECT_CHEAPER, title, cheaper.label, (gettext("Modelo, ao dólar comercial"), listed))
     if mix:
-        listed = _dollars(mix.shares(use.requests), use)
+        listed, models = _dollars(mix.shares(use.requests), use), gettext("Modelos, ao dólar comercial")
         if rates.infrastructure_usd_nanos is not None:
-            add(SELF_HOSTED, "Gateway próprio (LiteLLM)", mix.label,
-                ("Modelos", listed), ("Infraestrutura", rates.infrastructure_usd_nanos))  # fmt: skip
+            add(SELF_HOSTED, gettext("Gateway próprio (LiteLLM)"), mix.label,
+                (models, listed), (gettext("Infraestrutura, ao dólar comercial"), rates.infrastructure_usd_nanos))  # fmt: skip
         if rates.hosted_bps is not None:
             extra = max(part_of(listed, rates.hosted_bps), rates.hosted_least_usd_nanos)
-            add(HOSTED, "Outro gateway hospedado (OpenRouter)", mix.label, ("Modelos", listed), ("Taxa do gateway", extra))
+            add(HOSTED, gettext("Outro gateway hospedado (OpenRouter)"), mix.label,
+                (models, listed), (gettext("Taxa do gateway, ao dólar comercial"), extra))  # fmt: skip
     return found
 
 
@@ -214,30 +228,30 @@ def _dollars(shares: Sequence[tuple[Model, int]], use: Use) -> int:
     return sum(price_usage(model.dollars, use.of(requests)) for model, requests in shares)
 
 
-def _card_lines(amounts: Sequence[tuple[str, int]], paid: Abroad, rates: ComparisonRates) -> tuple[Line, ...]:
+def _card_lines(amounts: Sequence[tuple[str, int]], paid: Abroad, rates: ComparisonRates, *, gettext: Tell) -> tuple[Line, ...]:
     """The parts at the commercial rate; the last of them takes what rounding each alone would lose."""
     lines: list[Line] = []
     left = paid.commercial_nanos
     for label, usd_nanos in amounts[:-1]:
         part = rates.commercial_nanos(usd_nanos) or 0
-        lines.append(Line(f"{label}, ao dólar comercial", part))
+        lines.append(Line(label, part))
         left -= part
-    lines.append(Line(f"{amounts[-1][0]}, ao dólar comercial", left))
-    lines += [Line("Spread do cartão", paid.spread_nanos), Line("IOF", paid.iof_nanos)]
-    return (*lines, *(Line(f"{label} sobre importação", nanos) for label, nanos in paid.import_nanos))
+    lines.append(Line(amounts[-1][0], left))
+    lines += [Line(gettext("Spread do cartão"), paid.spread_nanos), Line("IOF", paid.iof_nanos)]
+    return (*lines, *(Line(gettext("{tax} sobre importação").format(tax=tax), nanos) for tax, nanos in paid.import_nanos))
 
 
 def _tokia_lines(
-    shares: Sequence[tuple[Model, int]], use: Use, *, rates: ComparisonRates, tiers: Sequence[Tier]
+    shares: Sequence[tuple[Model, int]], use: Use, *, rates: ComparisonRates, tiers: Sequence[Tier], gettext: Tell
 ) -> tuple[Line, ...]:
     gross = sum(requests * price_usage(model.reais, use.call) for model, requests in shares)
     discount = net_of(gross, tiers) - gross
     commercial = rates.commercial_nanos(_dollars(shares, use))
     if commercial is None:
-        lines = [Line("Preço de tabela", gross)]
+        lines = [Line(gettext("Preço de tabela"), gross)]
     else:
         lines = [
-            Line("Preço do provedor, ao dólar comercial", commercial),
-            Line("Margem da Tokia, com os impostos da nota", gross - commercial),
+            Line(gettext("Preço do provedor, ao dólar comercial"), commercial),
+            Line(gettext("Margem da Tokia, com os impostos da nota"), gross - commercial),
         ]
-    return (*lines, Line("Desconto por volume", discount)) if discount else tuple(lines)
+    return (*lines, Line(gettext("Desconto por volume"), discount)) if discount else tuple(lines)

@@ -6,23 +6,28 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
 from billing.models import Unit
 from billing.pricing import PriceList, UnitPrice
 from gateway.models import Provider, Route
 from tokia.comparison import Choice, Mix, Model, Use, requests_for
 from tokia.showcase import Offer, Shop
+from tokia.templatetags.tokia import num
 
 BY_USE, BY_SPEND = "uso", "gasto"
 PREMIUM, BALANCED = "tokia/premium", "tokia/balanced"
 USD_NANOS = 10**9
 # name → (label, least, most, what a first visit shows): a month of a busy chat of short questions
-NUMBERS: dict[str, tuple[str, int, int, int]] = {
-    "requisicoes": ("Requisições por mês", 1, 1_000_000_000, 100_000),
-    "entrada": ("Tokens de entrada por requisição", 1, 2_000_000, 500),
-    "saida": ("Tokens de saída por requisição", 1, 1_000_000, 200),
-    "cache": ("Entrada lida do cache (%)", 0, 100, 0),
-    "gasto_usd": ("Gasto por mês (US$)", 1, 1_000_000, 500),
-    "parte": ("Parte das chamadas no modelo mais barato (%)", 0, 100, 50),
+NUMBERS: dict[str, tuple[str | Promise, int, int, int]] = {
+    "requisicoes": (gettext_lazy("Requisições por mês"), 1, 1_000_000_000, 100_000),
+    "entrada": (gettext_lazy("Tokens de entrada por requisição"), 1, 2_000_000, 500),
+    "saida": (gettext_lazy("Tokens de saída por requisição"), 1, 1_000_000, 200),
+    "cache": (gettext_lazy("Entrada lida do cache (%)"), 0, 100, 0),
+    "gasto_usd": (gettext_lazy("Gasto por mês (US$)"), 1, 1_000_000, 500),
+    "parte": (gettext_lazy("Parte das chamadas no modelo mais barato (%)"), 0, 100, 50),
 }
 _TOO_LONG = 20
 
@@ -83,7 +88,8 @@ def read_asked(parameters: Mapping[str, str], *, shop: Shop, models: Mapping[str
     for name, (label, least, most, first) in NUMBERS.items():
         value = _number(parameters.get(name, ""), first)
         if value is None or not least <= value <= most:
-            errors[name] = f"{label}: informe um número inteiro de {_told(least)} a {_told(most)}."
+            text = _("{label}: informe um número inteiro de {least} a {most}.")
+            errors[name] = text.format(label=label, least=num(least), most=num(most))
         numbers[name] = first if value is None else value
     chosen = first_models(shop, models)
     for name in chosen:
@@ -94,7 +100,7 @@ def read_asked(parameters: Mapping[str, str], *, shop: Shop, models: Mapping[str
         if known in models or (not known and name == "outro"):
             chosen[name] = known
         else:
-            errors[name] = "Este modelo não está à venda. Escolha outro da lista."
+            errors[name] = _("Este modelo não está à venda. Escolha outro da lista.")
     by = BY_SPEND if parameters.get("por") == BY_SPEND else BY_USE
     unused = ("requisicoes",) if by == BY_SPEND else ("gasto_usd",)  # the other tab's field may be as it likes
     return Asked(
@@ -133,13 +139,10 @@ def _steps(shop: Shop, name: str, models: Mapping[str, Model]) -> list[str]:
 
 
 def _number(text: str, first: int) -> int | None:
-    """`1.000.000`, `1000000` or `1 000 000`; `first` where nothing is written, None where it is no whole number."""
+    """`1.000.000`, `1000000`, `1 000 000` or, as English writes it, `1,000,000`; `first` where nothing is written, None where it
+    is no whole number."""
     text = text.strip()
     if not text:
         return first
-    bare = re.sub(r"[.\s\u00a0]", "", text)
+    bare = re.sub(r"[.,\s](?=[0-9]{3}(?![0-9]))", "", text)
     return int(bare) if len(bare) <= _TOO_LONG and re.fullmatch(r"[0-9]+", bare) else None
-
-
-def _told(number: int) -> str:
-    return f"{number:,}".replace(",", ".")

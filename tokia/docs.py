@@ -1,8 +1,11 @@
-"""The documentation: which pages there are, in what sequence, and their text.
+"""The documentation: which pages there are, in what sequence, and their text, in the language that is active.
 
 A page is `templates/docs/content/<slug>.md`, or made from the description of `/api/v1` (`tokia.docs_reference`). Its first line is
 the title, its first paragraph what search engines show. `{{ name }}` stands for an address or a setting (`values`), so that no
 number on a page is another than the code's. Each page is made at its first use and kept: the files change with a release only.
+
+The English page is `content/en/<slug>.md`, at the same address. Its headings have the ids of the Portuguese ones, place by place
+(tests hold the two to the same shape), so that a link to an anchor holds in both.
 """
 
 from __future__ import annotations
@@ -11,44 +14,65 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
+from itertools import groupby
 
 from django.conf import settings
+from django.utils.translation import gettext, override
+from django.utils.translation import gettext_noop as _
 
 from tokia import docs_reference
-from tokia.docs_markdown import Rendered, read_head, render
+from tokia.docs_markdown import Passage, Rendered, read_anchors, read_head, read_passages, render
+from tokia.language import ENGLISH, is_english
 
 CONTENT = settings.BASE_DIR / "templates" / "docs" / "content"
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Comece aqui", ("inicio-rapido", "autenticacao", "migrar-da-openai", "migrar-do-openrouter", "ferramentas-prontas",
-                     "glossario")),
-    ("Chamar modelos", ("chat", "streaming", "ferramentas-e-json", "imagens-e-visao", "audio", "embeddings-e-rerank", "moderacao",
-                        "responses", "anthropic-messages", "lotes-e-arquivos")),
-    ("Rotas e confiança", ("roteamento", "fallbacks", "idempotencia", "cache", "chaves-proprias")),
-    ("Erros e limites", ("erros", "limites")),
-    ("Dinheiro", ("custos", "orcamentos-e-projetos", "recarga-e-notas")),
-    ("Integrações", ("webhooks", "api-de-gestao")),
-    ("Dados", ("privacidade",)),
-    ("Referência", ("referencia-v1",)),
+    (_("Comece aqui"), ("inicio-rapido", "autenticacao", "migrar-da-openai", "migrar-do-openrouter", "ferramentas-prontas",
+                        "glossario")),
+    (_("Chamar modelos"), ("chat", "streaming", "ferramentas-e-json", "imagens-e-visao", "audio", "embeddings-e-rerank",
+                           "moderacao", "responses", "anthropic-messages", "lotes-e-arquivos")),
+    (_("Rotas e confiança"), ("roteamento", "fallbacks", "idempotencia", "cache", "chaves-proprias")),
+    (_("Erros e limites"), ("erros", "limites")),
+    (_("Dinheiro"), ("custos", "orcamentos-e-projetos", "recarga-e-notas")),
+    (_("Integrações"), ("webhooks", "api-de-gestao")),
+    (_("Dados"), ("privacidade",)),
+    (_("Referência"), ("referencia-v1",)),
 )  # fmt: skip
-REFERENCE = "Referência"  # the section that the generated pages end
+REFERENCE = SECTIONS[-1][0]  # the section that the generated pages end
 _PLACE = re.compile(r"\{\{ ?([a-z_]+) ?\}\}")
 MIB = 1_048_576
 
 
 class Page:
-    """One page. Its title and first paragraph are known from the start, the rest once somebody asks."""
+    """One page in one language. Its title and first paragraph are known from the start, the rest once somebody asks.
 
-    def __init__(self, slug: str, *, section: str, title: str, lead: str, write: Callable[[], str]) -> None:
-        self.slug, self.section, self.title, self.lead = slug, section, title, lead
-        self._write = write
+    Whatever language is active then: what is kept is in the page's own.
+    """
+
+    def __init__(
+        self, slug: str, *, language: str, section: str, title: str, lead: str, write: Callable[[], str], original: Page | None
+    ) -> None:
+        """`original`: the Portuguese page that this one says in another language."""
+        self.slug, self.language, self.section, self.title, self.lead = slug, language, section, title, lead
+        self._write, self._original = write, original
 
     @cached_property
     def markdown(self) -> str:
-        return self._write()
+        with override(self.language):
+            return self._write()
+
+    @cached_property
+    def anchors(self) -> tuple[str, ...]:
+        """The ids of its headings, in sequence."""
+        return self._original.anchors if self._original else read_anchors(self.markdown)
 
     @cached_property
     def rendered(self) -> Rendered:
-        return render(self.markdown)
+        with override(self.language):
+            return render(self.markdown, anchors=self.anchors)
+
+    @property
+    def passages(self) -> list[Passage]:
+        return read_passages(self.markdown, anchors=self.anchors)
 
     @property
     def url(self) -> str:
@@ -93,31 +117,49 @@ def fill(text: str) -> str:
     return _PLACE.sub(lambda found: known[found[1]], text)
 
 
-@cache
+def language_now() -> str:
+    """Of the two that there are pages in, the one that is active."""
+    return ENGLISH if is_english() else settings.LANGUAGE_CODE
+
+
 def pages() -> dict[str, Page]:
     """All of them by slug, in reading sequence."""
+    return _pages(language_now())
+
+
+def contents() -> tuple[tuple[str, tuple[Page, ...]], ...]:
+    """The left navigation: sections and their pages."""
+    return _contents(language_now())
+
+
+@cache
+def _pages(language: str) -> dict[str, Page]:
+    folder = CONTENT / ENGLISH if language == ENGLISH else CONTENT
+    originals = _pages(settings.LANGUAGE_CODE) if language == ENGLISH else {}
     found: dict[str, Page] = {}
-    for section, slugs in SECTIONS:
-        for slug in slugs:
-            text = fill((CONTENT / f"{slug}.md").read_text(encoding="utf-8"))
-            title, lead = read_head(text)
-            found[slug] = Page(slug, section=section, title=title, lead=lead, write=partial(str, text))
-        if section == REFERENCE:
-            for slug, title, lead in docs_reference.heads():
-                write = partial(docs_reference.write_page, slug)
-                found[slug] = Page(slug, section=section, title=title, lead=lead, write=write)
+    with override(language):
+        for section, slugs in SECTIONS:
+            make = partial(Page, language=language, section=gettext(section))
+            for slug in slugs:
+                text = fill((folder / f"{slug}.md").read_text(encoding="utf-8"))
+                title, lead = read_head(text)
+                found[slug] = make(slug, title=title, lead=lead, write=partial(str, text), original=originals.get(slug))
+            if section == REFERENCE:
+                for slug, title, lead in docs_reference.heads():
+                    write = partial(docs_reference.write_page, slug)
+                    found[slug] = make(slug, title=title, lead=lead, write=write, original=originals.get(slug))
     return found
 
 
 @cache
-def contents() -> tuple[tuple[str, tuple[Page, ...]], ...]:
-    """The left navigation: sections and their pages."""
-    return tuple((section, tuple(page for page in pages().values() if page.section == section)) for section, _ in SECTIONS)
+def _contents(language: str) -> tuple[tuple[str, tuple[Page, ...]], ...]:
+    grouped = groupby(_pages(language).values(), key=lambda page: page.section)
+    return tuple((section, tuple(listed)) for section, listed in grouped)
 
 
 def neighbours(page: Page) -> Neighbours:
     """Who stands before and after it in reading sequence."""
-    everything = list(pages().values())
+    everything = list(_pages(page.language).values())
     place = everything.index(page)
     return Neighbours(
         before=everything[place - 1] if place else None,

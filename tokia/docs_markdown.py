@@ -1,7 +1,8 @@
 """Markdown → HTML of the documentation: headings with anchors, coloured code, tabs of languages, notes. Pure.
 
 Raw HTML is not let through. Code blocks of several languages one after the other become tabs; without JavaScript they stay one
-after the other. Colours are classes (`deploy/css/docs.css`), since the pages' policy allows no inline style.
+after the other. Colours are classes (`deploy/css/docs.css`), since the pages' policy allows no inline style. The few words that
+it adds itself are in the active language.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from html import escape
 
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from pygments import highlight
@@ -23,7 +25,7 @@ from pygments.lexers import get_lexer_by_name
 LANGUAGES = {"curl": "curl", "python": "Python", "node": "Node", "go": "Go", "ruby": "Ruby", "php": "PHP"}
 _LEXERS = {"curl": "bash", "node": "javascript", "env": "bash", "text": "text"}
 _LINE_FORMATTER: HtmlFormatter[str] = HtmlFormatter(nowrap=True)
-_ATTENTION = re.compile(r"(Atenção|Cuidado)\b")
+_ATTENTION = re.compile(r"(Atenção|Cuidado|Attention|Caution)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +63,14 @@ def read_head(markdown: str) -> tuple[str, str]:
     return plain(tokens[1]), plain(tokens[4])
 
 
-def render(markdown: str) -> Rendered:
+def render(markdown: str, *, anchors: Sequence[str] | None = None) -> Rendered:
+    """`anchors`: the ids of the headings, in sequence; without them they are made of the headings' texts.
+
+    Raises ValueError where there are not as many as headings.
+    """
     parser = _parser()
     tokens = parser.parse(markdown)
-    headings = _anchor(tokens)
+    headings = _anchor(tokens, anchors)
     for token in tokens:
         for inner in token.children or ():
             if inner.type == "link_open" and str(inner.attrGet("href")).startswith("http"):
@@ -73,11 +79,16 @@ def render(markdown: str) -> Rendered:
     return Rendered(html=html, headings=headings)
 
 
-def read_passages(markdown: str) -> list[Passage]:
-    """What stands under each heading."""
+def read_passages(markdown: str, *, anchors: Sequence[str] | None = None) -> list[Passage]:
+    """What stands under each heading. Raises as `render` does."""
     tokens = _parser().parse(markdown)
-    _anchor(tokens)
+    _anchor(tokens, anchors)
     return list(_passages(tokens))
+
+
+def read_anchors(markdown: str) -> tuple[str, ...]:
+    """The ids that the headings have of their own."""
+    return tuple(heading.id for heading in _anchor(_parser().parse(markdown), None))
 
 
 def plain(token: Token) -> str:
@@ -92,21 +103,28 @@ def slugify(text: str) -> str:
     return re.sub(r"[^a-z0-9_]+", "-", bare).strip("-")
 
 
-def _anchor(tokens: Sequence[Token]) -> tuple[Heading, ...]:
-    """Every heading gets an id, twice the same text another number."""
-    headings: list[Heading] = []
-    seen: dict[str, int] = {}
-    for place, token in enumerate(tokens):
-        if token.type != "heading_open" or token.tag == "h1":
-            continue
-        text = plain(tokens[place + 1])
-        id_ = slugify(text) or "parte"
-        seen[id_] = seen.get(id_, 0) + 1
-        if seen[id_] > 1:
-            id_ = f"{id_}-{seen[id_]}"
+def _anchor(tokens: Sequence[Token], anchors: Sequence[str] | None) -> tuple[Heading, ...]:
+    """Every heading gets an id."""
+    found = [
+        (token, plain(tokens[place + 1]))
+        for place, token in enumerate(tokens)
+        if token.type == "heading_open" and token.tag != "h1"
+    ]
+    headings = []
+    ids = _ids(text for token, text in found) if anchors is None else anchors
+    for (token, text), id_ in zip(found, ids, strict=True):
         token.attrSet("id", id_)
         headings.append(Heading(level=int(token.tag[1]), id=id_, text=text))
     return tuple(headings)
+
+
+def _ids(texts: Iterable[str]) -> Iterable[str]:
+    """Of headings: twice the same text gets another number."""
+    seen: dict[str, int] = {}
+    for text in texts:
+        id_ = slugify(text) or "parte"
+        seen[id_] = seen.get(id_, 0) + 1
+        yield f"{id_}-{seen[id_]}" if seen[id_] > 1 else id_
 
 
 def _passages(tokens: Sequence[Token]) -> Iterable[Passage]:
@@ -150,14 +168,15 @@ def _write(parser: MarkdownIt, tokens: Sequence[Token]) -> str:
         elif token.type == "table_open":
             flush()
             tables += 1
-            parts.append(f'<div class="docs-table" tabindex="0" role="region" aria-label="Tabela {tables}"><table>')
+            label = escape(_("Tabela {number}").format(number=tables))
+            parts.append(f'<div class="docs-table" tabindex="0" role="region" aria-label="{label}"><table>')
         elif token.type == "table_close":
             flush()
             parts.append("</table></div>\n")
         elif token.type == "heading_close":
             opened = next(before for before in reversed(tokens[:place]) if before.type == "heading_open")
             id_ = escape(str(opened.attrGet("id")))
-            flush_heading = f'<a class="docs-anchor" href="#{id_}" aria-label="Link para esta seção">#</a>'
+            flush_heading = f'<a class="docs-anchor" href="#{id_}" aria-label="{escape(_("Link para esta seção"))}">#</a>'
             flush()
             parts.append(f"{flush_heading}</{token.tag}>\n")
         elif token.type == "blockquote_open":
@@ -197,19 +216,18 @@ def _write_code(fences: list[Token], number: int) -> str:
         f' data-panel="{fence.info}">{_write_block(fence, f"codigo-{number}-{fence.info}")}</div>'
         for fence in fences
     )
-    return (
-        f'<div class="docs-tabs" data-tabs="codigo"><div role="tablist" aria-label="Linguagem do exemplo">{tabs}</div>'
-        f"{panels}</div>\n"
-    )
+    label = escape(_("Linguagem do exemplo"))
+    return f'<div class="docs-tabs" data-tabs="codigo"><div role="tablist" aria-label="{label}">{tabs}</div>{panels}</div>\n'
 
 
 def _write_block(fence: Token, id_: str) -> str:
     """One block of code with its name and a button that copies it. It scrolls by itself, so the keyboard may reach it."""
     name = fence.info.strip()
-    shown = LANGUAGES.get(name) or {"json": "JSON", "text": "Texto", "env": ".env"}.get(name, name)
+    shown = LANGUAGES.get(name) or {"json": "JSON", "text": _("Texto"), "env": ".env"}.get(name, name)
     code = highlight(fence.content, get_lexer_by_name(_LEXERS.get(name, name or "text")), _LINE_FORMATTER)
+    label = escape(_("Exemplo em {language}").format(language=shown))
     return (
         f'<figure class="docs-code"><figcaption><span>{escape(shown)}</span>'
-        f'<button type="button" data-copy="#{id_}"><span data-copy-label aria-live="polite">Copiar</span></button></figcaption>'
-        f'<pre tabindex="0" aria-label="Exemplo em {escape(shown)}"><code id="{id_}">{code}</code></pre></figure>\n'
+        f'<button type="button" data-copy="#{id_}"><span data-copy-label aria-live="polite">{escape(_("Copiar"))}</span></button>'
+        f'</figcaption><pre tabindex="0" aria-label="{label}"><code id="{id_}">{code}</code></pre></figure>\n'
     )

@@ -6,8 +6,10 @@ from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_safe
+from django.views.decorators.vary import vary_on_cookie
 
 from tokia import docs, docs_search
 
@@ -18,7 +20,9 @@ INDEX_SECONDS = 300
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
     """`/docs/`: all pages by section."""
-    context = _around({"title": "Documentação", "description": "Como usar a API da Tokia: guias, referência e todos os erros."})
+    context = _around(
+        {"title": _("Documentação"), "description": _("Como usar a API da Tokia: guias, referência e todos os erros.")}
+    )
     return render(request, "docs/index.html", context)
 
 
@@ -45,7 +49,7 @@ def search(request: HttpRequest) -> HttpResponse:
     """`/docs/busca/?q=`: what the form finds without JavaScript."""
     query = request.GET.get("q", "").strip()[: docs_search.QUERY_CHARACTERS_MAX]
     context = _around({
-        "title": "Busca na documentação", "description": "Busca na documentação da Tokia.", "query": query,
+        "title": _("Busca na documentação"), "description": _("Busca na documentação da Tokia."), "query": query,
         "results": docs_search.find(query),
     })  # fmt: skip
     return render(request, "docs/search.html", context)
@@ -53,8 +57,9 @@ def search(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @cache_control(public=True, max_age=INDEX_SECONDS)
+@vary_on_cookie
 def search_index(request: HttpRequest) -> HttpResponse:
-    """`/docs/indice.json`: what `docs.js` searches."""
+    """`/docs/indice.json`: what `docs.js` searches. Kept by the language's cookie, or a switch would search the other language."""
     return JsonResponse(docs_search.index(), safe=False, json_dumps_params={"ensure_ascii": False, "separators": (",", ":")})
 
 

@@ -1,4 +1,4 @@
-"""Finding a passage of the documentation: the same for the form that works without JavaScript and for its index."""
+"""Finding a passage of the documentation, in the active language: for the form that works without JavaScript and for its index."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import unicodedata
 from dataclasses import dataclass
 from functools import cache
 
+from django.utils.translation import override
+
 from tokia import docs
-from tokia.docs_markdown import read_passages
 
 RESULTS_MAX = 20
 WORDS_MAX = 8
@@ -39,11 +40,17 @@ def bare(text: str) -> str:
     return unicodedata.normalize("NFKD", text.lower()).encode("ascii", "ignore").decode()
 
 
-@cache
 def entries() -> tuple[Entry, ...]:
+    return _entries(docs.language_now())
+
+
+@cache
+def _entries(language: str) -> tuple[Entry, ...]:
     made = []
-    for page in docs.pages().values():
-        for passage in read_passages(page.markdown):
+    with override(language):
+        pages = docs.pages()
+    for page in pages.values():
+        for passage in page.passages:
             url = page.url + (f"#{passage.id}" if passage.id else "")
             heading = passage.heading if passage.id else ""
             made.append(Entry(url, page.title, heading, re.sub(r"\s+", " ", passage.text).strip(), page.section))
@@ -51,15 +58,16 @@ def entries() -> tuple[Entry, ...]:
 
 
 @cache
-def _bare_entries() -> tuple[tuple[str, str, str], ...]:
-    return tuple((bare(entry.title), bare(entry.heading), bare(entry.text)) for entry in entries())
+def _bare_entries(language: str) -> tuple[tuple[str, str, str], ...]:
+    return tuple((bare(entry.title), bare(entry.heading), bare(entry.text)) for entry in _entries(language))
 
 
 def find(query: str) -> list[Found]:
     """The best first, of the passages that hold the most of the words."""
     words = bare(query[:QUERY_CHARACTERS_MAX]).split()[:WORDS_MAX]
     ranked: list[tuple[int, int, int, Entry]] = []
-    for place, (entry, (title, heading, text)) in enumerate(zip(entries(), _bare_entries(), strict=True)):
+    language = docs.language_now()
+    for place, (entry, (title, heading, text)) in enumerate(zip(_entries(language), _bare_entries(language), strict=True)):
         worths = [
             (IN_TITLE if word in title else 0) + (IN_HEADING if word in heading else 0) + (IN_TEXT if word in text else 0)
             for word in words
@@ -84,7 +92,13 @@ def excerpt_of(text: str, words: list[str]) -> str:
     return ("… " if start else "") + cut + " …"
 
 
-@cache
 def index() -> list[dict[str, str]]:
     """For the browser: short names, since every reader loads it at the first search."""
-    return [{"u": entry.url, "t": entry.title, "h": entry.heading, "x": entry.text[:INDEXED_CHARACTERS]} for entry in entries()]
+    return _index(docs.language_now())
+
+
+@cache
+def _index(language: str) -> list[dict[str, str]]:
+    return [
+        {"u": entry.url, "t": entry.title, "h": entry.heading, "x": entry.text[:INDEXED_CHARACTERS]} for entry in _entries(language)
+    ]

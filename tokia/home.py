@@ -7,6 +7,8 @@ from typing import Any
 
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
@@ -24,7 +26,7 @@ from tokia import clock, overview
 from tokia.templatetags.tokia import brl_fino, num
 
 PERIODS = (7, 30, 90)
-GROUPS = {"route": "Modelo", "key": "Chave", "project": "Projeto"}
+GROUPS = {"route": gettext_lazy("Modelo"), "key": gettext_lazy("Chave"), "project": gettext_lazy("Projeto")}
 STOP_POLLING = 286  # htmx: swap, then ask no more
 
 
@@ -91,14 +93,14 @@ def checklist(request: MemberRequest) -> dict[str, Any] | None:
     funded = Lot.everywhere.filter(wallet__organization=organization).exists()
     keyed = ApiKey.everywhere.filter(organization=organization, kind=ApiKey.Kind.MADE).exists()
     steps = [
-        {"label": "Adicionar saldo por PIX", "is_done": funded, "url": "/app/recarregar/", "permission": "billing.top_up",
-         "text": "Você escolhe o valor e paga no app do seu banco. O saldo entra em segundos e não expira.",
-         "action": "Adicionar saldo"},
-        {"label": "Criar a primeira chave", "is_done": keyed, "url": "/app/chaves/nova/", "permission": "keys.manage",
-         "text": "A chave identifica o seu programa. Ela pode ter limite de gasto e ser revogada a qualquer hora.",
-         "action": "Criar chave"},
-        {"label": "Fazer a primeira chamada", "is_done": first is not None, "url": "", "permission": "usage.read",
-         "text": "Copie o exemplo, cole no terminal ou no seu código e veja a resposta chegar.", "action": ""},
+        {"label": _("Adicionar saldo por PIX"), "is_done": funded, "url": "/app/recarregar/", "permission": "billing.top_up",
+         "text": _("Você escolhe o valor e paga no app do seu banco. O saldo entra em segundos e não expira."),
+         "action": _("Adicionar saldo")},
+        {"label": _("Criar a primeira chave"), "is_done": keyed, "url": "/app/chaves/nova/", "permission": "keys.manage",
+         "text": _("A chave identifica o seu programa. Ela pode ter limite de gasto e ser revogada a qualquer hora."),
+         "action": _("Criar chave")},
+        {"label": _("Fazer a primeira chamada"), "is_done": first is not None, "url": "", "permission": "usage.read",
+         "text": _("Copie o exemplo, cole no terminal ou no seu código e veja a resposta chegar."), "action": ""},
     ]  # fmt: skip
     for step in steps:
         if not may(request.membership, str(step["permission"])):
@@ -126,7 +128,8 @@ def first_call(request: MemberRequest) -> HttpResponse:
         tokens = worked.input_tokens + worked.cached_input_tokens + worked.cache_write_tokens  # of text
         tokens += worked.output_tokens + worked.reasoning_tokens
         used = ", ".join(part for part in (f"{num(tokens)} tokens" if tokens else "", tell_media(media_of(worked))) if part)
-        text = f"Funcionou! {worked.route_name}{', ' if used else ''}{used}, {brl_fino(worked.net_nanos)}."
+        told = ", ".join(part for part in (worked.route_name, used, brl_fino(worked.net_nanos)) if part)
+        text = _("Funcionou! {call}.").format(call=told)
         response = render(request, "home/_first_call.html", {"worked": text, "call": worked}, status=STOP_POLLING)
         response["HX-Trigger"] = "saldo-mudou"
         return response

@@ -28,6 +28,7 @@ from tokia import clock
 from tokia.cache import ForgivingCache
 from tokia.status_measure import open_circuits
 from tokia.status_report import read_report
+from tokia.templatetags.tokia import num
 
 OK, WARNING, DOWN, UNKNOWN = "ok", "warning", "down", "unknown"
 WORDS = {OK: "Normal", WARNING: "Atenção", DOWN: "Fora do ar", UNKNOWN: "Não se sabe"}
@@ -99,7 +100,7 @@ def _valkey() -> Check:
     if not cast(ForgivingCache, caches["default"]).ping():
         return Check("Valkey", DOWN, "Não responde: filas e limites compartilhados esperam; nenhum dinheiro se perde.")
     memory: Any = _broker().info("memory")
-    return Check("Valkey", OK, f"Responde; usa {memory.get('used_memory_human', '?')} de memória.")
+    return Check("Valkey", OK, f"Responde; usa {_tell_mebibytes(memory.get('used_memory'))} de memória.")
 
 
 @lru_cache(maxsize=1)
@@ -189,7 +190,7 @@ def _bank_certificate() -> Check:
     ends_at = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
     days = (ends_at - clock.now()).days
     state = DOWN if days < CERTIFICATE_DAYS_URGENT else WARNING if days <= CERTIFICATE_DAYS else OK
-    told = f"Vence em {ends_at.astimezone(clock.SAO_PAULO):%d/%m/%Y}, em {days} {'dia' if days == 1 else 'dias'}."
+    told = f"Vence em {ends_at.astimezone(clock.SAO_PAULO):%d/%m/%Y}, em {num(days)} {'dia' if days == 1 else 'dias'}."
     return Check(name, state, told if days >= 0 else f"Venceu em {ends_at:%d/%m/%Y}.")
 
 
@@ -238,6 +239,11 @@ def commit() -> str:
         return (git / head.removeprefix("ref: ")).read_text(encoding="ascii").strip()
     except (OSError, ValueError):
         return ""
+
+
+def _tell_mebibytes(count: int | None) -> str:
+    """`1,7 MiB`, of bytes."""
+    return "?" if count is None else f"{count / 2**20:.1f} MiB".replace(".", ",")
 
 
 def tell_age(age: dt.timedelta) -> str:

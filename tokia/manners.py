@@ -63,8 +63,8 @@ class ApiError(TokiaError):
 
 # ── Bodies ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 class Shape(serializers.Serializer):  # type: ignore[misc]
-    """A body or an answer. In a body a field that isn't known is refused: a typing mistake must not read as "leave it"."""
-
+    # A body or an answer. In a body a field that isn't known is refused: a typing mistake must not read as "leave it".
+    # No docstring: the description of the API would say it to customers, of every shape.
     example: Any = None  # what OpenAPI shows; a house test holds it against the schema
 
     def to_internal_value(self, data: Any) -> Any:

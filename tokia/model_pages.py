@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponsePermanentRedirect
 from django.shortcuts import render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from billing.comparison_rates import current_rates
@@ -19,6 +20,7 @@ from tokia.price_rows import price_rows
 from tokia.showcase import Offer, Shop, VirtualOffer
 from tokia.snippets import snippets_for
 from tokia.status import BAR_HEIGHT, BAR_WIDTH, show_item
+from tokia.templatetags.tokia import said
 
 
 @require_safe
@@ -102,7 +104,7 @@ def _neighbours(offer: Offer, shop: Shop) -> list[Offer]:
 def _json_ld(offer: Offer | VirtualOffer) -> list[dict[str, Any]]:
     """For search engines: where the page is, and what is sold."""
     home = settings.WEB_URL
-    places = ((f"{home}/modelos/", "Modelos e preços"), (f"{home}{offer.url}", offer.display_name))
+    places = ((f"{home}/modelos/", _("Modelos e preços")), (f"{home}{offer.url}", offer.display_name))
     told: list[dict[str, Any]] = [
         {
             "@context": "https://schema.org", "@type": "BreadcrumbList",
@@ -113,7 +115,7 @@ def _json_ld(offer: Offer | VirtualOffer) -> list[dict[str, Any]]:
         },
         {
             "@context": "https://schema.org", "@type": "WebAPI", "name": offer.display_name, "identifier": offer.name,
-            "description": offer.description, "url": f"{home}{offer.url}", "documentation": f"{home}/docs/",
+            "description": said(offer.description), "url": f"{home}{offer.url}", "documentation": f"{home}/docs/",
             "provider": {"@type": "Organization", "name": "Tokia", "url": f"{home}/"},
         },
     ]  # fmt: skip

@@ -6,6 +6,9 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
 from billing.models import Unit
 from billing.price_history import PricePoint, price_history
 from gateway.models_list import MODALITIES, MODALITY_OF, SURFACE_PARAMETERS
@@ -15,26 +18,27 @@ from tokia.showcase import Offer, Server
 from tokia.templatetags.tokia import brl_mtok, data
 
 MODALITY_LABELS = {
-    "text": "texto", "image": "imagem", "audio": "áudio", "file": "arquivo ou PDF", "embeddings": "vetores (embeddings)",
-    "rerank": "lista reordenada", "moderation": "classificação",
+    "text": _("texto"), "image": _("imagem"), "audio": _("áudio"), "file": _("arquivo ou PDF"),
+    "embeddings": _("vetores (embeddings)"), "rerank": _("lista reordenada"), "moderation": _("classificação"),
 }  # fmt: skip
 CAPABILITY_TEXTS = {
-    "tools": "Pede que o seu programa execute funções e usa o resultado.",
-    "vision": "Lê imagens junto do texto.",
-    "audio": "Ouve áudio.",
-    "audio_output": "Responde com voz.",
-    "files": "Lê arquivos e PDF.",
-    "json": "Responde em JSON, também no formato que você descrever.",
-    "reasoning": "Pensa antes de responder; o que pensa conta como saída.",
-    "prompt_cache": "O começo que se repete entre chamadas custa menos.",
-    "timestamps": "Diz em que instante cada trecho foi falado.",
-    "translation": "Traduz para o inglês o que ouve.",
-    "streaming": "Entrega a resposta enquanto ela é feita.",
+    "tools": _("Pede que o seu programa execute funções e usa o resultado."),
+    "vision": _("Lê imagens junto do texto."),
+    "audio": _("Ouve áudio."),
+    "audio_output": _("Responde com voz."),
+    "files": _("Lê arquivos e PDF."),
+    "json": _("Responde em JSON, também no formato que você descrever."),
+    "reasoning": _("Pensa antes de responder; o que pensa conta como saída."),
+    "prompt_cache": _("O começo que se repete entre chamadas custa menos."),
+    "timestamps": _("Diz em que instante cada trecho foi falado."),
+    "translation": _("Traduz para o inglês o que ouve."),
+    "streaming": _("Entrega a resposta enquanto ela é feita."),
 }
 COUNTRIES = {
-    "US": "Estados Unidos", "CN": "China", "FR": "França", "CA": "Canadá", "BR": "Brasil", "IE": "Irlanda", "DE": "Alemanha",
-    "GB": "Reino Unido", "NL": "Países Baixos", "SE": "Suécia", "FI": "Finlândia", "SG": "Singapura", "JP": "Japão",
-    "KR": "Coreia do Sul", "IL": "Israel", "CH": "Suíça", "IN": "Índia", "AE": "Emirados Árabes",
+    "US": _("Estados Unidos"), "CN": _("China"), "FR": _("França"), "CA": _("Canadá"), "BR": _("Brasil"), "IE": _("Irlanda"),
+    "DE": _("Alemanha"), "GB": _("Reino Unido"), "NL": _("Países Baixos"), "SE": _("Suécia"), "FI": _("Finlândia"),
+    "SG": _("Singapura"), "JP": _("Japão"), "KR": _("Coreia do Sul"), "IL": _("Israel"), "CH": _("Suíça"), "IN": _("Índia"),
+    "AE": _("Emirados Árabes"),
 }  # fmt: skip
 WIDTH, HEIGHT, PAD = 640, 160, 8  # of the chart, in its own units
 CHARTED = (Unit.OUTPUT, Unit.INPUT)
@@ -45,7 +49,7 @@ def modalities(offer: Offer) -> tuple[list[str], list[str]]:
     into, out = MODALITIES.get(offer.surface, (["text"], ["text"]))
     into = [*into, *(kind for can, kind in MODALITY_OF.items() if can in offer.capabilities and kind not in into)]
     out = [*out, "audio"] if "audio_output" in offer.capabilities else list(out)
-    return [MODALITY_LABELS[kind] for kind in into], [MODALITY_LABELS[kind] for kind in out]
+    return [str(MODALITY_LABELS[kind]) for kind in into], [str(MODALITY_LABELS[kind]) for kind in out]
 
 
 def parameters_of(offer: Offer) -> list[str]:
@@ -59,7 +63,7 @@ def parameters_of(offer: Offer) -> list[str]:
 
 
 def country_of(server: Server) -> str:
-    return COUNTRIES.get(server.country, server.country)
+    return str(COUNTRIES.get(server.country, server.country))
 
 
 # ── The price's history ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -130,8 +134,9 @@ def _lines(points: Sequence[PricePoint]) -> tuple[tuple[Line, ...], int]:
 def _described(points: Sequence[PricePoint], labels: Sequence[str]) -> str:
     if len(points) < 2:
         return ""
-    what = " e ".join(label.lower() for label in labels)
-    return f"Preço de {what} desde {data(points[0].since)}: {len(points)} preços; os números estão na tabela abaixo"
+    what = gettext(" e ").join(label.lower() for label in labels)
+    told = gettext("Preço de {what} desde {date}: {count} preços; os números estão na tabela abaixo")
+    return told.format(what=what, date=data(points[0].since), count=len(points))
 
 
 def upcoming_of(offer: Offer) -> list[tuple[object, list[dict[str, str]]]]:

@@ -11,25 +11,30 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 from django.urls import is_valid_path
+from django.utils import dateformat
+from django.utils.functional import Promise
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from accounts import flags
 from accounts.models import Membership, Organization
 from accounts.roles import may
 from billing import spending
 from billing.alerts import threshold_of
+from billing.kept_texts import tell_kept
 from billing.models import Wallet
-from billing.money import format_brl
 from billing.promotions import Ending, next_to_end
 from invoices.top_up_notes import policy_at, waits_for_data
 from tokia import clock, overview, showcase
+from tokia.language import is_english
 from tokia.status_report import open_incident, read_report
-from tokia.templatetags.tokia import tax_id
+from tokia.templatetags.tokia import saldo, tax_id
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
     key: str
-    label: str
+    label: str | Promise
     icon: str
     url: str
     permission: str
@@ -38,38 +43,38 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    label: str  # empty: the first needs none
+    label: str | Promise  # empty: the first needs none
     items: tuple[Item, ...]
 
 
 MENU: tuple[Group, ...] = (
     Group("", (
-        Item("painel", "Painel", "layout-dashboard", "/app/", "usage.read"),
+        Item("painel", _("Painel"), "layout-dashboard", "/app/", "usage.read"),
         Item("playground", "Playground", "terminal", "/app/playground/", "keys.manage", flag="playground"),
-        Item("modelos", "Modelos", "boxes", "/modelos/", "usage.read"),
+        Item("modelos", _("Modelos"), "boxes", "/modelos/", "usage.read"),
     )),
-    Group("Construir", (
-        Item("chaves", "Chaves", "key-round", "/app/chaves/", "keys.manage"),
-        Item("projetos", "Projetos", "box", "/app/projetos/", "usage.read"),
-        Item("chaves-de-provedores", "Chaves de provedores", "plug", "/app/chaves-de-provedores/", "own_keys.read"),
-        Item("experimentos", "Experimentos", "layers", "/app/experimentos/", "usage.read"),
+    Group(_("Construir"), (
+        Item("chaves", _("Chaves"), "key-round", "/app/chaves/", "keys.manage"),
+        Item("projetos", _("Projetos"), "box", "/app/projetos/", "usage.read"),
+        Item("chaves-de-provedores", _("Chaves de provedores"), "plug", "/app/chaves-de-provedores/", "own_keys.read"),
+        Item("experimentos", _("Experimentos"), "layers", "/app/experimentos/", "usage.read"),
         Item("webhooks", "Webhooks", "send", "/app/webhooks/", "hooks.manage"),
     )),
-    Group("Acompanhar", (
-        Item("uso", "Uso", "chart-column", "/app/uso/", "usage.read"),
-        Item("requisicoes", "Requisições", "list", "/app/requisicoes/", "usage.read"),
-        Item("orcamentos", "Orçamentos", "gauge", "/app/orcamentos/", "usage.read"),
-        Item("avisos", "Avisos", "circle-alert", "/app/avisos/", "usage.read"),
+    Group(_("Acompanhar"), (
+        Item("uso", _("Uso"), "chart-column", "/app/uso/", "usage.read"),
+        Item("requisicoes", _("Requisições"), "list", "/app/requisicoes/", "usage.read"),
+        Item("orcamentos", _("Orçamentos"), "gauge", "/app/orcamentos/", "usage.read"),
+        Item("avisos", _("Avisos"), "circle-alert", "/app/avisos/", "usage.read"),
     )),
-    Group("Dinheiro", (
-        Item("recarregar", "Recarregar", "qr-code", "/app/recarregar/", "billing.top_up"),
-        Item("extrato", "Extrato", "receipt-text", "/app/extrato/", "billing.statement"),
-        Item("notas", "Notas fiscais", "file-text", "/app/notas/", "billing.statement"),
-        Item("desconto", "Desconto por volume", "trending-up", "/app/desconto/", "usage.read"),
+    Group(_("Dinheiro"), (
+        Item("recarregar", _("Recarregar"), "qr-code", "/app/recarregar/", "billing.top_up"),
+        Item("extrato", _("Extrato"), "receipt-text", "/app/extrato/", "billing.statement"),
+        Item("notas", _("Notas fiscais"), "file-text", "/app/notas/", "billing.statement"),
+        Item("desconto", _("Desconto por volume"), "trending-up", "/app/desconto/", "usage.read"),
     )),
-    Group("Conta", (
-        Item("equipe", "Equipe", "users", "/app/equipe/", "team.manage"),
-        Item("configuracoes", "Configurações", "settings", "/app/configuracoes/empresa/", "organization.fiscal"),
+    Group(_("Conta"), (
+        Item("equipe", _("Equipe"), "users", "/app/equipe/", "team.manage"),
+        Item("configuracoes", _("Configurações"), "settings", "/app/configuracoes/empresa/", "organization.fiscal"),
     )),
 )  # fmt: skip
 TOP_UP_URL = "/app/recarregar/"
@@ -118,12 +123,12 @@ class Help:
 
 def help_links() -> list[Help]:
     """The help menu; a way of support that is not set up is left out."""
-    links = [Help("Documentação", "book-open", "/docs/")] if _is_served("/docs/") else []
-    links.append(Help("Status dos sistemas", "activity", "/status/"))
+    links = [Help(gettext("Documentação"), "book-open", "/docs/")] if _is_served("/docs/") else []
+    links.append(Help(gettext("Status dos sistemas"), "activity", "/status/"))
     if settings.SUPPORT_WHATSAPP:
         links.append(Help("WhatsApp", "message-circle", f"https://wa.me/{settings.SUPPORT_WHATSAPP}"))
     if settings.SUPPORT_EMAIL:
-        links.append(Help("E-mail", "mail", f"mailto:{settings.SUPPORT_EMAIL}"))
+        links.append(Help(gettext("E-mail"), "mail", f"mailto:{settings.SUPPORT_EMAIL}"))
     return links
 
 
@@ -133,38 +138,36 @@ def banner_for(membership: Membership, wallet: Wallet | None) -> Banner | None:
     url = TOP_UP_URL if may(membership, "billing.top_up") else ""
     urgent = "bg-error/10 text-error"
     if organization.is_suspended:
-        reason = f" Motivo: {organization.suspended_reason}." if organization.suspended_reason else ""
-        return Banner(f"Conta suspensa: as chamadas estão recusando.{reason}", "triangle-alert", urgent, is_urgent=True)
+        text = gettext("Conta suspensa: as chamadas estão recusando.")
+        if organization.suspended_reason:
+            text += " " + gettext("Motivo: {reason}.").format(reason=tell_kept(organization.suspended_reason))
+        return Banner(text, "triangle-alert", urgent, is_urgent=True)
     if wallet is not None and (wallet.paid_used_nanos or wallet.promo_used_nanos):
         available = wallet.available_nanos
         if available <= 0:
-            return Banner(
-                "Seu saldo acabou e as chamadas estão recusando com 402.",
-                "triangle-alert",
-                urgent,
-                url,
-                "Recarregar",
-                is_urgent=True,
-            )
+            text = gettext("Seu saldo acabou e as chamadas estão recusando com 402.")
+            return Banner(text, "triangle-alert", urgent, url, gettext("Recarregar"), is_urgent=True)
     if (incident := open_incident(read_report())) is not None:
         since = dt.datetime.fromisoformat(incident["starts_at"]).astimezone(clock.SAO_PAULO)
-        text = f"{incident['title']}, desde {since:%d/%m %H:%M}."
-        return Banner(text, "triangle-alert", "bg-warning/10 text-warning", "/status/", "Ver o status")
+        when = dateformat.format(since, "j M H:i" if is_english() else "d/m H:i")
+        text = gettext("{incident}, desde {when}.").format(incident=incident["title"], when=when)
+        return Banner(text, "triangle-alert", "bg-warning/10 text-warning", "/status/", gettext("Ver o status"))
     has_used = wallet is not None and (wallet.paid_used_nanos or wallet.promo_used_nanos)
     if wallet is not None and has_used and wallet.available_nanos < threshold_of(wallet):
         left = overview.lasts(available_nanos=wallet.available_nanos)
-        text = f"Saldo baixo: {format_brl(wallet.available_nanos)}{f', cerca de {left} no ritmo atual' if left else ''}."
-        return Banner(text, "triangle-alert", "bg-warning/10 text-warning", url, "Recarregar" if url else "")
+        text = gettext("Saldo baixo: {balance}, cerca de {left} no ritmo atual.") if left else gettext("Saldo baixo: {balance}.")
+        text = text.format(balance=saldo(wallet.available_nanos), left=left)
+        return Banner(text, "triangle-alert", "bg-warning/10 text-warning", url, gettext("Recarregar") if url else "")
     if waits_for_data(organization):
         fiscal = "/app/configuracoes/empresa/" if may(membership, "organization.fiscal") else ""
-        text = "Complete os dados da empresa: uma nota fiscal espera por eles."
-        return Banner(text, "file-text", "bg-warning/10 text-warning", fiscal, "Completar" if fiscal else "")
+        text = gettext("Complete os dados da empresa: uma nota fiscal espera por eles.")
+        return Banner(text, "file-text", "bg-warning/10 text-warning", fiscal, gettext("Completar") if fiscal else "")
     if not organization.tax_id:
         fiscal = "/app/configuracoes/empresa/" if may(membership, "organization.fiscal") else ""
-        text = "Complete o CNPJ para receber a nota fiscal."
-        return Banner(text, "info", "bg-info/10 text-info", fiscal, "Completar" if fiscal else "")
+        text = gettext("Complete o CNPJ para receber a nota fiscal.")
+        return Banner(text, "info", "bg-info/10 text-info", fiscal, gettext("Completar") if fiscal else "")
     if not settings.IS_PRODUCTION:
-        return Banner("Demonstração: pagamentos e notas são simulados.", "info", "bg-base-200")
+        return Banner(gettext("Demonstração: pagamentos e notas são simulados."), "info", "bg-base-200")
     return None
 
 

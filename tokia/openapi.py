@@ -9,7 +9,9 @@ import json
 from functools import cache
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import override
 from django.views.decorators.http import require_safe
 
 TEXT = """\
@@ -79,6 +81,7 @@ def finish(result: dict[str, Any], generator: Any, request: Any, public: bool) -
 
 
 @cache
+@override(settings.LANGUAGE_CODE)  # one for everybody, whoever's page asked first
 def document() -> dict[str, Any]:
     """The whole description, built once per process."""
     from drf_spectacular.generators import SchemaGenerator  # it reads every address: not while they are being read

@@ -24,6 +24,8 @@ from urllib.parse import urlsplit
 
 import httpx
 from django.conf import settings
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from tokia.errors import TokiaError
 
@@ -39,7 +41,13 @@ _6TO4 = ipaddress.ip_network("2002::/16")
 _6TO4_RELAYS = ipaddress.ip_network("192.88.99.0/24")
 _PORTS = {"https": 443, "http": 80}
 _NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.ASCII)
-_INSIDE = "Este endereço não é público: aponta para uma rede interna ou reservada."
+_INSIDE = gettext_noop("Este endereço não é público: aponta para uma rede interna ou reservada.")
+# A delivery keeps these words; a page tells them in its reader's language (`billing.kept_texts`).
+NO_ANSWER = gettext_noop("Sem resposta em {seconds} segundos.")
+_NOT_FOUND = gettext_noop("Não encontramos este endereço na internet.")
+_BAD_CERTIFICATE = gettext_noop("O certificado TLS do endereço não vale.")
+_NO_CONNECTION = gettext_noop("O endereço recusou a conexão.")
+_NOT_HTTP = gettext_noop("A conexão caiu, ou a resposta não era HTTP.")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -106,28 +114,29 @@ def parse_url(url: str) -> Target:
         if not host.isascii():
             host = host.encode("idna").decode("ascii")
     except ValueError:
-        raise AddressRefused("Este endereço não é uma URL.", param="url") from None
+        raise AddressRefused(_("Este endereço não é uma URL."), param="url") from None
     has_odd = any(ord(character) <= 32 or ord(character) == 127 for character in url)
     if len(url) > URL_MAX or has_odd or not (_NAME.fullmatch(host) or _literal(host)):
-        raise AddressRefused("Este endereço não é uma URL.", param="url")
+        raise AddressRefused(_("Este endereço não é uma URL."), param="url")
     if parts.username is not None or parts.password is not None:
-        raise AddressRefused("Deixe usuário e senha fora da URL: a assinatura de cada chamada já diz que ela é nossa.", param="url")
+        refusal = _("Deixe usuário e senha fora da URL: a assinatura de cada chamada já diz que ela é nossa.")
+        raise AddressRefused(refusal, param="url")
     scheme = parts.scheme.lower()
     if scheme not in _PORTS:
-        raise AddressRefused("Use um endereço que comece com https://.", param="url")
+        raise AddressRefused(_("Use um endereço que comece com https://."), param="url")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     target = Target(scheme=scheme, host=host, port=_PORTS[scheme] if port is None else port, path=path)
     if target.is_receiver:
         return target
     if scheme == "http" and settings.IS_PRODUCTION:
-        raise AddressRefused("Use um endereço que comece com https://.", param="url")
+        raise AddressRefused(_("Use um endereço que comece com https://."), param="url")
     if target.port != _PORTS[scheme]:
-        raise AddressRefused("Use a porta 443, a de https.", param="url")
+        raise AddressRefused(_("Use a porta 443, a de https."), param="url")
     literal = _literal(host)
     if literal is not None and not is_public(literal):
-        raise AddressRefused(_INSIDE, param="url")
+        raise AddressRefused(_(_INSIDE), param="url")
     if literal is None and ("." not in host or host.endswith((".localhost", ".local", ".internal"))):
-        raise AddressRefused(_INSIDE, param="url")
+        raise AddressRefused(_(_INSIDE), param="url")
     return target
 
 
@@ -155,12 +164,12 @@ def check_addresses(target: Target, found: Iterable[str]) -> list[str]:
     """All that the name leads to, where all of it may be called. Raises AddressRefused: one inner address among them is enough."""
     addresses = [ipaddress.ip_address(text.split("%", 1)[0]) for text in dict.fromkeys(found)]
     if not addresses:
-        raise AddressRefused("Não encontramos este endereço na internet.", param="url")
+        raise AddressRefused(_(_NOT_FOUND), param="url")
     for address in addresses:
         mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
         is_allowed = (mapped or address).is_loopback if target.is_receiver else is_public(address)
         if not is_allowed:
-            raise AddressRefused(_INSIDE, param="url")
+            raise AddressRefused(_(_INSIDE), param="url")
     return [str(address) for address in addresses]
 
 
@@ -200,14 +209,14 @@ async def _send(call: Outgoing) -> Answer:
     except AddressRefused as refusal:
         error = refusal.message
     except (TimeoutError, httpx.TimeoutException):
-        error = f"Sem resposta em {TOTAL_SECONDS:.0f} segundos."
+        error = NO_ANSWER.format(seconds=f"{TOTAL_SECONDS:.0f}")
     except OSError:  # of the look-up
-        error = "Não encontramos este endereço na internet."
+        error = _NOT_FOUND
     except (httpx.ConnectError, ssl.SSLError) as failure:
         is_tls = "CERTIFICATE" in str(failure) or "SSL" in str(failure)
-        error = "O certificado TLS do endereço não vale." if is_tls else "O endereço recusou a conexão."
+        error = _BAD_CERTIFICATE if is_tls else _NO_CONNECTION
     except (httpx.HTTPError, httpx.InvalidURL, ValueError):
-        error = "A conexão caiu, ou a resposta não era HTTP."
+        error = _NOT_HTTP
     return Answer(status=status, excerpt=excerpt, error=error, elapsed_ms=int((time.monotonic() - begun) * 1000))
 
 

@@ -8,6 +8,8 @@ import datetime as dt
 from dataclasses import dataclass
 
 from django.db import connection
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from accounts.models import ApiKey, Organization
 from accounts.tenancy import current_tenant, tenant
@@ -206,7 +208,7 @@ def lasts(*, available_nanos: int) -> str:
         return ""
     hours = available_nanos * 24 * 7 // sum(used)
     if hours < 1:
-        return "menos de 1 hora"
+        return _("menos de 1 hora")
     if hours < 48:
-        return f"{hours} hora{'s' if hours > 1 else ''}"
-    return f"{hours // 24} dias" if hours // 24 <= 365 else "mais de um ano"
+        return ngettext("{count} hora", "{count} horas", hours).format(count=hours)
+    return _("{count} dias").format(count=hours // 24) if hours // 24 <= 365 else _("mais de um ano")

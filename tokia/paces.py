@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
 from tokia import clock
 from tokia.status_measure import DOWN, OK, SLOW, UNKNOWN
 from tokia.status_report import LATE, read_report
 
-LABELS = {OK: "Normal", SLOW: "Lento", DOWN: "Fora", UNKNOWN: "Sem medição"}
+LABELS: dict[str, str | Promise] = {OK: _("Normal"), SLOW: _("Lento"), DOWN: _("Fora"), UNKNOWN: _("Sem medição")}
 DOTS = {OK: "status-success", SLOW: "status-warning", DOWN: "status-error", UNKNOWN: "status-neutral"}
 
 
@@ -26,7 +29,7 @@ class Pace:
 
     @property
     def label(self) -> str:
-        return LABELS[self.state]
+        return str(LABELS[self.state])
 
     @property
     def dot(self) -> str:

@@ -18,6 +18,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils.cache import get_conditional_response
+from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
 from accounts.models import SnapshotVersion
@@ -53,7 +54,7 @@ def prices(request: HttpRequest) -> HttpResponse:
         "total": len(shop.offers),
         "asked": asked,
         "makers": sorted({offer.maker for offer in shop.offers}),
-        "surfaces": [(value, label) for value, label in Route.Surface.choices if value in surfaces],
+        "surfaces": [(value, gettext(str(label))) for value, label in Route.Surface.choices if value in surfaces],
         "rates": rates,
         "has_abroad": any(row.abroad_nanos is not None for row in rows),
         "sources": sorted({(row.source, row.read_on) for row in rows if row.read_on is not None}),

@@ -6,6 +6,8 @@ import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from django.utils.translation import gettext as _
+
 from billing.abroad import ComparisonRates
 from billing.models import Unit
 from billing.units import tell_per
@@ -46,7 +48,9 @@ class PriceRow:
             return "—"
         size = abs(self.difference_bps)
         told = pct(size // 100 * 100 if size >= 100 else size)
-        return "igual" if not size else f"{told} mais {'caro' if self.difference_bps > 0 else 'barato'}"
+        if not size:
+            return _("igual")
+        return (_("{percent} mais caro") if self.difference_bps > 0 else _("{percent} mais barato")).format(percent=told)
 
 
 def price_rows(offer: Offer, rates: ComparisonRates) -> Iterator[PriceRow]:
@@ -66,4 +70,4 @@ def price_rows(offer: Offer, rates: ComparisonRates) -> Iterator[PriceRow]:
 
 
 def _told(is_from_page: bool, source: str) -> str:
-    return "página de preços do provedor" if is_from_page else f"conjunto público de preços {source}"
+    return _("página de preços do provedor") if is_from_page else _("conjunto público de preços {name}").format(name=source)

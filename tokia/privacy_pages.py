@@ -11,6 +11,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
@@ -28,7 +29,7 @@ from tokia.errors import TokiaError
 def own_privacy(request: HttpRequest) -> HttpResponse:
     user = cast(User, request.user)
     context = {
-        "title": "Privacidade",
+        "title": _("Privacidade"),
         "tab": "privacidade",
         "copies": data_copies.copies_of(user, organization=None),
         "owned_alone": [item for item in closing.owned_alone(user) if item.closing_asked_at is None],
@@ -44,7 +45,7 @@ def own_privacy(request: HttpRequest) -> HttpResponse:
 @reauthentication_required  # type: ignore[untyped-decorator]
 def ask_for_own_copy(request: HttpRequest) -> HttpResponse:
     data_copies.ask_for_own(cast(User, request.user))
-    messages.success(request, "Estamos preparando a cópia. Ela aparece aqui em instantes.")
+    messages.success(request, _("Estamos preparando a cópia. Ela aparece aqui em instantes."))
     return redirect("own_privacy")
 
 
@@ -76,7 +77,8 @@ def close_account(request: HttpRequest) -> HttpResponse:
     except TokiaError as error:
         messages.error(request, error.message)
     else:
-        messages.success(request, f"Pedido recebido. Sua conta some em {settings.CLOSING_DAYS} dias; até lá você pode desistir.")
+        told = _("Pedido recebido. Sua conta some em {days} dias; até lá você pode desistir.")
+        messages.success(request, told.format(days=settings.CLOSING_DAYS))
     return redirect("own_privacy")
 
 
@@ -84,7 +86,7 @@ def close_account(request: HttpRequest) -> HttpResponse:
 @login_required
 def keep_account(request: HttpRequest) -> HttpResponse:
     if closing.cancel_closing(cast(User, request.user)):
-        messages.success(request, "Sua conta continua. Nada foi excluído.")
+        messages.success(request, _("Sua conta continua. Nada foi excluído."))
     return redirect("own_privacy")
 
 
@@ -97,7 +99,7 @@ def organization_privacy(request: MemberRequest) -> HttpResponse:
     keys = ApiKey.objects.filter(status=ApiKey.Status.ACTIVE)
     context = {
         "nav": "configuracoes",
-        "title": "Privacidade",
+        "title": _("Privacidade"),
         "is_owner": request.membership.role == Role.OWNER,
         "copies": data_copies.copies_of(request.user, organization=ours),
         "storing_keys": keys.filter(stores_responses=True).order_by("name"),
@@ -125,7 +127,7 @@ def _ask_for_organization_copy(request: MemberRequest) -> HttpResponse:
     except TokiaError as error:
         messages.error(request, error.message)
     else:
-        messages.success(request, "Estamos preparando a cópia. Ela aparece aqui em instantes.")
+        messages.success(request, _("Estamos preparando a cópia. Ela aparece aqui em instantes."))
     return redirect("organization_privacy")
 
 
@@ -142,9 +144,8 @@ def _close_organization(request: MemberRequest) -> HttpResponse:
     except TokiaError as error:
         messages.error(request, error.message)
     else:
-        messages.success(
-            request, f"As chaves pararam. A empresa encerra em {settings.CLOSING_DAYS} dias; até lá um Dono pode desistir."
-        )
+        told = _("As chaves pararam. A empresa encerra em {days} dias; até lá um Dono pode desistir.")
+        messages.success(request, told.format(days=settings.CLOSING_DAYS))
     return redirect("organization_privacy")
 
 
@@ -153,7 +154,7 @@ def _close_organization(request: MemberRequest) -> HttpResponse:
 def keep_organization(request: MemberRequest) -> HttpResponse:
     try:
         if closures.cancel(request.membership):
-            messages.success(request, "A empresa continua, e as chaves voltaram a funcionar.")
+            messages.success(request, _("A empresa continua, e as chaves voltaram a funcionar."))
     except TokiaError as error:
         messages.error(request, error.message)
     return redirect("organization_privacy")

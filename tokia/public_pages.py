@@ -11,6 +11,9 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import formats
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from billing import volume
@@ -21,12 +24,14 @@ from billing.pricing import Tier
 from billing.referral_link import keep_code
 from tokia import comparison, showcase, status_report, subprocessors
 from tokia import comparison_input as asking
+from tokia.language import is_english
 from tokia.templatetags.tokia import usd
 
 FEATURED = 8
 TERMS_DATE = dt.date(2026, 11, 23)  # of the texts of terms and privacy; change it with them
-LISTED_UNITS = {Unit.INPUT: "entrada", Unit.CACHED_INPUT: "em cache", Unit.OUTPUT: "saída"}  # per million tokens
+LISTED_UNITS = {Unit.INPUT: _("entrada"), Unit.CACHED_INPUT: _("em cache"), Unit.OUTPUT: _("saída")}  # per million tokens
 NEWS = Path(__file__).resolve().parent / "news.toml"
+NEWS_TEXTS = ("title", "texts", "url_label")
 
 
 @require_safe
@@ -62,7 +67,7 @@ def comparison_part(request: HttpRequest) -> HttpResponse:
 @require_safe
 def terms(request: HttpRequest) -> HttpResponse:
     context = {
-        "title": "Termos de uso", "updated_on": TERMS_DATE, "top_up_min": settings.TOP_UP_MIN_BRL,
+        "title": gettext("Termos de uso"), "updated_on": TERMS_DATE, "top_up_min": settings.TOP_UP_MIN_BRL,
         "refund_days": settings.REFUND_SELF_DAYS, "notice_days": settings.PRICE_NOTICE_DAYS,
     }  # fmt: skip
     return render(request, "home/terms.html", context)
@@ -71,7 +76,7 @@ def terms(request: HttpRequest) -> HttpResponse:
 @require_safe
 def privacy(request: HttpRequest) -> HttpResponse:
     context = {
-        "title": "Política de privacidade", "updated_on": TERMS_DATE, "files_days": settings.FILES_TTL_DAYS,
+        "title": gettext("Política de privacidade"), "updated_on": TERMS_DATE, "files_days": settings.FILES_TTL_DAYS,
         "responses_days": settings.RESPONSES_TTL_DAYS, "closing_days": settings.CLOSING_DAYS, "copy_days": settings.DATA_COPY_DAYS,
         "address_days": settings.AUDIT_ADDRESS_DAYS, "idempotency_hours": settings.IDEMPOTENCY_TTL_HOURS,
     }  # fmt: skip
@@ -93,9 +98,15 @@ def contact(request: HttpRequest) -> HttpResponse:
     return render(request, "home/contact.html", {"title": "Contato", "nav": "contato"})
 
 
-@cache
 def _news() -> list[dict[str, Any]]:
-    """The newest first."""
+    """The newest first, in the reader's language: beside `title` stands `title_en`."""
+    tail = "_en" if is_english() else ""
+    return [{"on": entry["on"], **{name: entry.get(name + tail, "") for name in NEWS_TEXTS}} | {"url": entry.get("url", "")}
+            for entry in _all_news()]  # fmt: skip
+
+
+@cache
+def _all_news() -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = tomllib.loads(NEWS.read_text(encoding="utf-8"))["entries"]
     return sorted(entries, key=lambda entry: entry["on"], reverse=True)
 
@@ -106,7 +117,7 @@ def _measured() -> dict[str, Any]:
     parts = [model["month"]["uptime_bps"] for model in report.get("models", ()) if model["month"]["uptime_bps"] is not None]
     overhead = (report.get("gateway") or {}).get("overhead_p50_ms")
     return {
-        "overhead": "" if overhead is None else f"{max(overhead, 0.1):.1f}".replace(".", ","),
+        "overhead": "" if overhead is None else formats.number_format(f"{max(overhead, 0.1):.1f}"),
         "uptime_bps": sum(parts) // len(parts) if parts else None,
     }
 
@@ -130,7 +141,7 @@ def _calculator(request: HttpRequest, shop: showcase.Shop) -> dict[str, Any]:
         choice, use = asking.what_to_compare(asked, models)
         context["listed"] = _listed(shop, choice)
         context["result"] = comparison.compare(
-            choice, use, rates=rates, tiers=context["tiers"], with_import_taxes=asked.with_import_taxes
+            choice, use, rates=rates, tiers=context["tiers"], with_import_taxes=asked.with_import_taxes, gettext=gettext
         )
     return context
 
@@ -149,7 +160,8 @@ def _listed(shop: showcase.Shop, choice: comparison.Choice) -> list[dict[str, An
         listed = shop.by_name[name].listed
         parts = [f"{label} {usd(listed[unit].usd_nanos)}" for unit, label in LISTED_UNITS.items() if unit in listed]
         first = listed[Unit.INPUT]
-        source = f"página da {model.provider}" if first.is_from_page else f"dados públicos {first.source}"
+        told = gettext("página da {name}") if first.is_from_page else gettext("dados públicos {name}")
+        source = told.format(name=model.provider if first.is_from_page else first.source)
         lines.append(
             {"label": model.label, "provider": model.provider, "text": ", ".join(parts), "source": source, "read_on": first.read_on}
         )

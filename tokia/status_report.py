@@ -12,12 +12,14 @@ import logging
 import os
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.cache import cache
 from django.db import DatabaseError
+from django.utils.translation import gettext as _
 
 from tokia import clock
 from tokia.status_measure import DOWN, OK, SLOW, components, measure
@@ -74,21 +76,28 @@ def forget() -> None:
 def headline(report: Report | None) -> tuple[str, str]:
     """The state of all together and the words for it, the worst first."""
     if report is None:
-        return "unknown", "Ainda sem medição"
+        return "unknown", _("Ainda sem medição")
     measured_at = dt.datetime.fromisoformat(report["measured_at"])
     if clock.now() - measured_at > LATE:
-        return "unknown", "Medição atrasada"
+        return "unknown", _("Medição atrasada")
     told = [*report["components"], *report.get("providers", ())]
-    down, slow = ([item["name"] for item in told if item["state"] == state] for state in (DOWN, SLOW))
+    down, slow = ([component_name(item) for item in told if item["state"] == state] for state in (DOWN, SLOW))
+    if down and slow:
+        return DOWN, _("{down} fora do ar; lentidão em {slow}").format(down=_joined(down), slow=_joined(slow))
     if down:
-        return DOWN, f"{_joined(down)} fora do ar" + (f"; lentidão em {_joined(slow)}" if slow else "")
+        return DOWN, _("{down} fora do ar").format(down=_joined(down))
     slow = slow or [item["name"] for item in report.get("models", ()) if item["state"] in (SLOW, DOWN)]
     if slow:
-        return SLOW, f"Lentidão em {_joined(slow)}"
+        return SLOW, _("Lentidão em {slow}").format(slow=_joined(slow))
     incident = open_incident(report)
     if incident is not None:  # what measurements do not see, a person may
         return DOWN if incident["impact"] == "down" else SLOW, incident["title"]
-    return OK, "Todos os sistemas operando"
+    return OK, _("Todos os sistemas operando")
+
+
+def component_name(item: Mapping[str, Any]) -> str:
+    """As the report has it; the one of ours that is no proper name, in the reader's language."""
+    return _("Painel") if item["id"] == "painel" else str(item["name"])
 
 
 def open_incident(report: Report | None) -> dict[str, Any] | None:
@@ -103,8 +112,8 @@ def open_incident(report: Report | None) -> dict[str, Any] | None:
 
 
 def _joined(names: list[str]) -> str:
-    names = names if len(names) <= 3 else [*names[:3], f"mais {len(names) - 3}"]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} e {names[-1]}"
+    names = names if len(names) <= 3 else [*names[:3], _("mais {count}").format(count=len(names) - 3)]
+    return names[0] if len(names) == 1 else _("{names} e {last}").format(names=", ".join(names[:-1]), last=names[-1])
 
 
 def _read(text: str) -> Report | None:

@@ -30,17 +30,8 @@ from tokia.sandbox.llm_media import PATH as MEDIA_PATH
 from tokia.sandbox.llm_media import serve_media
 from tokia.sandbox.llm_openai import answer_chat, answer_embeddings
 from tokia.sandbox.llm_openai_rules import refuse_bad_chat, refuse_bad_embedding
-from tokia.sandbox.llm_providers import (
-    PROVIDERS,
-    Provider,
-    ProviderError,
-    as_response,
-    id_headers,
-    list_models,
-    model_not_found,
-    scripted_error,
-    unauthorized,
-)
+from tokia.sandbox.llm_providers import PROVIDERS, Provider, id_headers, list_models
+from tokia.sandbox.llm_refusals import ProviderError, as_response, model_not_found, scripted_error, unauthorized
 from tokia.sandbox.llm_schedule import read_schedule
 from tokia.sandbox.llm_tokens import PromptCache
 from tokia.sandbox.llm_types import PublishedTypes

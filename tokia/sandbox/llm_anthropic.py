@@ -13,7 +13,8 @@ from tokia.sandbox.faults import FaultSet
 from tokia.sandbox.llm_answers import NAME_TOKENS, Answer, Question, Tool, compose, reasoning_tokens_for
 from tokia.sandbox.llm_anthropic_rules import Body, blocks_of, sign_thinking
 from tokia.sandbox.llm_delivery import Frame, Reply
-from tokia.sandbox.llm_providers import Provider, ProviderError
+from tokia.sandbox.llm_providers import Provider
+from tokia.sandbox.llm_refusals import ProviderError
 from tokia.sandbox.llm_tokens import IMAGE_TOKENS, MESSAGE_TOKENS, PromptCache, Usage, split_tokens
 
 STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}

@@ -9,7 +9,7 @@ from typing import Any
 
 from tokia.sandbox.asgi import Json
 from tokia.sandbox.llm_anthropic_schema import find_schema_slip
-from tokia.sandbox.llm_providers import ProviderError
+from tokia.sandbox.llm_refusals import ProviderError
 
 Body = dict[str, Any]
 

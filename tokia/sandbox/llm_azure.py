@@ -8,7 +8,8 @@ from urllib.parse import unquote
 
 from tokia.sandbox.asgi import BadJson, Request
 from tokia.sandbox.llm_keys import knows_key
-from tokia.sandbox.llm_providers import Provider, ProviderError, unauthorized
+from tokia.sandbox.llm_providers import Provider
+from tokia.sandbox.llm_refusals import ProviderError, unauthorized
 
 if TYPE_CHECKING:
     from tokia.sandbox.llm import Llm

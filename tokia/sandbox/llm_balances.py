@@ -14,7 +14,8 @@ from tokia.sandbox.asgi import Json, Request, json_response
 from tokia.sandbox.llm_gemini import google_refusal
 from tokia.sandbox.llm_gemini import refuse_bad_key as refuse_bad_google_key
 from tokia.sandbox.llm_keys import REFUSED, knows_key
-from tokia.sandbox.llm_providers import Provider, ProviderError, id_headers, list_models, unauthorized
+from tokia.sandbox.llm_providers import Provider, id_headers, list_models
+from tokia.sandbox.llm_refusals import ProviderError, unauthorized
 
 if TYPE_CHECKING:
     from tokia.sandbox.llm import Llm

@@ -20,7 +20,8 @@ from tokia.sandbox.llm_bedrock_stream import EventStreamDelivery
 from tokia.sandbox.llm_bedrock_types import find_slip
 from tokia.sandbox.llm_delivery import Delivery, Frame, Reply
 from tokia.sandbox.llm_ledger import ERROR, Call
-from tokia.sandbox.llm_providers import Provider, ProviderError, id_headers, scripted_error
+from tokia.sandbox.llm_providers import Provider, id_headers
+from tokia.sandbox.llm_refusals import ProviderError, scripted_error
 from tokia.sandbox.llm_tokens import IMAGE_TOKENS, MESSAGE_TOKENS, PromptCache, Usage, split_tokens
 
 if TYPE_CHECKING:

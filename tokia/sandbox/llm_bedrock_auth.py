@@ -13,7 +13,8 @@ from urllib.parse import quote, unquote
 
 from tokia.sandbox.asgi import Request
 from tokia.sandbox.llm_keys import knows_key, secret_of_access_key
-from tokia.sandbox.llm_providers import Provider, ProviderError
+from tokia.sandbox.llm_providers import Provider
+from tokia.sandbox.llm_refusals import ProviderError
 
 SESSION_TOKEN = "sandbox-session"  # noqa: S105 — a simulated provider's
 CLOCK_SKEW = dt.timedelta(minutes=5)

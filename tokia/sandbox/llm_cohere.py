@@ -15,7 +15,8 @@ from tokia.sandbox.llm_cohere_rules import RULES
 from tokia.sandbox.llm_delivery import Delivery, Reply
 from tokia.sandbox.llm_keys import knows_key
 from tokia.sandbox.llm_ledger import ERROR, Call
-from tokia.sandbox.llm_providers import Provider, ProviderError, id_headers, model_not_found, scripted_error, unauthorized
+from tokia.sandbox.llm_providers import Provider, id_headers
+from tokia.sandbox.llm_refusals import ProviderError, model_not_found, scripted_error, unauthorized
 
 if TYPE_CHECKING:
     from tokia.sandbox.llm import Llm

@@ -18,7 +18,8 @@ from tokia.sandbox.llm_answers import NAME_TOKENS, Answer, Question, Tool, compo
 from tokia.sandbox.llm_cohere_rules import Body, is_reasoning, text_of
 from tokia.sandbox.llm_delivery import Frame, Reply
 from tokia.sandbox.llm_openai import LOGPROB, embed
-from tokia.sandbox.llm_providers import Provider, ProviderError
+from tokia.sandbox.llm_providers import Provider
+from tokia.sandbox.llm_refusals import ProviderError
 from tokia.sandbox.llm_tokens import IMAGE_TOKENS, MESSAGE_TOKENS, PromptCache, Usage, count_tokens, split_tokens
 
 FINISH = {"stop": "COMPLETE", "length": "MAX_TOKENS", "tool_calls": "TOOL_CALL"}

@@ -16,7 +16,8 @@ from typing import Any, ClassVar
 from tokia.sandbox.asgi import Request, Response, dump
 from tokia.sandbox.faults import FaultSet
 from tokia.sandbox.llm_ledger import BROKEN, CUT, FINISHED, Call, Ledger
-from tokia.sandbox.llm_providers import Provider, error_event, scripted_error
+from tokia.sandbox.llm_providers import Provider
+from tokia.sandbox.llm_refusals import error_event, scripted_error
 from tokia.sandbox.llm_tokens import Usage
 
 CHUNKS_DEFAULT = 2
@@ -25,6 +26,7 @@ HUGE_LINE_BYTES = 2 * 1_048_576
 ENDLESS_BLOCK = b" " * 65_536
 BOMB_BYTES = 256 * 1_048_576
 FLUSH_SECONDS = 0.05  # a reset throws away what the kernel has not sent yet
+DELIVERY_SECONDS = 0.3  # until whoever reads has read what was sent, on a busy machine
 JSON_STEPS_MAX = 20  # a whole answer takes as long as this many chunks at most
 HTML = b"<!doctype html><html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 
@@ -220,6 +222,8 @@ class Delivery:
         if self.faults.has("reset") and contents == self.faults.number("reset", CHUNKS_DEFAULT):
             await self._reset()
         if self.faults.has("errormid") and contents == self.faults.number("errormid", CHUNKS_DEFAULT):
+            if contents:  # who reads both at once may still ask somebody else
+                await asyncio.sleep(DELIVERY_SECONDS)
             await self._send_error_event()
         if self.faults.has("cleaneof") and contents == self.faults.number("cleaneof", CHUNKS_DEFAULT):
             await self.request.write(b"", more=False)

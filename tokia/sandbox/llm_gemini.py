@@ -17,7 +17,8 @@ from tokia.sandbox.llm_gemini_rules import refuse_bad_request
 from tokia.sandbox.llm_keys import knows_key
 from tokia.sandbox.llm_ledger import ERROR, Call
 from tokia.sandbox.llm_openai import DIMENSIONS, embed
-from tokia.sandbox.llm_providers import Provider, ProviderError, google_error, scripted_error
+from tokia.sandbox.llm_providers import Provider
+from tokia.sandbox.llm_refusals import ProviderError, google_error, scripted_error
 from tokia.sandbox.llm_tokens import Usage, count_tokens
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from tokia.sandbox.faults import OVERSHOOT_FACTOR, FaultSet
 from tokia.sandbox.llm_answers import NAME_TOKENS, Answer, Question, Tool, compose, reasoning_tokens_for
 from tokia.sandbox.llm_delivery import Frame, Reply
 from tokia.sandbox.llm_gemini_rules import Body, sign_call, version_of
-from tokia.sandbox.llm_providers import Provider, ProviderError
+from tokia.sandbox.llm_providers import Provider
+from tokia.sandbox.llm_refusals import ProviderError
 from tokia.sandbox.llm_tokens import IMAGE_TOKENS, MESSAGE_TOKENS, PromptCache, Usage, split_tokens
 
 FINISH_WISH = re.compile(r"\[finish=([A-Z_]+)\]")

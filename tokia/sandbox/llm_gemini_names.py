@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from tokia.sandbox.asgi import Json
-from tokia.sandbox.llm_providers import ProviderError
+from tokia.sandbox.llm_refusals import ProviderError
 
 FREE = object()
 NUMBER = (int, float)

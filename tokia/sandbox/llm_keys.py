@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from contextvars import ContextVar
 
-from tokia.sandbox.llm_providers import Provider, scripted_error
+from tokia.sandbox.llm_providers import Provider
+from tokia.sandbox.llm_refusals import scripted_error
 
 KEY_USED: ContextVar[str] = ContextVar("key_used", default="")  # the label of the key that this request came with
 REFUSED: dict[str, int] = {}  # key → HTTP status

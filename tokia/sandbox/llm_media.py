@@ -21,7 +21,8 @@ from tokia.sandbox.llm_media_rules import (
     refuse_bad_speech,
     refuse_unknown_model,
 )
-from tokia.sandbox.llm_providers import Provider, ProviderError, id_headers, scripted_error, unauthorized
+from tokia.sandbox.llm_providers import Provider, id_headers
+from tokia.sandbox.llm_refusals import ProviderError, scripted_error, unauthorized
 from tokia.sandbox.llm_tokens import Usage
 
 if TYPE_CHECKING:

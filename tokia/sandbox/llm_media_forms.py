@@ -9,7 +9,7 @@ from email.parser import BytesHeaderParser
 from email.policy import HTTP
 
 from tokia.sandbox.asgi import Request
-from tokia.sandbox.llm_providers import ProviderError
+from tokia.sandbox.llm_refusals import ProviderError
 
 
 @dataclass

@@ -11,7 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 from typing_extensions import get_type_hints
 
 from tokia.sandbox.llm_media_forms import Form, Upload
-from tokia.sandbox.llm_providers import Provider, ProviderError, model_not_found
+from tokia.sandbox.llm_providers import Provider
+from tokia.sandbox.llm_refusals import ProviderError, model_not_found
 from tokia.sandbox.llm_types import _drain
 
 Body = dict[str, Any]

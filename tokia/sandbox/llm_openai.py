@@ -27,7 +27,8 @@ from tokia.sandbox.llm_hosts import (
     shape_of,
 )
 from tokia.sandbox.llm_openai_rules import Body, message_text
-from tokia.sandbox.llm_providers import Provider, ProviderError, is_reasoning_model
+from tokia.sandbox.llm_providers import Provider, is_reasoning_model
+from tokia.sandbox.llm_refusals import ProviderError
 from tokia.sandbox.llm_tokens import (
     IMAGE_TOKENS,
     MESSAGE_TOKENS,

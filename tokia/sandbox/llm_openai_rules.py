@@ -7,7 +7,8 @@ from typing import Any
 
 from tokia.sandbox.asgi import Json
 from tokia.sandbox.llm_hosts import find_slip, shape_of
-from tokia.sandbox.llm_providers import Provider, ProviderError, is_reasoning_model
+from tokia.sandbox.llm_providers import Provider, is_reasoning_model
+from tokia.sandbox.llm_refusals import ProviderError
 
 Body = dict[str, Any]
 

@@ -7,11 +7,11 @@ from urllib.parse import quote
 
 from django import template
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from tokia.templatetags.tokia import tax_id
 
 register = template.Library()
-GREETING = "Olá! Vim pelo site da Tokia."
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def imprint() -> Imprint:
     return Imprint(
         name=settings.RECEIVER_NAME, tax_id=tax_id(settings.RECEIVER_TAX_ID), address=settings.IMPRINT_ADDRESS,
         email=settings.SUPPORT_EMAIL, whatsapp=tell_phone(number),
-        whatsapp_url=f"https://wa.me/{number}?text={quote(GREETING)}" if number else "",
+        whatsapp_url=f"https://wa.me/{number}?text={quote(_('Olá! Vim pelo site da Tokia.'))}" if number else "",
         dpo_name=settings.DPO_NAME, dpo_email=settings.DPO_EMAIL or settings.SUPPORT_EMAIL,
     )  # fmt: skip
 

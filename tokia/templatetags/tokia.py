@@ -1,7 +1,8 @@
 """How numbers, money, dates and states are written for a customer: one filter per form (`{% load tokia %}`).
 
 Money filters take integer nano-reais (R$ 1 = 10⁹); an empty value gives "—". The space after R$ does not break (U+00A0)
-and the minus (U+2212) stands before it.
+and the minus (U+2212) stands before it. On an English page: `R$ 1,234.56`, `61.4 M`, `22 Nov 2026`; the forms in the
+docstrings are the Portuguese ones.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from django import forms, template
+from django.utils import dateformat
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext
 
+from billing.figures import in_marks, tell_count, tell_day
 from billing.reais import tell_reais
 from tokia import clock
+from tokia.language import is_english
 
 register = template.Library()
 
@@ -29,8 +34,9 @@ NBSP = "\u00a0"
 _ICONS = Path(__file__).resolve().parent.parent / "static" / "tokia" / "vendor" / "lucide"
 
 
-def _grouped(whole: int) -> str:
-    return f"{whole:,}".replace(",", ".")
+def _mark() -> str:
+    """What stands before the decimals."""
+    return "." if is_english() else ","
 
 
 def _reais(nanos: int, decimals: int, *, floor: bool = False) -> str:
@@ -42,7 +48,7 @@ def _reais(nanos: int, decimals: int, *, floor: bool = False) -> str:
     if units == 0:
         sign = ""
     whole, rest = divmod(units, 10**decimals)
-    return f"{sign}R${NBSP}{_grouped(whole)},{rest:0{decimals}d}"
+    return f"{sign}R${NBSP}{tell_count(whole)}{_mark()}{rest:0{decimals}d}"
 
 
 @register.filter
@@ -70,7 +76,7 @@ def brl_fino(nanos: Integer) -> str:
         return EMPTY
     nanos = int(nanos)
     if 0 < nanos < BRL // 10_000:
-        return f"<{NBSP}R${NBSP}0,0001"
+        return f"<{NBSP}R${NBSP}0{_mark()}0001"
     return _reais(nanos, 4)
 
 
@@ -98,7 +104,9 @@ def brl_mtok(nanos: Integer) -> str:
 @register.filter
 def reais(amount: str | None) -> str:
     """An amount as files and events carry it, "12.060900000": `R$ 12,0609`, all decimals where four would hide something."""
-    return tell_reais(amount) if amount else EMPTY
+    if not amount:
+        return EMPTY
+    return in_marks(tell_reais(amount))
 
 
 @register.filter
@@ -109,7 +117,7 @@ def usd(nanos: Integer) -> str:
 
 @register.filter
 def num(value: Integer) -> str:
-    return EMPTY if value in (None, "") else ("−" if int(value) < 0 else "") + _grouped(abs(int(value)))
+    return EMPTY if value in (None, "") else ("−" if int(value) < 0 else "") + tell_count(abs(int(value)))
 
 
 @register.filter
@@ -118,11 +126,11 @@ def compacto(value: Integer) -> str:
     if value in (None, ""):
         return EMPTY
     value = int(value)
-    for unit, name in ((10**9, "bi"), (10**6, "mi")):
+    for unit, name in ((10**9, "B"), (10**6, "M")) if is_english() else ((10**9, "bi"), (10**6, "mi")):
         if value >= unit:
             tenths = value * 10 // unit
             whole, tenth = divmod(tenths, 10)
-            return f"{_grouped(whole)}{f',{tenth}' if tenth else ''}{NBSP}{name}"
+            return f"{tell_count(whole)}{f'{_mark()}{tenth}' if tenth else ''}{NBSP}{name}"
     return num(value)
 
 
@@ -136,9 +144,9 @@ def dur(milliseconds: Integer) -> str:
         return f"{ms}{NBSP}ms"
     if ms < 60_000:
         whole, cents = divmod(ms // 10, 100)
-        return f"{whole},{cents:02d}{NBSP}s"
+        return f"{whole}{_mark()}{cents:02d}{NBSP}s"
     minutes, seconds = divmod(ms // 1_000, 60)
-    return f"{_grouped(minutes)}{NBSP}min{NBSP}{seconds:02d}{NBSP}s"
+    return f"{tell_count(minutes)}{NBSP}min{NBSP}{seconds:02d}{NBSP}s"
 
 
 @register.filter
@@ -148,8 +156,17 @@ def pct(basis_points: Integer) -> str:
         return EMPTY
     sign = "−" if int(basis_points) < 0 else ""
     whole, rest = divmod(abs(int(basis_points)), 100)
-    tail = f",{rest:02d}".rstrip("0").rstrip(",") if rest else ""
-    return f"{sign}{_grouped(whole)}{tail}%"
+    tail = f"{_mark()}{rest:02d}".rstrip("0") if rest else ""
+    return f"{sign}{tell_count(whole)}{tail}%"
+
+
+@register.filter
+def said(text: str | None) -> str:
+    """A text that a row keeps, in the reader's language where it has one (a model's description, a source): what is stored is
+    Portuguese, and what an administrator wrote since stays it. A number in it that stands alone is written anew."""
+    if not text or not is_english():
+        return text or ""
+    return in_marks(text) if re.fullmatch(r"(?:U?[SR]?S?\$\s)?[\d.,]+\s?%?", text) else gettext(text)
 
 
 def _in_brazil(moment: dt.datetime) -> dt.datetime:
@@ -163,13 +180,16 @@ def data(moment: dt.datetime | dt.date | None) -> str:
         return EMPTY
     if isinstance(moment, dt.datetime):
         moment = _in_brazil(moment)
-    return moment.strftime("%d/%m/%Y")
+    return tell_day(moment)
 
 
 @register.filter
 def hora(moment: dt.datetime | None) -> str:
     """`22/11 14:32:08`, in Brasília's time."""
-    return _in_brazil(moment).strftime("%d/%m %H:%M:%S") if moment else EMPTY
+    if not moment:
+        return EMPTY
+    moment = _in_brazil(moment)
+    return dateformat.format(moment, "j M H:i:s") if is_english() else moment.strftime("%d/%m %H:%M:%S")
 
 
 @register.filter
@@ -181,12 +201,11 @@ def ha(moment: dt.datetime | None) -> SafeString | str:
     if seconds < 0 or seconds >= 86_400:
         text = data(moment)
     elif seconds < 60:
-        text = "agora"
-    elif seconds < 3_600:
-        text = f"há {int(seconds // 60)}{NBSP}min"
+        text = "now" if is_english() else "agora"
     else:
-        text = f"há {int(seconds // 3_600)}{NBSP}h"
-    absolute = _in_brazil(moment).strftime("%d/%m/%Y %H:%M:%S")
+        count = f"{int(seconds // 60)}{NBSP}min" if seconds < 3_600 else f"{int(seconds // 3_600)}{NBSP}h"
+        text = f"{count} ago" if is_english() else f"há {count}"
+    absolute = f"{data(moment)} {_in_brazil(moment):%H:%M:%S}"
     return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), absolute, text)
 
 

@@ -8,6 +8,7 @@ from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from django.utils.translation import gettext_noop
 
 from accounts.keys import check_key, find_key, mint_key
 from accounts.models import ApiKey, Membership, Organization, Role, User
@@ -56,7 +57,7 @@ class Command(BaseCommand):
             wallet_of(organization),
             amount_nanos=from_brl(WELCOME_BRL),
             reference=f"welcome:{organization.pk}",
-            reason="Saldo inicial da demonstração",
+            reason=gettext_noop("Saldo inicial da demonstração"),
             actor="seed",
         )
         seed_key(home, organization=organization, owner=owner)

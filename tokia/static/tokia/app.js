@@ -1,6 +1,8 @@
 // What the pages do in the browser beyond HTML and htmx. No library, no eval; everything is wired by data attributes.
 (() => {
   "use strict";
+  // The page's language; a text of a script stands with its English where it is said.
+  const say = (portuguese, english) => (document.documentElement.lang === "en" ? english : portuguese);
 
   const remembered = {
     get: (name) => { try { return localStorage.getItem(`tokia.${name}`); } catch { return null; } },
@@ -16,12 +18,14 @@
     setTimeout(() => toast.remove(), 6000);
   }
   document.addEventListener("aviso", (event) => notify(event.detail.value ?? event.detail));
-  document.addEventListener("htmx:sendError", () => notify("Sem conexão com a Tokia. Vamos tentar de novo.", "error"));
+  document.addEventListener("htmx:sendError", () => notify(say("Sem conexão com a Tokia. Vamos tentar de novo.", "No connection to Tokia. We will try again."), "error"));
   document.addEventListener("htmx:responseError", (event) => {
     const { xhr, elt } = event.detail;
     // A poll tries again by itself, and a lost session is told by the page that it leads to.
     if (xhr.status === 401 || xhr.status === 403) location.reload();
-    else if (!(elt.getAttribute("hx-trigger") || "").includes("every")) notify("Não conseguimos carregar agora. Tente de novo.", "error");
+    else if (!(elt.getAttribute("hx-trigger") || "").includes("every")) {
+      notify(say("Não conseguimos carregar agora. Tente de novo.", "We could not load this now. Try again."), "error");
+    }
   });
 
   // ── Copy: data-copy="#id" ─────────────────────────────────────────────────────────────────────────────────────────
@@ -38,7 +42,7 @@
     }
     const label = button.querySelector("[data-copy-label]") ?? button;
     label.dataset.was ??= label.textContent;
-    label.textContent = "Copiado!";
+    label.textContent = say("Copiado!", "Copied!");
     setTimeout(() => { label.textContent = label.dataset.was; }, 1500);
   }
 
@@ -148,7 +152,7 @@
       const field = document.querySelector(revealer.dataset.reveal);
       field.type = field.type === "password" ? "text" : "password";
       revealer.setAttribute("aria-pressed", String(field.type === "text"));
-      revealer.querySelector("[data-reveal-label]").textContent = field.type === "text" ? "Esconder" : "Mostrar";
+      revealer.querySelector("[data-reveal-label]").textContent = field.type === "text" ? say("Esconder", "Hide") : say("Mostrar", "Show");
     }
     if (target.closest("[data-hide-balance]")) {
       const hidden = !document.documentElement.classList.contains("is-hidden-balance");

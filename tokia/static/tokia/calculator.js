@@ -20,7 +20,7 @@ for (const range of document.querySelectorAll("[data-log-range]")) {
   place();
   field.addEventListener("input", place);
   range.addEventListener("input", () => {
-    field.value = round(Math.exp(least + (range.value / 100) * (most - least))).toLocaleString("pt-BR");
+    field.value = round(Math.exp(least + (range.value / 100) * (most - least))).toLocaleString(document.documentElement.lang);
     range.setAttribute("aria-valuetext", `US$ ${field.value}`);
   });
 }

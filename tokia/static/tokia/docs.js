@@ -4,6 +4,7 @@
 const RESULTS_MAX = 8;
 const IN_TITLE = 8, IN_HEADING = 5, IN_TEXT = 1; // as tokia/docs_search.py counts
 
+const say = (portuguese, english) => (document.documentElement.lang === "en" ? english : portuguese);
 const bare = (text) => text.toLowerCase().normalize("NFKD").replace(/[^\x00-\x7f]/g, "");
 
 // ── Tabs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -24,7 +25,7 @@ for (const button of document.querySelectorAll("[data-copy-page]")) {
       const answer = await fetch(button.dataset.copyPage);
       if (!answer.ok) throw new Error(String(answer.status));
       await navigator.clipboard.writeText(await answer.text());
-      label.textContent = "Copiado!";
+      label.textContent = say("Copiado!", "Copied!");
     } catch { // no permission: the page itself can be copied by hand
       location.assign(button.dataset.copyPage);
     }
@@ -71,10 +72,10 @@ function show(entries) {
     return link;
   }));
   if (!entries.length) {
-    found.append(Object.assign(document.createElement("span"), { className: "p-3", textContent: "Nada encontrado. Tente uma palavra só." }));
+    found.append(Object.assign(document.createElement("span"), { className: "p-3", textContent: say("Nada encontrado. Tente uma palavra só.", "Nothing found. Try a single word.") }));
   }
   found.hidden = false;
-  count.textContent = entries.length === 1 ? "1 resultado" : `${entries.length} resultados`;
+  count.textContent = entries.length === 1 ? say("1 resultado", "1 result") : say(`${entries.length} resultados`, `${entries.length} results`);
 }
 
 function close() {

@@ -1,5 +1,6 @@
 // Passkeys: the ceremony of WebAuthn around a form. data-passkey="get" | "create"; data-passkey-options is the id of the JSON with
 // what the server asks for; a form with data-passkey-ask fetches it from its own address first (signing in by passkey alone).
+const say = (portuguese, english) => (document.documentElement.lang === "en" ? english : portuguese);
 const bytes = (text) => Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (char) => char.charCodeAt(0));
 const text = (buffer) => btoa(String.fromCharCode(...new Uint8Array(buffer))).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
 const keys = (list) => (list ?? []).map((item) => ({ ...item, id: bytes(item.id) }));
@@ -37,10 +38,18 @@ function tell(credential, response) {
 }
 
 function explain(error) {
-  if (error.name === "NotAllowedError") return "O aparelho não confirmou: você desistiu, demorou ou ele não tem esta chave de acesso. Tente de novo.";
-  if (error.name === "InvalidStateError") return "Este aparelho já tem uma chave de acesso da sua conta.";
-  if (error.name === "SecurityError") return "Chaves de acesso não funcionam neste endereço.";
-  return "Não deu para usar a chave de acesso agora. Tente de novo ou use outra forma.";
+  if (error.name === "NotAllowedError") {
+    return say(
+      "O aparelho não confirmou: você desistiu, demorou ou ele não tem esta chave de acesso. Tente de novo.",
+      "The device did not confirm: you cancelled, took too long, or it does not have this passkey. Try again.",
+    );
+  }
+  if (error.name === "InvalidStateError") return say("Este aparelho já tem uma chave de acesso da sua conta.", "This device already has a passkey of your account.");
+  if (error.name === "SecurityError") return say("Chaves de acesso não funcionam neste endereço.", "Passkeys do not work at this address.");
+  return say(
+    "Não deu para usar a chave de acesso agora. Tente de novo ou use outra forma.",
+    "We could not use the passkey now. Try again or use another way.",
+  );
 }
 
 async function ask(form) {

@@ -2,11 +2,13 @@
 (() => {
   "use strict";
   const BRL = 1_000_000_000;
-  const reais = (nanos) => (nanos / BRL).toLocaleString("pt-BR", { style: "currency", currency: "BRL" });
+  const language = document.documentElement.lang;
+  const reais = (nanos) => `R$\u00a0${(nanos / BRL).toLocaleString(language, { minimumFractionDigits: 2, maximumFractionDigits: 2 })}`;
 
-  // "1.234,56" or "250" as a person types it; NaN for anything else. For the preview only: the server reads the text again.
+  // "1.234,56", "1,234.56" or "250" as a person types it; NaN for anything else. For the preview only: the server reads the text again.
   function typed(text) {
     const bare = text.replace(/^R\$|\s/gi, "");
+    if (/^(\d{1,3}(,\d{3})+\.\d{2}|\d+\.\d{1,2})$/.test(bare)) return Number(bare.replaceAll(",", ""));
     return /^(\d{1,3}(\.\d{3})*|\d+)(,\d{1,2})?$/.test(bare) ? Number(bare.replaceAll(".", "").replace(",", ".")) : NaN;
   }
 
@@ -26,8 +28,9 @@
     summary.querySelector("[data-after]").textContent = reais(Math.floor((Number(form.dataset.balanceNanos) + credit - owed) / 1e7) * 1e7); // a balance is never shown higher
     if (preview) {
       const tokens = (credit / Number(form.dataset.previewNanos)) * 1e6;
-      const [unit, name] = tokens >= 1e9 ? [1e9, "bilhões"] : tokens >= 1e6 ? [1e6, "milhões"] : [1e3, "mil"];
-      const shown = (tokens / unit).toLocaleString("pt-BR", { maximumFractionDigits: tokens / unit < 10 ? 1 : 0 });
+      const names = language === "en" ? ["billion", "million", "thousand"] : ["bilhões", "milhões", "mil"];
+      const [unit, name] = tokens >= 1e9 ? [1e9, names[0]] : tokens >= 1e6 ? [1e6, names[1]] : [1e3, names[2]];
+      const shown = (tokens / unit).toLocaleString(language, { maximumFractionDigits: tokens / unit < 10 ? 1 : 0 });
       preview.querySelector("[data-preview-tokens]").textContent = `${shown} ${name}`;
     }
   }

@@ -1,4 +1,6 @@
 // What is being written: messages with their pictures, kept in this tab's sessionStorage and nowhere else.
+import { say } from "./words.js";
+
 const STORE = "tokia.playground";
 const IMAGE_BYTES_MAX = 4 * 1024 * 1024;
 export const IMAGES_MAX = 6;
@@ -54,7 +56,7 @@ export class Draft {
       picture.src = url;
       picture.hidden = false;
     }
-    item.querySelector("[data-name]").textContent = url.startsWith("data:") ? "Imagem deste computador" : url;
+    item.querySelector("[data-name]").textContent = url.startsWith("data:") ? say("local") : url;
     item.querySelector("button").addEventListener("click", () => { row.images = row.images.filter((other) => other !== url); item.remove(); this.#changed(); });
     row.images.push(url);
     row.querySelector("[data-images]").append(item);
@@ -82,12 +84,12 @@ export class Draft {
 
 export function readFile(file) {
   return new Promise((resolve, reject) => {
-    if (!/^image\/(png|jpeg|webp|gif)$/.test(file.type)) reject(new Error("Envie uma imagem PNG, JPEG, WebP ou GIF."));
-    else if (file.size > IMAGE_BYTES_MAX) reject(new Error("A imagem passa de 4 MB. Reduza-a ou use um endereço."));
+    if (!/^image\/(png|jpeg|webp|gif)$/.test(file.type)) reject(new Error(say("kind")));
+    else if (file.size > IMAGE_BYTES_MAX) reject(new Error(say("large")));
     else {
       const reader = new FileReader();
       reader.addEventListener("load", () => resolve(reader.result));
-      reader.addEventListener("error", () => reject(new Error("Não conseguimos ler o arquivo.")));
+      reader.addEventListener("error", () => reject(new Error(say("unread"))));
       reader.readAsDataURL(file);
     }
   });

@@ -1,4 +1,6 @@
 // The page's own key: ten minutes, in memory only, shared with this browser's other playground tabs.
+import { say } from "./words.js";
+
 const EARLY_MS = 30_000; // it is renewed before it ends, not after
 
 export class SessionKey {
@@ -26,9 +28,9 @@ export class SessionKey {
     const answer = await fetch(this.#url, {
       method: "POST", headers: { "X-CSRFToken": this.#token, Accept: "application/json" }, credentials: "same-origin", redirect: "manual", cache: "no-store",
     });
-    if (answer.type === "opaqueredirect") throw new Error("Sua sessão terminou. Recarregue a página para entrar de novo.");
+    if (answer.type === "opaqueredirect") throw new Error(say("over"));
     const body = await answer.json().catch(() => ({}));
-    if (!answer.ok) throw new Error(body.error?.message ?? "Não conseguimos abrir o playground agora. Recarregue a página.");
+    if (!answer.ok) throw new Error(body.error?.message ?? say("away"));
     this.#held = body;
     this.#tabs?.postMessage({ url: this.#url, held: body });
     return body;

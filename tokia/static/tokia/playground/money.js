@@ -1,6 +1,9 @@
 // Money as the gateway says it: decimals in reais, read digit by digit into BigInt nanos, never through a float.
+import { isEnglish } from "./words.js";
+
 const NANOS = 9;
 const SPACE = "\u00a0";
+const [GROUP, POINT] = isEnglish ? [",", "."] : [".", ","];
 
 export function readNanos(text) {
   const match = /^(-?)(\d+)(?:\.(\d{1,9}))?$/.exec(text);
@@ -19,12 +22,12 @@ function withDecimals(nanos, decimals) {
   const unit = 10n ** BigInt(NANOS - decimals);
   const rounded = (nanos + unit / 2n) / unit;
   const digits = rounded.toString().padStart(decimals + 1, "0");
-  const whole = digits.slice(0, -decimals).replace(/\B(?=(\d{3})+$)/g, ".");
-  return `R$${SPACE}${whole},${digits.slice(-decimals)}`;
+  const whole = digits.slice(0, -decimals).replace(/\B(?=(\d{3})+$)/g, GROUP);
+  return `R$${SPACE}${whole}${POINT}${digits.slice(-decimals)}`;
 }
 
 export function showFine(nanos) {
-  if (nanos > 0n && nanos < 100_000n) return `<${SPACE}R$${SPACE}0,0001`;
+  if (nanos > 0n && nanos < 100_000n) return `<${SPACE}R$${SPACE}0${POINT}0001`;
   return withDecimals(nanos, 4);
 }
 

@@ -3,9 +3,10 @@ import { writeCode } from "./code.js";
 import { Draft, IMAGES_MAX, readFile, store } from "./draft.js";
 import { SessionKey } from "./key.js";
 import { ceilingOf, showCeiling, showExact, showFine } from "./money.js";
-import { PRESETS } from "./presets.js";
+import { ENGLISH, PRESETS } from "./presets.js";
 import { Reply } from "./reply.js";
 import { CallRefused, callModel } from "./stream.js";
+import { isEnglish, say } from "./words.js";
 
 const form = document.getElementById("playground");
 if (form) start();
@@ -51,13 +52,13 @@ function start() {
     const names = (lacking) => models.filter(lacking).map((model) => model.display_name).join(", ");
     const blind = draft.imageCount ? names((model) => !model.has_vision) : "";
     const plain = options.json.checked ? names((model) => !model.has_json) : "";
-    return [blind && `Não recebe imagens: ${blind}.`, plain && `Não garante JSON: ${plain}.`].filter(Boolean).join(" ");
+    return [blind && say("blind", { models: blind }), plain && say("plain", { models: plain })].filter(Boolean).join(" ");
   }
 
   function changed() {
     const ceiling = estimate();
     const shown = one("estimate");
-    shown.textContent = `até ${showCeiling(ceiling)}`;
+    shown.textContent = say("upto", { amount: showCeiling(ceiling) });
     shown.dataset.nanos = ceiling.toString();
     one("warning").textContent = warnings();
     save();
@@ -87,7 +88,7 @@ function start() {
     if (running) return;
     if (!form.reportValidity()) return;
     if (!draft.messages().some(({ role }) => role !== "system")) {
-      one("warning").textContent = "Escreva uma mensagem antes de enviar.";
+      one("warning").textContent = say("empty");
       form.querySelector("[data-text]").focus();
       return;
     }
@@ -98,9 +99,9 @@ function start() {
     const columns = names.map((name) => new Reply(template, name, facts.models[name]));
     replies.replaceChildren(...columns.map((column) => column.element));
     document.querySelector("[data-replies-section]").hidden = false;
-    announce("Enviando.");
+    announce(say("sending"));
     await Promise.all(columns.map((column) => ask(column, running.signal)));
-    announce(columns.length > 1 ? "As respostas terminaram." : "A resposta terminou.");
+    announce(say(columns.length > 1 ? "many" : "one"));
     running = null;
     setBusy(false);
     save();
@@ -122,21 +123,21 @@ function start() {
   function tell(column, error) {
     if (!(error instanceof CallRefused)) {
       const lost = error instanceof TypeError;
-      column.fail(lost ? "Sem conexão com a API. Confira a internet e tente de novo." : error.message);
+      column.fail(lost ? say("offline") : error.message);
       return;
     }
     column.requestId ||= error.requestId;
     if (error.status === 402) {
-      const link = form.dataset.topUpUrl && { url: form.dataset.topUpUrl, text: "Recarregar" };
-      column.fail(link ? "Saldo insuficiente. Nada foi cobrado." : "Saldo insuficiente. Nada foi cobrado. Peça uma recarga a quem cuida do financeiro.", link);
-    } else if (error.code === "budget_exceeded") column.fail(error.message, { url: form.dataset.budgetsUrl, text: "Ver orçamentos" });
+      const link = form.dataset.topUpUrl && { url: form.dataset.topUpUrl, text: say("topup") };
+      column.fail(say(link ? "poor" : "ask"), link);
+    } else if (error.code === "budget_exceeded") column.fail(error.message, { url: form.dataset.budgetsUrl, text: say("budgets") });
     else column.fail(error.message);
   }
 
   function offer(column) {
     const nodes = [];
     if (column.text) {
-      const go = Object.assign(document.createElement("button"), { type: "button", className: "btn btn-xs", textContent: "Continuar a conversa" });
+      const go = Object.assign(document.createElement("button"), { type: "button", className: "btn btn-xs", textContent: say("reply") });
       go.addEventListener("click", () => {
         draft.add({ role: "assistant", text: column.text });
         draft.add({ role: "user" }).querySelector("[data-text]").focus();
@@ -146,7 +147,7 @@ function start() {
     }
     if (column.nanos !== null) {
       const url = form.dataset.requestUrl.replace("00000000-0000-0000-0000-000000000000", column.requestId);
-      nodes.push(Object.assign(document.createElement("a"), { className: "btn btn-ghost btn-xs", href: url, textContent: "Ver requisição" }));
+      nodes.push(Object.assign(document.createElement("a"), { className: "btn btn-ghost btn-xs", href: url, textContent: say("call") }));
     }
     column.after(...nodes);
   }
@@ -177,10 +178,10 @@ function start() {
   }
   async function acceptImage() {
     try {
-      if (draft.imageCount >= IMAGES_MAX) throw new Error(`São ${IMAGES_MAX} imagens no máximo.`);
+      if (draft.imageCount >= IMAGES_MAX) throw new Error(say("images", { most: IMAGES_MAX }));
       const file = one("file", dialog).files[0];
       const typed = one("url", dialog).value.trim();
-      if (!file && !/^https:\/\/\S+$/.test(typed)) throw new Error("Escolha um arquivo ou cole um endereço que comece com https://.");
+      if (!file && !/^https:\/\/\S+$/.test(typed)) throw new Error(say("which"));
       draft.addImage(imageRow, file ? await readFile(file) : typed);
       dialog.close();
       changed();
@@ -196,7 +197,7 @@ function start() {
     const [first, ...others] = chosen();
     const code = writeCode(form.dataset.baseUrl, bodyFor(first));
     for (const place of dialogCode.querySelectorAll("[data-code]")) place.textContent = code[place.dataset.code];
-    const notes = [others.length && "É o do primeiro modelo; para os outros, troque o nome.", draft.imageCount && "Imagens deste computador aparecem abreviadas."];
+    const notes = [others.length && say("first"), draft.imageCount && say("short")];
     one("code-note", dialogCode).textContent = notes.filter(Boolean).join(" ");
     dialogCode.showModal();
   }
@@ -206,9 +207,9 @@ function start() {
     const link = `${location.origin}${location.pathname}#p=${encodeURIComponent(JSON.stringify(given))}`;
     const area = Object.assign(document.createElement("textarea"), { value: link, className: "sr-only" });
     try { await navigator.clipboard.writeText(link); } catch { document.body.append(area); area.select(); document.execCommand("copy"); area.remove(); }
-    announce("Link copiado.");
+    announce(say("copied"));
     const was = button.lastChild.textContent;
-    button.lastChild.textContent = "Link copiado!";
+    button.lastChild.textContent = say("copied");
     setTimeout(() => { button.lastChild.textContent = was; }, 1500);
   }
 
@@ -243,7 +244,7 @@ function start() {
     if (part("add-message")) { draft.add().querySelector("[data-text]").focus(); changed(); }
     if (part("show-code")) showCode();
     if (part("share")) share(part("share"));
-    if (part("preset")) { const preset = PRESETS[part("preset").dataset.preset]; draft.replace(preset.messages); writeOptions(preset.options); changed(); }
+    if (part("preset")) { const preset = (isEnglish ? ENGLISH : PRESETS)[part("preset").dataset.preset]; draft.replace(preset.messages); writeOptions(preset.options); changed(); }
     if (part("clear")) { running?.abort(); store.clear(); draft.replace([]); replies.replaceChildren(); document.querySelector("[data-replies-section]").hidden = true; total = 0n; addUp(0n); changed(); store.clear(); }
   });
   one("send").disabled = false; // until here nothing would take what is sent

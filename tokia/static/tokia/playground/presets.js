@@ -1,4 +1,4 @@
-// Examples to begin with. Each fills the messages and the options, and is the person's to change.
+// Examples to begin with, in both of the page's languages. Each fills the messages and the options, and is the person's to change.
 export const PRESETS = {
   resumo: {
     options: { max_tokens: "300", temperature: "0.3", json: false },
@@ -26,6 +26,37 @@ export const PRESETS = {
     messages: [
       { role: "system", text: "Você escreve Python claro e testado. Responda com o código e uma explicação curta." },
       { role: "user", text: "Escreva uma função que confere os dígitos verificadores de um CPF, com dois testes." },
+    ],
+  },
+};
+
+export const ENGLISH = {
+  resumo: {
+    options: PRESETS.resumo.options,
+    messages: [
+      { role: "system", text: "Summarize the text in at most three short sentences, in English, without opinion." },
+      { role: "user", text: "Monday's meeting decided to postpone the launch to March 15, because the integration with the bank still fails in 2% of payments. Ana takes care of the fix by Friday; Bruno tells the clients who already had a date. The budget does not change." },
+    ],
+  },
+  extracao: {
+    options: PRESETS.extracao.options,
+    messages: [
+      { role: "system", text: "Extract the data from the text and answer only with a JSON object with the fields: name, cnpj, amount_brl (number) and due_on (YYYY-MM-DD). Use null for what is missing." },
+      { role: "user", text: "Padaria Sol Nascente Ltda, CNPJ 11.222.333/0001-81, asked for a second copy of the boleto of R$ 1,240.50 due on December 10, 2026." },
+    ],
+  },
+  classificacao: {
+    options: PRESETS.classificacao.options,
+    messages: [
+      { role: "system", text: "Classify the client's message into one of these categories: billing, defect, question, praise, cancellation. Answer only with the category." },
+      { role: "user", text: "I paid the PIX last night and the balance has not shown up in the app yet. Can you check?" },
+    ],
+  },
+  codigo: {
+    options: PRESETS.codigo.options,
+    messages: [
+      { role: "system", text: "You write clear, tested Python. Answer with the code and a short explanation." },
+      { role: "user", text: "Write a function that checks the check digits of a CPF, with two tests." },
     ],
   },
 };

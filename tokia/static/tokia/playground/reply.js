@@ -1,9 +1,10 @@
 // One answer on the page. What a model writes is text, never markup: only ``` fences become <pre>, by textContent.
 import { readNanos, showExact, showFine } from "./money.js";
+import { isEnglish, language, say } from "./words.js";
 
-const CUT = { length: "Parou no máximo de tokens: aumente-o para ler o resto.", content_filter: "O provedor cortou a resposta pela política de conteúdo dele." };
-const number = new Intl.NumberFormat("pt-BR");
-const duration = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(2).replace(".", ",")} s`);
+const CUT = { length: "length", content_filter: "filter" };
+const number = new Intl.NumberFormat(language);
+const duration = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(2).replace(".", isEnglish ? "." : ",")} s`);
 
 export function writeText(place, text) {
   const parts = text.split("```");
@@ -35,7 +36,7 @@ export class Reply {
     this.name = name;
     this.#find("name").textContent = model?.display_name ?? name;
     this.#find("name").title = name;
-    this.#state("Esperando…", "info");
+    this.#state(say("waiting"), "info");
   }
 
   #state(text, kind) {
@@ -53,7 +54,7 @@ export class Reply {
     if (this.#first) return;
     this.#first = this.#last;
     this.#find("first").textContent = duration(this.#first - this.#began);
-    this.#state("Escrevendo…", "info");
+    this.#state(say("writing"), "info");
   }
 
   note(text) {
@@ -66,12 +67,12 @@ export class Reply {
     return {
       start: ({ requestId, model, dropped }) => {
         this.requestId = requestId;
-        if (model && model !== this.name) this.note(`Quem respondeu: ${model}.`);
-        if (dropped) this.note(`Ignorado por este modelo: ${dropped.replaceAll(",", ", ")}.`);
+        if (model && model !== this.name) this.note(say("by", { model }));
+        if (dropped) this.note(say("ignored", { options: dropped.replaceAll(",", ", ") }));
       },
       text: (piece) => { this.text += piece; this.#mark(); this.#draw(); },
       thought: (piece) => { this.#thoughts += piece; this.#find("thinking").hidden = false; this.#mark(); this.#draw(); },
-      finish: (reason) => { if (CUT[reason]) this.note(CUT[reason]); },
+      finish: (reason) => { if (CUT[reason]) this.note(say(CUT[reason])); },
       usage: ({ usage, nanos }) => { this.showTokens(usage.prompt_tokens ?? 0, usage.completion_tokens ?? 0); if (nanos !== null) this.showCost(nanos); },
     };
   }
@@ -90,10 +91,10 @@ export class Reply {
     cost.dataset.nanos = nanos.toString();
   }
 
-  finish() { this.#state("Pronta", "success"); }
+  finish() { this.#state(say("ready"), "success"); }
 
   fail(message, link) {
-    this.#state("Falhou", "error");
+    this.#state(say("failed"), "error");
     const box = this.#find("error");
     box.hidden = false;
     box.replaceChildren(`${message} `);
@@ -102,8 +103,8 @@ export class Reply {
 
   // What was generated until then is charged; the account says how much, a moment later.
   async stop(costUrl) {
-    this.#state("Parada", "warning");
-    if (!this.requestId) { this.note("Parada antes da resposta."); return; }
+    this.#state(say("stopped"), "warning");
+    if (!this.requestId) { this.note(say("early")); return; }
     for (let turn = 0; turn < 8 && this.nanos === null; turn += 1) {
       await new Promise((done) => { setTimeout(done, 400 + 200 * turn); });
       const answer = await fetch(costUrl.replace("00000000-0000-0000-0000-000000000000", this.requestId), { cache: "no-store" });
@@ -111,7 +112,7 @@ export class Reply {
       const told = await answer.json();
       this.showTokens(told.tokens.prompt, told.tokens.completion);
       this.showCost(readNanos("0") + BigInt(told.net_nanos));
-      this.note("Cobrado só o que foi gerado até você parar.");
+      this.note(say("charged"));
     }
   }
 

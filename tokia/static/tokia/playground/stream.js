@@ -1,9 +1,10 @@
 // One call of /v1/chat/completions, read as it comes. Gives events to `on`: start, text, thought, usage.
 import { costOf } from "./money.js";
+import { language, say } from "./words.js";
 
 export class CallRefused extends Error {
   constructor(status, error, requestId) {
-    super(error?.message ?? `O servidor respondeu ${status}.`);
+    super(error?.message ?? say("status", { status }));
     this.status = status;
     this.code = error?.code ?? "";
     this.requestId = requestId;
@@ -13,7 +14,8 @@ export class CallRefused extends Error {
 async function post(baseUrl, secret, body, signal) {
   return fetch(`${baseUrl}/chat/completions`, {
     method: "POST", signal, credentials: "omit", cache: "no-store", referrerPolicy: "no-referrer",
-    headers: { Authorization: `Bearer ${secret}`, "Content-Type": "application/json" }, body: JSON.stringify(body),
+    // The gateway refuses in the page's language, not in the browser's.
+    headers: { Authorization: `Bearer ${secret}`, "Content-Type": "application/json", "Accept-Language": language }, body: JSON.stringify(body),
   });
 }
 
