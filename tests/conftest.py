@@ -18,11 +18,13 @@ import psycopg
 import pytest
 from django.core.cache import cache
 from django.db import connections
+from hypothesis import settings as hypothesis_settings
 from psycopg import sql
 from pytest_django import DjangoDbBlocker, Settings
 
 from billing.reconcile import find_violations
-from tests import examples as _  # noqa: F401 - loads the profile of hypothesis
+from tests.examples import IS_LONG
+from tests.schema import make_schema
 from tests.stores import stores
 from tokia.processes import free_port, spawn
 
@@ -37,16 +39,15 @@ KEPT_TABLES = {
     "django_migrations", "django_content_type", "auth_permission", "auth_group", "accounts_snapshotversion",
     "billing_comparisonparameter",
 }  # fmt: skip
+# In `make test` always the same examples, in `make torture` others each time.
+hypothesis_settings.register_profile("suite", derandomize=True, deadline=None)
+hypothesis_settings.register_profile("long", deadline=None)
+hypothesis_settings.load_profile("long" if IS_LONG else "suite")
 
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_blocker: DjangoDbBlocker) -> None:
-    """Migrate the private database as its owner, in a process of its own: this one works as the application's role."""
-    migrated = subprocess.run(
-        [sys.executable, "manage.py", "migrate", "--verbosity=0"],
-        cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert migrated.returncode == 0, migrated.stdout + migrated.stderr
+    make_schema()
 
 
 @pytest.fixture(autouse=True)

@@ -13,22 +13,18 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
 from tests.bench import ROUTES
+from tests.bench.stack import ROOT, Row, running, started
 from tokia.processes import free_port
 
-ROOT = Path(__file__).resolve().parents[2]
 TICKS = os.sysconf("SC_CLK_TCK")
 WORDS = "Resuma em três frases o contrato abaixo, com os prazos, os valores em reais e as multas de cada cláusula. "
-Row = dict[str, Any]
 OURS = ("gateway", "web", "worker", "beat")
 
 
@@ -45,16 +41,6 @@ CASES = (
     Case("stream of 33 events", "openai", "/v1/chat/completions", is_stream=True, last="[DONE]"),
     Case("stream of 33 events, OpenAI → Anthropic", "anthropic", "/v1/messages", is_stream=True, last="message_stop"),
 )
-
-
-@contextmanager
-def started(argv: list[str], env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(argv, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(60)
 
 
 def ask(url: str, *, method: str = "GET") -> Row:
@@ -177,37 +163,23 @@ def main() -> None:
     args = parser.parse_args()
     port = free_port()
     upstream = f"http://127.0.0.1:{port}"
-    with tempfile.TemporaryDirectory(prefix="tokia-bench-", ignore_cleanup_errors=True) as folder:
-        home = Path(folder)
-        home.chmod(0o711)
-        ports = {f"TOKIA_{name}_PORT": str(free_port()) for name in ("WEB", "GATEWAY", "SANDBOX", "PSP", "SMTP", "MODEL", "SEFIN")}
-        env = {**os.environ, **ports, "TOKIA_HOME": folder}
-        mock = [sys.executable, "-m", "tests.bench.upstream", "--port", str(port)]
-        stack = [sys.executable, "manage.py", "up", "--no-model", "--quiet"]
-        print("starting the stack …", flush=True)
-        with started(mock, env), started(stack, env) as process:
-            while not (home / "ready").exists():
-                if process.poll() is not None:
-                    raise SystemExit((home / "logs" / "up.log").read_text())
-                time.sleep(0.2)
-            demo = json.loads(subprocess.check_output([sys.executable, "manage.py", "demo"], cwd=ROOT, env=env))
-            lines = (home / "env").read_text().splitlines()
-            stack_env = {**env, **dict(line.split("=", 1) for line in lines if "=" in line)}
-            key = sell_routes(upstream, stack_env)["key"]
-            time.sleep(2.5)  # gateways follow the catalog within two seconds
-            rows = []
-            for number, case in enumerate(CASES):
-                body = home / f"bench-{number}.json"
-                message = {"role": "user", "content": (WORDS * 9)[:900]}
-                asked = {"model": ROUTES[case.dialect], "stream": case.is_stream, "max_tokens": 200, "messages": [message]}
-                body.write_text(json.dumps(asked, ensure_ascii=False, separators=(",", ":")))  # as the official SDK writes it
-                print(f"measuring {case.name} …", flush=True)
-                rows.append(measure(case, home=home, demo=demo, key=key, upstream=upstream, body=body, args=args))
-            time.sleep(1)
-            print_table(rows)
-            pids: dict[str, int] = json.loads((home / "logs" / "pids.json").read_text())
-            print_rest(measure_routing(stack_env), {name: memory_mib(pids[name]) for name in OURS if name in pids})
-            wrong = reconcile(upstream, env=stack_env)
+    mock = [sys.executable, "-m", "tests.bench.upstream", "--port", str(port)]
+    with started(mock, dict(os.environ)), running("--no-model") as (home, demo, env):
+        key = sell_routes(upstream, env)["key"]
+        time.sleep(2.5)  # gateways follow the catalog within two seconds
+        rows = []
+        for number, case in enumerate(CASES):
+            body = home / f"bench-{number}.json"
+            message = {"role": "user", "content": (WORDS * 9)[:900]}
+            asked = {"model": ROUTES[case.dialect], "stream": case.is_stream, "max_tokens": 200, "messages": [message]}
+            body.write_text(json.dumps(asked, ensure_ascii=False, separators=(",", ":")))  # as the official SDK writes it
+            print(f"measuring {case.name} …", flush=True)
+            rows.append(measure(case, home=home, demo=demo, key=key, upstream=upstream, body=body, args=args))
+        time.sleep(1)
+        print_table(rows)
+        pids: dict[str, int] = json.loads((home / "logs" / "pids.json").read_text())
+        print_rest(measure_routing(env), {name: memory_mib(pids[name]) for name in OURS if name in pids})
+        wrong = reconcile(upstream, env=env)
     if wrong or any(row["bad"] for row in rows):
         raise SystemExit("\nThe ledgers disagree:\n" + "\n".join(wrong))
     print("\nUsage records, wallet and the upstream's own ledgers agree to the token and the nano.")

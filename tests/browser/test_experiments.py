@@ -10,7 +10,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import SHOTS, Visitor
+from tests.browser.conftest import Visitor, take
 from tests.conftest import Stack
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -98,7 +98,7 @@ def test_it_compares_two_models_on_real_calls(stack: Stack, visit: Callable[[str
 
     page.get_by_role("button", name="Encerrar experimento").click()
     page.wait_for_timeout(200)
-    page.screenshot(path=SHOTS / "experiment-end-dialog.png")
+    take(page, "experiment-end-dialog")
     page.get_by_role("dialog").get_by_role("button", name="Encerrar").click()
     expect(page.get_by_text("Experimento encerrado.")).to_be_visible()
     visitor.shoot("experiment-ended")

@@ -16,20 +16,11 @@ from openai import OpenAI
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visitor
+from tests.browser.inbox import read_code
 from tests.conftest import Stack
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 PASSWORD = "um-cavalo-azul-no-telhado"
-
-
-def read_code(sandbox_url: str, email: str) -> str:
-    """The confirmation code, from the inbox that the sandbox shows."""
-    for _ in range(100):
-        messages = httpx.get(f"{sandbox_url}/inbox/api/messages", params={"to": email}).json()["messages"]
-        if messages and (found := re.search(r"^\s*(\d{6})\s*$", messages[0]["text"], re.MULTILINE)):
-            return found[1]
-        time.sleep(0.1)
-    raise AssertionError("no confirmation e-mail in the sandbox's inbox")
 
 
 def credits(base_url: str, key: str) -> dict[str, Decimal]:

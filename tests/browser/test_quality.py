@@ -10,9 +10,8 @@ import gzip
 import itertools
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
@@ -22,11 +21,11 @@ from axe_playwright_python.sync_playwright import Axe
 from django.urls import Resolver404, resolve
 from playwright.sync_api import Error, Page
 
-from tests.browser.conftest import PHONE, SHOTS, WIDE, Visitor, sign_in
+from tests.browser.conftest import PHONE, WIDE, Visitor, sign_in, take
 from tests.conftest import Stack
 from tests.examples import IS_LONG
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(2_400 if IS_LONG else 400)]
 WEIGHT_MAX = 100 * 1024  # bytes of scripts and styles, compressed
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 # A row is like the rows before it: of long lists the first ones are looked at.
@@ -35,6 +34,7 @@ SEEN = {"include": [["html"]], "exclude": [["tbody tr:nth-child(n+6)"], ["main l
 NO_PAGE = re.compile(r"\.(csv|json|xml|yaml|txt|pdf|zip|ofx|md|png)$|^webhooks|^healthz|^readyz|/sair/|arquivo/$|baixar/$")
 LEVELS = "[...document.querySelectorAll('h1, h2, h3, h4')].filter(e => e.checkVisibility()).map(e => +e.tagName[1])"
 WEIGHED = "[...document.querySelectorAll('script[src], link[rel=stylesheet]')].map(e => e.src || e.href)"
+DRAWN = "() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))"  # the look that was asked for
 LINKS = "[...document.querySelectorAll('a[href]')].map(e => e.href)"
 SHIFTS = """() => new Promise((resolve) => {
   let sum = 0;
@@ -114,7 +114,7 @@ class Inspector:
         return [link.path for link in found if (link.scheme, link.netloc) == (here.scheme, here.netloc)]
 
     def _look(self, page: Page, name: str) -> None:
-        page.screenshot(path=SHOTS / f"pagina-{name}.png", full_page=True, timeout=60_000)
+        take(page, f"pagina-{name}")
         found = Axe().run(page, context=SEEN, options={"runOnly": RULES, "resultTypes": ["violations"]}).response["violations"]
         for fault in found:
             if fault["impact"] in ("serious", "critical"):
@@ -134,6 +134,7 @@ class Inspector:
 def _dress(page: Page, look: Look) -> None:
     page.set_viewport_size(look.size)  # type: ignore[arg-type]
     page.emulate_media(color_scheme=look.scheme)
+    page.evaluate(DRAWN)
 
 
 def route_of(path: str) -> str | None:
@@ -145,13 +146,7 @@ def route_of(path: str) -> str | None:
     return None if route.startswith(("admin/", "api/")) else route
 
 
-@pytest.fixture(scope="module")
-def shots() -> Iterator[Path]:
-    SHOTS.mkdir(exist_ok=True)
-    yield SHOTS
-
-
-def test_every_page_is_sound(stack: Stack, visit: Callable[[str], Visitor], shots: Path) -> None:
+def test_every_page_is_sound(stack: Stack, visit: Callable[[str], Visitor]) -> None:
     stranger = Inspector(visit(stack.demo["web_url"]), is_member=False)
     stranger.walk("/", "/conta/senha/esqueci/")
     owner = Inspector(visit(stack.demo["web_url"]), is_member=True, seen=set(stranger.seen))

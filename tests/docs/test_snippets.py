@@ -46,14 +46,15 @@ def addresses(stack: Stack) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def environment(stack: Stack) -> Iterator[dict[str, str]]:
-    """The demo's key, with every scope for as long as the examples run."""
+def environment(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The demo's key, with every scope for as long as the examples run, and a place of their own for what they write."""
     digest = hashlib.sha256(stack.demo["api_key"].encode()).digest()
     with psycopg.connect(stack.env["DATABASE_URL"], autocommit=True) as connection:
         [(scopes,)] = connection.execute("SELECT scopes FROM accounts_apikey WHERE key_hash = %s", (digest,)).fetchall()
         give = "UPDATE accounts_apikey SET scopes = %s WHERE key_hash = %s"
         connection.execute(give, (list(SCOPES), digest))
-        yield {**os.environ, "TOKIA_API_KEY": stack.demo["api_key"], "NO_PROXY": "127.0.0.1,localhost"}
+        place = {"TMPDIR": str(tmp_path_factory.mktemp("examples"))}
+        yield {**os.environ, **place, "TOKIA_API_KEY": stack.demo["api_key"], "NO_PROXY": "127.0.0.1,localhost"}
         connection.execute(give, (scopes, digest))
 
 
@@ -83,6 +84,7 @@ def test_it_runs_the_node_examples(addresses: dict[str, str], environment: dict[
     assert ran.stdout.count("──") == len(pages) >= 25
 
 
+@pytest.mark.curl
 def test_it_runs_the_curl_examples(addresses: dict[str, str], environment: dict[str, str], tmp_path: Path) -> None:
     assert shutil.which("curl"), "Debian's curl is not installed: apt-get install curl"
     found = list(snippets("curl"))

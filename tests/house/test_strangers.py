@@ -54,7 +54,7 @@ OPEN = {
     "sitemap.xml", "robots.txt", "llms.txt", "openapi.yaml", "postman.json",
     "modelos/", "modelos/comparar/", "modelos/<str:maker>/<str:model>/",
     "precos/", "precos.json", "precos.csv", "status/", "status.json", "termos/", "privacidade/",
-    "suboperadores/", "novidades/", "contato/",
+    "suboperadores/", "novidades/", "contato/", "idioma/",
     "parcial/comparacao/", "healthz",
     "readyz", "conta/entrar/", "conta/sair/", "conta/cadastro/", "conta/inativa/", "conta/confirmar-email/", "conta/email/",
     "conta/confirmar/", "conta/chaves-de-acesso/entrar/", "conta/chaves-de-acesso/", "conta/ligadas/", "conta/2fa/",

@@ -15,7 +15,8 @@ from jsonschema import Draft202012Validator
 
 from gateway import asgi
 from gateway.batches import BatchBody
-from gateway.errors import BadRequest, BudgetExceeded, as_openai
+from gateway.error_bodies import as_openai
+from gateway.errors import BadRequest, BudgetExceeded
 from gateway.generation import FeedbackBody, read_feedback
 from gateway.images_call import FORMATS as IMAGE_FORMATS
 from gateway.images_call import ImagesBody, parse_generation

