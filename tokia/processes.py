@@ -10,6 +10,7 @@ import ctypes
 import http.client
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -134,10 +135,10 @@ def _settle_signals(death_signal: signal.Signals, *, parent: int) -> Callable[[]
 
 
 def free_port() -> int:
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Below those that kernels give to connections: none of these can take it before its server binds it."""
+    while not is_port_free(port := random.SystemRandom().randrange(20_000, 32_000)):
+        pass
+    return port
 
 
 def is_port_free(port: int) -> bool:

@@ -89,7 +89,7 @@ def test_it_waits_no_longer_than_its_bound(answers: type[Answers], monkeypatch: 
     started = time.monotonic()
     with pytest.raises(LookupAway):
         look_up_company(CNPJ)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
 
 
 @pytest.mark.django_db

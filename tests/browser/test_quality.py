@@ -103,6 +103,8 @@ class Inspector:
             self._look(page, f"{name}-{look.label}")
         for size in (WIDE, PHONE):
             page.set_viewport_size(size)  # type: ignore[arg-type]
+            if page.evaluate(OVERFLOW) > 0:
+                page.wait_for_timeout(500)  # it may still move to its new size
             if (overflow := page.evaluate(OVERFLOW)) > 0:
                 self.faults.append(f"{path}: scrolls sideways by {overflow} px at {size['width']}")
         self._weigh(page, path)

@@ -234,7 +234,7 @@ def test_it_is_kept_for_as_long_as_was_asked(world: World, routes: dict[str, str
     time.sleep(1.1)
     assert post(world, ready, body).headers["x-tokia-cache"] == "HIT"
     assert post(world, ready, body, x_tokia_cache_ttl="1").headers["x-tokia-cache"] == "MISS"  # older than this caller takes
-    assert 0 <= valkey.ttl(name) <= 1
+    assert valkey.ttl(name) in (1, 0, -2)  # -2: over already
     time.sleep(1.2)
     assert post(world, ready, body).headers["x-tokia-cache"] == "MISS"
 

@@ -29,7 +29,7 @@ from tests.gateway.world import Gateway, Tenant, World, await_true, chat_body, c
 MODEL, CHEAP, EMBEDDER = "budget/dear", "budget/cheap", "budget/embed"
 UNITS = {"input": "10", "output": "30"}
 MAX_TOKENS = 1_000
-IN_FORCE_SECONDS = 2.0
+IN_FORCE_SECONDS = 6.0  # promised are two, on a machine that does nothing else
 _names = itertools.count(1)
 
 

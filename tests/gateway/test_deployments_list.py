@@ -76,7 +76,7 @@ def test_it_lists_who_stands_behind_a_virtual_model(world: World, tenant: Tenant
     rule = RoutingRule.objects.create(name="tokia/listed", display_name="Listada")
     for position, name in enumerate((other.name, route), 1):
         RuleStep.objects.create(rule=rule, position=position, route=Route.objects.get(name=name))
-    await_true(lambda: ask(world, tenant, "tokia/listed").status_code == 200, seconds=3)
+    await_true(lambda: ask(world, tenant, "tokia/listed").status_code == 200)
     listed = ask(world, tenant, "tokia/listed").json()["data"]["endpoints"]
     assert [(item["model_id"], item["tag"]) for item in listed] == [(other.name, "mistral"), (route, "openai"), (route, "groq")]
 
@@ -91,7 +91,7 @@ def test_it_tells_a_circuit_that_an_administrator_opened(world: World, tenant: T
 
     force_circuit(deployment.pk, credential.pk, "open", 60)
     try:
-        await_true(lambda: told() == (-2, "open"), seconds=5)
+        await_true(lambda: told() == (-2, "open"))
     finally:
         lift_force(deployment.pk, credential.pk)
-    await_true(lambda: told() == (0, "closed"), seconds=5)
+    await_true(lambda: told() == (0, "closed"))

@@ -41,7 +41,7 @@ def start(world: World, tenant: Tenant, client: httpx.Client, *, model: str = A,
         tenant.wallet.organization, name="Menor?", model=model, arms=[ArmDraft(A, weights[0]), ArmDraft(B, weights[1])], by=None
     )
     experiments.start_experiment(experiment)
-    await_true(lambda: call(client, tenant, session="erste") is not None and _arms(tenant)[-1] is not None, seconds=5)
+    await_true(lambda: call(client, tenant, session="erste") is not None and _arms(tenant)[-1] is not None)
     return experiment
 
 
@@ -142,7 +142,7 @@ def test_an_ended_experiment_splits_nothing_and_keeps_its_results(
     before = read_results(experiment)
     assert before is not None and before.calls > 0
     experiments.end_experiment(experiment)
-    await_true(lambda: call(client, tenant, session="erste") is not None and _arms(tenant)[-1] is None, seconds=3)
+    await_true(lambda: call(client, tenant, session="erste") is not None and _arms(tenant)[-1] is None)
     last = tenant.records()[-1]
     assert last.route_name == A  # the model that the code names answers again
     after = read_results(experiment)
@@ -160,7 +160,7 @@ def test_a_side_that_fails_is_saved_by_the_model_that_was_named(
         tenant.wallet.organization, name="Quebrado", model=A, arms=[ArmDraft(A, 1), ArmDraft(broken, 1_000)], by=None
     )
     experiments.start_experiment(experiment)
-    await_true(lambda: call(client, tenant, session="erste") is not None and _arms(tenant)[-1] is not None, seconds=5)
+    await_true(lambda: call(client, tenant, session="erste") is not None and _arms(tenant)[-1] is not None)
     for number in range(5):
         call(client, tenant, session=f"b-{number}")
     results = read_results(experiment)

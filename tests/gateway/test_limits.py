@@ -258,7 +258,7 @@ def test_without_valkey_each_process_lets_its_part_in(settings: Settings, mode: 
             limits.close(call.ticket)
         assert len(await count_in((one, two), [seated], asked=40)) == 10
         assert len(await count_in((one, two), [heavy], asked=60, tokens=1_000)) == 20
-        assert time.monotonic() - began < 3  # nobody waits for it call by call
+        assert time.monotonic() - began < 20  # 440 time-outs are 88 s: nobody waits for it call by call
 
     try:
         run(test)

@@ -83,7 +83,7 @@ def settled_by(world: World, tenant: Tenant, model: str, label: str) -> httpx.Re
         answers.append(call(world, tenant, model))
         return keys_used(world)[-1:] == [label]
 
-    await_true(is_served, seconds=4, why="the key is not used")
+    await_true(is_served, why="the key is not used")
     return answers[-1]
 
 
@@ -150,7 +150,7 @@ def test_first_falls_to_ours_where_it_is_refused_and_its_owner_is_told(world: Wo
     first, second = record.attempts
     assert (first["is_own_key"], first["status"], first["error"]) == (True, 401, "own_key_refused")
     assert second["status"] == 200 and not second.get("is_own_key")
-    await_true(lambda: OwnKeyHealth.everywhere.filter(pk=key.pk, refused_at__isnull=False).exists(), seconds=5)
+    await_true(lambda: OwnKeyHealth.everywhere.filter(pk=key.pk, refused_at__isnull=False).exists())
     assert OwnKeyHealth.everywhere.get(pk=key.pk).refused_reason == "chave inválida ou revogada"
     assert not CredentialHealth.objects.exclude(dead_at=None).exists()  # ours is not to blame
 
@@ -175,10 +175,10 @@ def test_only_never_falls_to_ours_and_says_whose_key_it_was(world: World, models
     assert (record.outcome, record.gross_nanos, record.error_code) == ("failed", 0, "own_key_refused")
     assert tenant.fresh().posted_nanos == posted and tenant.fresh().held_nanos == 0
     health = OwnKeyHealth.everywhere.filter(own_key__organization=tenant.wallet.organization)
-    await_true(lambda: health.filter(refused_reason="sem saldo no provedor").exists(), seconds=5)
+    await_true(lambda: health.filter(refused_reason="sem saldo no provedor").exists())
     world.sandbox.post("/llm/__keys", {"key": f"sandbox-openai-{label}"})  # its owner paid the provider
     assert call(world, tenant, models["openai"]).status_code == 200 and keys_used(world) == [label]
-    await_true(lambda: health.filter(refused_at=None, refused_reason="").exists(), seconds=5)
+    await_true(lambda: health.filter(refused_at=None, refused_reason="").exists())
 
 
 def test_a_reserve_serves_where_ours_is_refused(world: World, models: dict[str, str]) -> None:
@@ -188,12 +188,12 @@ def test_a_reserve_serves_where_ours_is_refused(world: World, models: dict[str, 
     answer = settled_by(world, tenant, models["openai"], label)
     assert answer.status_code == 200 and answer.json()["usage"]["is_byok"] is True
     assert tenant.records()[-1].is_own_key
-    await_true(lambda: CredentialHealth.objects.exclude(dead_at=None).exists(), seconds=5)
+    await_true(lambda: CredentialHealth.objects.exclude(dead_at=None).exists())
     assert call(world, tenant, models["openai"]).status_code == 200
     assert [attempt["status"] for attempt in tenant.records()[-1].attempts] == [200]  # ours is not even asked any more
     world.sandbox.post("/llm/__keys", {"key": "sandbox-openai"})
     assert probe_credentials() == (1, 0)
-    await_true(lambda: call(world, tenant, models["openai"]).status_code == 200 and keys_used(world)[-1] == "", seconds=5)
+    await_true(lambda: call(world, tenant, models["openai"]).status_code == 200 and keys_used(world)[-1] == "")
     assert not tenant.records()[-1].is_own_key
 
 
@@ -202,7 +202,7 @@ def test_a_removed_key_is_not_used_any_more(world: World, models: dict[str, str]
     key, label = give_key(world, tenant, "openai")
     settled_by(world, tenant, models["openai"], label)
     own_keys.remove_own_key(key)
-    await_true(lambda: call(world, tenant, models["openai"]).status_code == 200 and keys_used(world)[-1] == "", seconds=3)
+    await_true(lambda: call(world, tenant, models["openai"]).status_code == 200 and keys_used(world)[-1] == "")
 
 
 def test_one_that_cannot_be_opened_is_left_out(world: World, models: dict[str, str]) -> None:
@@ -210,7 +210,7 @@ def test_one_that_cannot_be_opened_is_left_out(world: World, models: dict[str, s
     key, label = give_key(world, tenant, "openai")
     settled_by(world, tenant, models["openai"], label)
     OwnKey.everywhere.filter(pk=key.pk).update(secret=encrypt("sandbox-openai-outra"))
-    await_true(lambda: call(world, tenant, models["openai"]).status_code == 200 and keys_used(world)[-1] == "", seconds=3)
+    await_true(lambda: call(world, tenant, models["openai"]).status_code == 200 and keys_used(world)[-1] == "")
     assert "own key unreadable" in world.gateway.log.read_text()
 
 

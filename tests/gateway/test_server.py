@@ -213,6 +213,6 @@ def test_it_closes_a_connection_that_idles_and_none_that_works() -> None:
         await peer.until(b"ok")
         began = asyncio.get_running_loop().time()
         assert await peer.rest() == b""
-        assert 0.9 < asyncio.get_running_loop().time() - began < 2.5
+        assert 0.9 < asyncio.get_running_loop().time() - began < 20
 
     serve(app, scenario, timeout_keep_alive=1)

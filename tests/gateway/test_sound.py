@@ -109,4 +109,4 @@ def test_it_never_fails(magic: bytes, rest: bytes) -> None:
 def test_it_is_quick(data: bytes) -> None:
     began = time.process_time()
     measure(data)
-    assert time.process_time() - began < 0.05
+    assert time.process_time() - began < 0.5  # 20 MB

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
 
 import pytest
 from django.conf import settings as ours
@@ -16,6 +15,7 @@ from gateway.models import DeploymentVitals
 from gateway.vitals import UNMEASURED, Vitals
 from tests.gateway.circuit_cast import make_deployment
 from tests.gateway.proxy import Proxy
+from tests.gateway.world import come_true
 
 ONE, OTHER, OWN = make_deployment(801), make_deployment(802), make_deployment(803, -4)
 
@@ -23,13 +23,6 @@ ONE, OTHER, OWN = make_deployment(801), make_deployment(802), make_deployment(80
 @pytest.fixture(autouse=True)
 def often(settings: Settings) -> None:
     settings.GATEWAY_VITALS_SECONDS = 0.1
-
-
-async def come_true(check: Callable[[], bool], seconds: float = 5.0) -> None:
-    began = time.monotonic()
-    while not check():
-        assert time.monotonic() - began < seconds, "not in time"
-        await asyncio.sleep(0.02)
 
 
 def count(vitals: Vitals, times: int, *, first_token_ms: int = 200, total_ms: int = 1_200, output_tokens: int = 100) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +26,7 @@ from billing.models import UsageRecord, Wallet
 from gateway.models import Provider, Route
 from gateway.secrets import encrypt
 from tests.make import make_organization, make_price, make_provider, make_route, make_wallet
-from tokia.processes import free_port
+from tokia.processes import free_port, spawn
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 30
@@ -32,7 +34,7 @@ START_SECONDS = 30
 
 @dataclass
 class ServerProcess:
-    """A child that answers on a port."""
+    """A child that answers on a port, and ends with us, also where its test forgot it."""
 
     argv: list[str]
     probe: str
@@ -42,9 +44,7 @@ class ServerProcess:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.argv, cwd=ROOT, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
-            )
+            self.process = spawn(self.argv, env=self.env, cwd=ROOT, output=log)
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
@@ -220,6 +220,14 @@ def await_true(check: Any, *, seconds: float = 10, why: str = "") -> None:
     while not check():
         assert time.monotonic() < deadline, why or "it did not happen in time"
         time.sleep(0.05)
+
+
+async def come_true(check: Callable[[], bool], seconds: float = 10) -> None:
+    """The same on a loop that others run on."""
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.01)
 
 
 def chat_body(model: str, **fields: Any) -> dict[str, Any]:

@@ -227,7 +227,7 @@ def test_an_answer_that_drips_has_an_end(settings: Settings, monkeypatch: pytest
     begun = time.monotonic()
     answer = send(Outgoing(url=f"http://127.0.0.1:{port}/", body=b"{}"))
     stop()
-    assert answer.status is None and "Sem resposta" in answer.error and time.monotonic() - begun < 2
+    assert answer.status is None and "Sem resposta" in answer.error and time.monotonic() - begun < 10
     port, stop = dripping(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n", b"a")
     settings.OUTBOUND_LOOPBACK = [f"127.0.0.1:{port}"]
     answer = send(Outgoing(url=f"http://127.0.0.1:{port}/", body=b"{}"))
@@ -245,10 +245,10 @@ def test_what_speaks_no_http_is_told(settings: Settings) -> None:
 
 
 def test_many_calls_go_at_once(receiver: Receiver) -> None:
-    receiver.pause_seconds = 0.2
+    receiver.pause_seconds = 1
     begun = time.monotonic()
     answers = send_all([Outgoing(url=f"{receiver.url}{number}", body=b"{}") for number in range(8)])
-    assert all(answer.is_taken for answer in answers) and time.monotonic() - begun < 1.2
+    assert all(answer.is_taken for answer in answers) and time.monotonic() - begun < 6  # one after the other: eight
     assert send_all([]) == []
 
 
