@@ -146,6 +146,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "accounts.middleware.TenantMiddleware",
     "accounts.middleware.SecondFactorMiddleware",
+    "tokia.methods.MethodMiddleware",
 ]
 ROOT_URLCONF = "tokia.urls"
 WSGI_APPLICATION = "tokia.wsgi.application"

@@ -90,3 +90,6 @@ def test_news_come_newest_first() -> None:
 def test_what_went_wrong_is_told_in_words(client: Client) -> None:
     page = client.get("/nao-existe/")
     assert page.status_code == 404 and "Página não encontrada." in page.content.decode()
+    page = client.get("/webhooks/stripe/")
+    assert (page.status_code, page["Allow"]) == (405, "POST") and "só recebe formulários" in page.content.decode()
+    assert client.put("/").status_code == 405 and client.put("/").content == b""

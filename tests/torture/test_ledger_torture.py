@@ -154,7 +154,7 @@ def torment(database: Database, workers: Workers, rng: random.Random) -> dict[st
     began = time.monotonic()
     crashes = [SECONDS / 3, SECONDS * 2 / 3]
     counts = {"crashes": 0, "kills": 0, "terminated": 0, "reaped": 0}
-    while (passed := time.monotonic() - began) < SECONDS:
+    while (passed := time.monotonic() - began) < SECONDS or crashes:
         time.sleep(0.1)
         if crashes and passed > crashes[0]:
             crashes.pop(0)

@@ -25,8 +25,9 @@ SLOW_FIRST_MS = 2_000
 HUGE_LINE_BYTES = 2 * 1_048_576
 ENDLESS_BLOCK = b" " * 65_536
 BOMB_BYTES = 256 * 1_048_576
-FLUSH_SECONDS = 0.05  # a reset throws away what the kernel has not sent yet
-DELIVERY_SECONDS = 0.3  # until whoever reads has read what was sent, on a busy machine
+# Until whoever reads has read what was sent, on a busy machine: a reset throws the rest away, and who finds the beginning and the
+# end of a stream together may still ask somebody else.
+DELIVERY_SECONDS = 0.3
 JSON_STEPS_MAX = 20  # a whole answer takes as long as this many chunks at most
 HTML = b"<!doctype html><html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 
@@ -189,7 +190,7 @@ class Delivery:
         head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
         transport = self.request.transport
         transport.write(head.encode() + body)
-        await asyncio.sleep(FLUSH_SECONDS)
+        await asyncio.sleep(DELIVERY_SECONDS)
         transport.close()
         raise Broken
 
@@ -222,20 +223,26 @@ class Delivery:
         if self.faults.has("reset") and contents == self.faults.number("reset", CHUNKS_DEFAULT):
             await self._reset()
         if self.faults.has("errormid") and contents == self.faults.number("errormid", CHUNKS_DEFAULT):
-            if contents:  # who reads both at once may still ask somebody else
-                await asyncio.sleep(DELIVERY_SECONDS)
+            await self._let_leave(contents)
             await self._send_error_event()
         if self.faults.has("cleaneof") and contents == self.faults.number("cleaneof", CHUNKS_DEFAULT):
+            await self._let_leave(contents)
             await self.request.write(b"", more=False)
             raise Broken
         if self.faults.has("truncated") and contents == CHUNKS_DEFAULT:
+            await self._let_leave(contents)
             await self._write(b"data: " + frame.data[: len(frame.data) // 2])
             await self.request.write(b"", more=False)
             raise Broken
         if self.faults.has("malformed") and contents == 1:
+            await self._let_leave(contents)
             await self._write(b'data: {"choices":[{"index":0,"delta":{"content":"x"\n\n')
         while self.faults.has("endless") and contents == 1:
             await self._write(ENDLESS_BLOCK)
+
+    async def _let_leave(self, contents: int) -> None:
+        if contents:
+            await asyncio.sleep(DELIVERY_SECONDS)
 
     def _encode(self, frame: Frame, number: int, contents: int) -> Iterator[bytes]:
         """A frame's bytes, dressed as its faults ask."""
@@ -280,7 +287,7 @@ class Delivery:
         refuse_gone(self.request)
 
     async def _reset(self) -> None:
-        await asyncio.sleep(FLUSH_SECONDS)
+        await asyncio.sleep(DELIVERY_SECONDS)
         reset_connection(self.request.transport)
         raise Broken
 
