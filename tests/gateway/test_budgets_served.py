@@ -24,12 +24,12 @@ from billing.models import Budget, BudgetSpend, Hold, TagDay, UsageDay, UsageRec
 from billing.money import BRL, CENTAVO
 from billing.pricing import PriceList, UnitPrice, Usage, price_usage
 from gateway.models import Fallback, Route
+from tests.examples import IN_FORCE_SECONDS
 from tests.gateway.world import Gateway, Tenant, World, await_true, chat_body, count_rows
 
 MODEL, CHEAP, EMBEDDER = "budget/dear", "budget/cheap", "budget/embed"
 UNITS = {"input": "10", "output": "30"}
 MAX_TOKENS = 1_000
-IN_FORCE_SECONDS = 6.0  # promised are two, on a machine that does nothing else
 _names = itertools.count(1)
 
 

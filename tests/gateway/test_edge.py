@@ -14,6 +14,7 @@ import pytest
 
 from accounts.keys import new_secret, revoke_key
 from accounts.models import Organization
+from tests.examples import IN_FORCE_SECONDS
 from tests.gateway.world import Gateway, Tenant, World, await_true, chat_body
 
 CHAT = "/v1/chat/completions"
@@ -114,7 +115,7 @@ def test_it_refuses_a_revoked_key(world: World, ready: Tenant) -> None:
 
     assert status() == 200
     revoke_key(ready.key)
-    await_true(lambda: status() == 401)
+    await_true(lambda: status() == 401, seconds=IN_FORCE_SECONDS)
 
 
 @pytest.mark.parametrize("has_length", [True, False])

@@ -18,6 +18,7 @@ from billing.pix import brcode, charges, psp, sweep
 from billing.pix.errors import PspRefused, PspUnavailable, TooManyOpenCharges, TopUpRefused
 from billing.wallets import wallet_of
 from tests.billing.pix.conftest import BankControl, Door, open_charge, wait_until
+from tests.examples import IN_FORCE_SECONDS
 from tests.make import make_wallet
 from tokia import clock
 
@@ -151,7 +152,7 @@ def test_it_uses_one_token_until_shortly_before_its_end(bank: BankControl, walle
 def test_the_balance_arrives_in_seconds(bank: BankControl, door: Door, wallet: Wallet) -> None:
     charge = open_charge(wallet)
     bank.pay(charge)
-    wait_until(lambda: posted(wallet) == 50 * BRL, seconds=6)  # promised are two, on a machine that does nothing else
+    wait_until(lambda: posted(wallet) == 50 * BRL, seconds=IN_FORCE_SECONDS)
     charge.refresh_from_db()
     assert charge.status == Charge.Status.PAID and charge.received_nanos == 50 * BRL
 
