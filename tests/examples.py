@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 IS_LONG = os.environ.get("TORTURE") == "long"
-# What was promised within two seconds: the suites run four parts side by side, so only the long form, run alone, asks for just that.
+# What was promised within two seconds. The suites run four parts side by side, so the long form alone asks for just that.
 IN_FORCE_SECONDS = 2.0 if IS_LONG else 8.0
 
 

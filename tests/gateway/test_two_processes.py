@@ -127,11 +127,11 @@ def test_a_weight_and_a_priority_are_in_force(world: World, both: list[Gateway],
     await_in_force(both, tenant, CHEAP, is_by("groq"))
     extra.priority, extra.weight = 1, 1_000_000_000  # alike, and a billion to a hundred
     extra.save()
-    time.sleep(3)  
+    time.sleep(3)
     assert all(is_by("groq")(ask(gateway, tenant, CHEAP)) for gateway in both for _ in range(10))
     Deployment.objects.filter(pk=extra.pk).update(weight=1)
     Deployment.objects.filter(route=route).exclude(pk=extra.pk).update(weight=1_000_000_000)
-    time.sleep(3)  
+    time.sleep(3)
     assert all(is_by("openai")(ask(gateway, tenant, CHEAP)) for gateway in both for _ in range(10))
     extra.delete()
 
