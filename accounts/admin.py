@@ -174,16 +174,21 @@ class OrganizationAdmin(ModelAdmin):  # type: ignore[misc]
     ordering = ("-created_at",)
     list_per_page = 50
     fields = (
-        "name", "trade_name", "tax_id_kind", "tax_id", "invoice_email", "municipal_registration", "address", "limit_profile",
+        "name", "trade_name", "tax_id_kind", "tax_id", "invoice_email", "municipal_registration", "place", "limit_profile",
         "is_suspended", "suspended_reason", "created_at", "links",
     )  # fmt: skip
     readonly_fields = (
-        "name", "trade_name", "tax_id_kind", "tax_id", "invoice_email", "municipal_registration", "address", "is_suspended",
+        "name", "trade_name", "tax_id_kind", "tax_id", "invoice_email", "municipal_registration", "place", "is_suspended",
         "suspended_reason", "created_at", "links",
     )  # fmt: skip
     inlines = (MembershipInline,)
     actions = ("assign_profile",)
     actions_detail = ("suspend_organization", "reactivate_organization")
+
+    @display(description="endereço")  # type: ignore[untyped-decorator]
+    def place(self, organization: Organization) -> str:
+        names = ("street", "number", "complement", "district", "city", "state", "postal_code")
+        return ", ".join(str(organization.address[name]) for name in names if organization.address.get(name)) or "—"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
+
 from django.contrib import admin
 from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
@@ -20,7 +25,7 @@ class AuditEventAdmin(ModelAdmin):  # type: ignore[misc]
     ordering = ("-id",)
     list_per_page = 50
     show_full_result_count = False
-    fields = readonly_fields = ("created_at", "organization", "user", "what", "detail", "ip", "user_agent", "redacted_at")
+    fields = readonly_fields = ("created_at", "organization", "user", "what", "details", "ip", "user_agent", "redacted")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -37,3 +42,16 @@ class AuditEventAdmin(ModelAdmin):  # type: ignore[misc]
     @display(description="o quê")  # type: ignore[untyped-decorator]
     def what(self, event: AuditEvent) -> str:
         return KINDS.get(event.kind, event.kind)
+
+    @display(description="detalhes")  # type: ignore[untyped-decorator]
+    def details(self, event: AuditEvent) -> SafeString | str:
+        """In letters as they are written: unfold's own shows "ã" as an escape."""
+        return (
+            format_html('<pre style="white-space: pre-wrap">{}</pre>', json.dumps(event.detail, ensure_ascii=False, indent=2))
+            if event.detail
+            else "—"
+        )
+
+    @display(description="sem dados pessoais desde")  # type: ignore[untyped-decorator]
+    def redacted(self, event: AuditEvent) -> dt.datetime | None:
+        return event.redacted_at

@@ -40,7 +40,6 @@ PLACES: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
         ("Câmbio", "billing.exchangerate", "currency_exchange", ""),
         ("Câmbio e encargos", "billing.comparisonparameter", "calculate", ""),
         ("Alarmes de câmbio", "billing.ratealarm", "alarm", ""),
-        ("Câmbio e encargos", "billing.comparisonparameter", "calculate", ""),
         ("Planos de volume", "billing.volumeplan", "stairs", ""),
         ("Contratos de volume", "billing.contract", "contract", ""),
         ("Cupons", "billing.coupon", "confirmation_number", ""),
