@@ -67,6 +67,7 @@ def start() -> PrivateStores:
     atexit.register(stores.stop)
     stores.start()
     os.environ.update(stores.environment())
+    os.environ["MONTH_CLOSE_GRACE_HOURS"] = "0"  # last month can be closed, in the first hours of a month too
     sys.addaudithook(refuse_the_outside)
     return stores
 

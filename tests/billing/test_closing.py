@@ -11,6 +11,7 @@ import pytest
 from django.db import DataError, ProgrammingError
 from django.test import Client
 from pypdf import PdfReader
+from pytest_django import Settings
 
 from accounts.tenancy import tenant
 from billing import closing, ledger, seals, statements
@@ -116,13 +117,14 @@ def test_debts_and_refunds_are_told(wallet: Wallet) -> None:
     assert "Acerto de saldo devedor" in [line.label for line in lines]
 
 
-def test_months_close_in_order_once_and_not_before_their_time(wallet: Wallet) -> None:
+def test_months_close_in_order_once_and_not_before_their_time(wallet: Wallet, settings: Settings) -> None:
     with pytest.raises(DataError, match="not the next to close"):
         closing.close_month(wallet, month_ago(1))
     with pytest.raises(ValueError, match="closes at"):
         closing.close_month(wallet, Month.current())
     first = closing.close_month(wallet, month_ago(2))
     assert closing.close_month(wallet, month_ago(2)) == first
+    settings.MONTH_CLOSE_GRACE_HOURS = 6
     assert closing.closes_at(month_ago(1)) == Month.current().starts_at() + dt.timedelta(hours=6, seconds=1_800)
     with psycopg.connect(stores.postgres.superuser_url) as other, pytest.raises(psycopg.errors.RestrictViolation):
         other.execute("UPDATE billing_monthclose SET closing_nanos = 0")
