@@ -64,7 +64,8 @@ def test_it_reads_no_more_than_it_shows_where_few_calls_cost_as_much() -> None:
         make_calls(connection)
         for rare in (BRL, 9 * BRL):  # one call, none
             plan, thrown_away = plan_of(rare)
-            assert "organization_id_net_nanos_id_idx" in plan and thrown_away == 0, plan
+            # Nothing is thrown away, but in a month's first hours: its few calls are read through.
+            assert "organization_id_net_nanos_id_idx" in plan and thrown_away < 1_200, plan
         for usual in (CENTAVO // 5, 5 * CENTAVO):  # most, each twentieth: in the list's own sequence, until the page is full
             plan, thrown_away = plan_of(usual)
             assert "Sort" not in plan and thrown_away < 1_200, plan
