@@ -187,8 +187,7 @@ class OrganizationAdmin(ModelAdmin):  # type: ignore[misc]
 
     @display(description="endereço")  # type: ignore[untyped-decorator]
     def place(self, organization: Organization) -> str:
-        names = ("street", "number", "complement", "district", "city", "state", "postal_code")
-        return ", ".join(str(organization.address[name]) for name in names if organization.address.get(name)) or "—"
+        return organization.address_line or "—"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -83,6 +83,12 @@ class Organization(models.Model):
     def __str__(self) -> str:
         return self.trade_name or self.name
 
+    @property
+    def address_line(self) -> str:
+        """For our own people to read; empty where none is known."""
+        names = ("street", "number", "complement", "district", "city", "state", "postal_code")
+        return ", ".join(str(self.address[name]) for name in names if self.address.get(name))
+
 
 class Role(models.TextChoices):
     OWNER = "owner", _("Dono")  # everything

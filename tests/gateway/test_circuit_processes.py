@@ -14,6 +14,7 @@ from redis import Redis
 
 from gateway.circuit_reports import force_circuit, lift_force, read_circuits
 from gateway.models import Credential, Deployment, DeploymentVitals
+from tests.examples import IS_LONG
 from tests.gateway.proxy import Proxy
 from tests.gateway.world import Gateway, Tenant, World, await_true, chat_body
 
@@ -134,11 +135,11 @@ def test_one_process_opens_it_for_both_and_it_closes_after_the_recovery(
 
 def test_a_force_is_in_force_in_both(pair: Pair, caller: Tenant, model: Model) -> None:
     force_circuit(*model.circuit, "open", 30)
-    time.sleep(2)
+    time.sleep(1 if IS_LONG else 2)
     for gateway in (pair.first, pair.second):
         assert served_by(gateway, caller, model) == (WELL, 1)
     lift_force(*model.circuit)
-    time.sleep(2)
+    time.sleep(1 if IS_LONG else 2)
     for gateway in (pair.first, pair.second):
         assert served_by(gateway, caller, model) == (SICK, 1)
 
@@ -174,15 +175,16 @@ def test_a_late_valkey_is_waited_for_by_nobody(pair: Pair, caller: Tenant, model
             url, body = f"{pair.first.url}/v1/chat/completions", chat_body(model.name, max_tokens=2)
             return sorted(float(client.post(url, json=body).headers["x-tokia-overhead-ms"]) for _ in range(100))
 
+    place, most_ms = (98, 20) if IS_LONG else (90, 15)  # each call that waits, waits 20 ms
     for _ in range(3):  # the machine is shared: the best of three
         pair.proxy.set_mode("pass")
         healthy = overheads()
         pair.proxy.set_mode("swallow")
         late = overheads()
         pair.proxy.set_mode("refuse")
-        if late[90] - healthy[90] <= 15:
+        if late[place] - healthy[place] <= most_ms:
             return
-    raise AssertionError(f"p90 rose from {healthy[90]} to {late[90]} ms")
+    raise AssertionError(f"call {place} of 100 rose from {healthy[place]} to {late[place]} ms")
 
 
 def test_the_vitals_are_the_calls_that_were_made(world: World, pair: Pair, caller: Tenant, model: Model) -> None:

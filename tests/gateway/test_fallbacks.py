@@ -16,6 +16,7 @@ import pytest
 
 from billing.models import UsageRecord
 from gateway.models import Deployment, Experiment, ExperimentArm, Fallback, Route, RoutingRule, RuleStep
+from tests.examples import IN_FORCE_SECONDS
 from tests.gateway.world import Gateway, Tenant, World, await_true
 from tests.make import make_price
 
@@ -390,7 +391,7 @@ def test_a_rule_edited_is_in_force_in_two_gateways(world: World, tenant: Tenant)
         assert [served_by(gateway) for gateway in (world.gateway, other)] == [first.name] * 2
         RuleStep.objects.filter(rule=rule).update(route=second)
         for gateway in (world.gateway, other):
-            await_true(lambda gateway=gateway: served_by(gateway) == second.name)
+            await_true(lambda gateway=gateway: served_by(gateway) == second.name, seconds=IN_FORCE_SECONDS)
         make_price(route=second, units={"input": "7", "output": "9"})
 
         def price_at(gateway: Gateway) -> str:
@@ -398,7 +399,7 @@ def test_a_rule_edited_is_in_force_in_two_gateways(world: World, tenant: Tenant)
             return str(answer.json()["pricing"]["prompt"])
 
         for gateway in (world.gateway, other):
-            await_true(lambda gateway=gateway: price_at(gateway) == "0.000007")
+            await_true(lambda gateway=gateway: price_at(gateway) == "0.000007", seconds=IN_FORCE_SECONDS)
     finally:
         other.stop()
 
